@@ -1,0 +1,1 @@
+//! Authenticators: the ways to find out who somebody is.

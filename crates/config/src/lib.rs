@@ -1,0 +1,1 @@
+//! Loads, merges, validates and explains the configuration; schema and reference page come from it.

@@ -1,0 +1,22 @@
+//! The rules of a hub, without any input or output: names, ids, scopes and roles,
+//! OAuth rules, the life cycle of a server, and the seams behind which the outside lives.
+//!
+//! Nothing here reads a file, opens a socket or knows of tokio.
+
+pub mod clock;
+pub mod escape;
+pub mod ids;
+pub mod lifecycle;
+pub mod names;
+pub mod oauth;
+pub mod random;
+pub mod route;
+pub mod scope;
+pub mod seams;
+pub mod secret;
+pub mod token;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use names::{GroupName, NameError, ServerName, ServerRef, ServiceName, UserName};
+pub use route::{Route, RouteSpec, RouteStatus, Upstream};
+pub use secret::Secret;

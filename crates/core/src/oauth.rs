@@ -1,0 +1,1 @@
+//! The rules of the OAuth2 provider, as pure functions.

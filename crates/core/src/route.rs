@@ -1,0 +1,164 @@
+//! Routes: which prefix of host and path leads to which upstream.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+
+/// The part of the URL space that a route covers: an optional host, and a path prefix.
+///
+/// The path is percent-decoded, begins and ends with a slash, so that `/user/ada/` never covers `/user/adam/`.
+/// Written as JupyterHub does: `/user/ada/`, or `hub.example.org/user/ada/` with a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouteSpec {
+    host: Option<String>,
+    path: String,
+}
+
+/// What is wrong with a route's text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RouteSpecError {
+    /// There is no slash at the start of the path, or no path at all.
+    #[error("route `{0}` has no path: write `/path/` or `host/path/`")]
+    NoPath(String),
+}
+
+impl RouteSpec {
+    /// Makes the route of a decoded path on every host; adds the slashes at both ends if they lack.
+    pub fn path(path: &str) -> Self {
+        let inner = path.trim_matches('/');
+        let path = if inner.is_empty() {
+            "/".to_owned()
+        } else {
+            format!("/{inner}/")
+        };
+        Self { host: None, path }
+    }
+
+    /// The same path on one host only (compared without port and letter case).
+    #[must_use]
+    pub fn on_host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_ascii_lowercase());
+        self
+    }
+
+    /// Reads `/path/` or `host/path/`.
+    pub fn parse(text: &str) -> Result<Self, RouteSpecError> {
+        match text.find('/') {
+            Some(0) => Ok(Self::path(text)),
+            Some(slash) => {
+                let (host, path) = text.split_at(slash);
+                Ok(Self::path(path).on_host(host))
+            }
+            None => Err(RouteSpecError::NoPath(text.to_owned())),
+        }
+    }
+
+    /// The host, if the route is for one host only.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The decoded path prefix, with slashes at both ends.
+    pub fn path_prefix(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for RouteSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}",
+            self.host.as_deref().unwrap_or_default(),
+            self.path
+        )
+    }
+}
+
+impl TryFrom<String> for RouteSpec {
+    type Error = RouteSpecError;
+    fn try_from(text: String) -> Result<Self, RouteSpecError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RouteSpec> for String {
+    fn from(spec: RouteSpec) -> Self {
+        spec.to_string()
+    }
+}
+
+/// Where requests are sent: a program that speaks HTTP on a socket of this machine or another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upstream {
+    /// HTTP/1.1 over TCP, to `host:port` (an IPv6 host without brackets).
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// HTTP/1.1 over a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => {
+                write!(
+                    f,
+                    "http+unix://{}",
+                    crate::escape::path_segment(&path.display().to_string())
+                )
+            }
+        }
+    }
+}
+
+/// A route: its part of the URL space, its upstream, and what the hub wants to remember of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// The part of the URL space.
+    pub spec: RouteSpec,
+    /// Where its requests go.
+    pub target: Upstream,
+    /// Free data, shown by `GET /hub/api/proxy`: `{"user": …, "server_name": …}`.
+    pub data: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A route as it is now, with what the gateway has seen of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteStatus {
+    /// The route.
+    pub route: Route,
+    /// When user traffic last passed (JupyterHub's rule: request data, any WebSocket byte from the
+    /// client, and the end of a successful answer); `None` before the first.
+    pub last_activity: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(RouteSpec::parse(text).unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn specs_have_slashes_at_both_ends() {
+        check("/", "/");
+        check("/user/ada", "/user/ada/");
+        check("/user/ada/", "/user/ada/");
+        check("Hub.Example.org/user/ada", "hub.example.org/user/ada/");
+        assert!(RouteSpec::parse("user").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! Scopes and roles: what may be done, by whom, to what.

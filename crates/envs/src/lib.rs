@@ -1,0 +1,1 @@
+//! Python and R environments, and shared data.

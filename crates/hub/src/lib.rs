@@ -1,0 +1,1 @@
+//! What the hub does: log in, start, stop, issue tokens; and the background tasks that keep it true.

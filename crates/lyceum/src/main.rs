@@ -1,0 +1,3 @@
+//! The program `lyceum`.
+
+fn main() {}

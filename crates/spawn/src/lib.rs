@@ -1,0 +1,1 @@
+//! Spawners: the ways to start, watch and stop users' servers.

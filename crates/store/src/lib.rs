@@ -1,0 +1,1 @@
+//! All SQL and migrations; one Store, with SQLite or PostgreSQL under it.

@@ -1,0 +1,1 @@
+//! TestHub, visitors, fakes and a tiny notebook server; used by tests only.

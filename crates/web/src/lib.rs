@@ -1,0 +1,1 @@
+//! The hub on HTTP: REST API, OAuth2 endpoints and pages.
