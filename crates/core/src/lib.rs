@@ -4,6 +4,7 @@
 //! Nothing here reads a file, opens a socket or knows of tokio.
 
 pub mod clock;
+pub mod duration;
 pub mod escape;
 pub mod ids;
 pub mod lifecycle;
@@ -17,6 +18,7 @@ pub mod secret;
 pub mod token;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use duration::HumanDuration;
 pub use names::{GroupName, NameError, ServerName, ServerRef, ServiceName, UserName};
 pub use route::{Route, RouteSpec, RouteStatus, Upstream};
 pub use secret::Secret;
