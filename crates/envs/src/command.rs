@@ -1,0 +1,326 @@
+//! Runs one program of the work: in a process group of its own, with a log, a time limit and an
+//! observer, and so that nothing of it is left running when the work is dropped.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+
+use crate::diagnosis;
+use crate::error::{Cause, EnvError};
+
+/// How many of the last lines are kept for an error message.
+const TAIL_LINES: usize = 60;
+/// How many of them an error shows.
+const SHOWN_LINES: usize = 12;
+/// How often an observer is called when the program is silent.
+const TICK: Duration = Duration::from_millis(250);
+/// How long output is read after the program itself has ended.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// A place for the output of programs, and for the note that one is running.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: File,
+    path: PathBuf,
+    marker: PathBuf,
+}
+
+impl Log {
+    /// Begins an empty log. `marker` is where the running program's process is noted, so that a later run
+    /// can end what a killed one left behind.
+    pub(crate) fn create(path: PathBuf, marker: PathBuf) -> Result<Self, EnvError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|source| EnvError::Io {
+                doing: "write",
+                path: path.clone(),
+                source,
+            })?;
+        Ok(Self { file, path, marker })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a line. A log that cannot be written is no reason to stop: the disk being full shows elsewhere.
+    fn line(&self, line: &str) {
+        let _ = writeln!(&self.file, "{line}");
+    }
+}
+
+/// What an observer of a running program is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    /// The program printed a line.
+    Line(&'a str),
+    /// Some time went by.
+    Tick,
+}
+
+/// One program to run.
+pub(crate) struct Step<'a> {
+    /// What it does, as a verb, for error messages.
+    pub(crate) doing: &'static str,
+    pub(crate) program: &'a OsStr,
+    pub(crate) arguments: Vec<&'a OsStr>,
+    /// Changes to our own environment: a value sets, `None` removes.
+    pub(crate) environment: Vec<(&'static str, Option<String>)>,
+    pub(crate) limit: Duration,
+}
+
+impl fmt::Debug for Step<'_> {
+    /// Leaves the environment out: the address of a package index may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs a program to its end and returns the last lines that it printed.
+///
+/// Dropping the future kills the program and its children.
+pub(crate) async fn run(
+    step: Step<'_>,
+    log: &Log,
+    observer: &mut (dyn FnMut(Seen<'_>) + Send),
+) -> Result<Vec<String>, EnvError> {
+    log.line(&format!("$ {}", shown(&step)));
+    let mut output = Output {
+        log,
+        observer,
+        tail: VecDeque::new(),
+    };
+    let (doing, limit) = (step.doing, step.limit);
+    match attempt(step, &mut output).await {
+        Ok(()) => Ok(output.tail.into()),
+        Err(cause) => Err(EnvError::Step {
+            doing,
+            cause: diagnose(cause, limit, &output.tail),
+            tail: last_lines(&output.tail),
+            log: log.path.clone(),
+        }),
+    }
+}
+
+/// Kills what a killed run left running, as its marker says, and waits until it is gone.
+pub(crate) async fn end_left_over(marker: &Path) {
+    let Ok(text) = fs::read_to_string(marker) else {
+        return;
+    };
+    let mut words = text.split_whitespace();
+    let (Some(pid), Some(started)) = (
+        words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .and_then(Pid::from_raw),
+        words.next(),
+    ) else {
+        return;
+    };
+    // A number alone may meanwhile belong to somebody else's process: the start time tells.
+    if start_time(pid).as_deref() != Some(started) {
+        return;
+    }
+    tracing::warn!(
+        pid = pid.as_raw_nonzero().get(),
+        "Ending an installer that an earlier run left behind"
+    );
+    let _ = kill_process_group(pid, Signal::KILL);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline && start_time(pid).as_deref() == Some(started) {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The lines of a running program: into the log, to the observer, and the last ones kept.
+struct Output<'a> {
+    log: &'a Log,
+    observer: &'a mut (dyn FnMut(Seen<'_>) + Send),
+    tail: VecDeque<String>,
+}
+
+impl Output<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        self.log.line(&line);
+        (self.observer)(Seen::Line(&line));
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+}
+
+/// How a program failed, before its output was looked at.
+enum Failed {
+    NotStarted(io::Error),
+    Timeout,
+    Status(ExitStatus),
+}
+
+async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> {
+    let deadline = Instant::now() + step.limit;
+    let (child, reader) = start(step).map_err(Failed::NotStarted)?;
+    let mut running = Running::new(child, output.log);
+    let mut lines = BufReader::new(reader).split(b'\n');
+    let mut ticks = interval(TICK);
+    let ended = async {
+        loop {
+            tokio::select! {
+                biased;
+                line = lines.next_segment() => match line {
+                    Ok(Some(line)) => output.take(&line),
+                    // The output is closed: only the end remains.
+                    Ok(None) | Err(_) => break running.child.wait().await,
+                },
+                status = running.child.wait() => break status,
+                _ = ticks.tick() => (output.observer)(Seen::Tick),
+            }
+        }
+    };
+    let status = timeout_at(deadline, ended).await;
+    if status.is_ok() {
+        running.ended();
+    }
+    let status = status
+        .map_err(|_| Failed::Timeout)?
+        .map_err(Failed::NotStarted)?;
+    // Grandchildren may hold the pipe open, so the rest is read for a moment only.
+    let _ = timeout(DRAIN_LIMIT, async {
+        while let Ok(Some(line)) = lines.next_segment().await {
+            output.take(&line);
+        }
+    })
+    .await;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failed::Status(status))
+    }
+}
+
+/// Starts the program with both its outputs in one pipe, so that the order of the lines is kept.
+fn start(step: Step<'_>) -> io::Result<(Child, pipe::Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(step.program);
+    command
+        .args(step.arguments)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .kill_on_drop(true);
+    for (name, value) in step.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let child = command.spawn()?;
+    Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+/// A running program; dropping it kills its whole process group.
+struct Running<'a> {
+    child: Child,
+    group: Option<Pid>,
+    marker: &'a Path,
+}
+
+impl<'a> Running<'a> {
+    fn new(child: Child, log: &'a Log) -> Self {
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        if let Some(pid) = group
+            && let Some(started) = start_time(pid)
+        {
+            let _ = fs::write(&log.marker, format!("{pid} {started}\n"));
+        }
+        Self {
+            child,
+            group,
+            marker: &log.marker,
+        }
+    }
+
+    /// Notes that the program ended by itself: its number may belong to somebody else from now on.
+    fn ended(&mut self) {
+        self.group = None;
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = fs::remove_file(self.marker);
+    }
+}
+
+/// When a process was started, in the kernel's ticks since boot; `None` if it is gone or only its exit status remains.
+fn start_time(pid: Pid) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name, may hold spaces and parentheses: count from its end (proc_pid_stat(5)).
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
+    let state = fields.next()?;
+    (state != "Z" && state != "X").then(|| fields.nth(18).map(str::to_owned))?
+}
+
+/// A command line as it goes into the log.
+fn shown(step: &Step<'_>) -> String {
+    let mut line = step.program.to_string_lossy().into_owned();
+    for argument in &step.arguments {
+        line.push(' ');
+        line.push_str(&argument.to_string_lossy());
+    }
+    line
+}
+
+fn last_lines(tail: &VecDeque<String>) -> String {
+    let skipped = tail.len().saturating_sub(SHOWN_LINES);
+    tail.iter()
+        .skip(skipped)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Reads the likely cause from the last lines of output.
+fn diagnose(failed: Failed, limit: Duration, tail: &VecDeque<String>) -> Cause {
+    let status = match failed {
+        Failed::Timeout => return Cause::Timeout(limit),
+        Failed::NotStarted(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Cause::Permission;
+        }
+        Failed::NotStarted(error) => return Cause::NotStarted(error.to_string()),
+        Failed::Status(status) => status,
+    };
+    if let Some(cause) = diagnosis::from_output(tail.iter().map(String::as_str)) {
+        return cause;
+    }
+    match status.signal() {
+        Some(signal) => Cause::Killed(signal),
+        None => Cause::Other(status.to_string()),
+    }
+}

@@ -1,0 +1,317 @@
+//! Generations of one environment in a folder: numbered, complete or not, one of them current.
+//!
+//! ```text
+//! base/
+//!   1/            a complete generation: it holds a stamp
+//!   2/            without a stamp: half-built, removed by the next run
+//!   1.log         what the programs printed while it was built
+//!   2.running     the process that builds it
+//!   current -> 1  switched by one atomic rename
+//! base.lock       held by whoever builds
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use crate::error::EnvError;
+
+/// The file that makes a generation complete.
+const STAMP: &str = "lyceum-environment.json";
+/// How often we look whether the lock is free.
+const LOCK_PERIOD: Duration = Duration::from_millis(200);
+
+/// The folder that holds an environment's generations.
+#[derive(Debug, Clone)]
+pub(crate) struct Generations {
+    folder: PathBuf,
+}
+
+impl Generations {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of one generation, there or not.
+    pub(crate) fn path(&self, number: u32) -> PathBuf {
+        self.folder.join(number.to_string())
+    }
+
+    pub(crate) fn log_path(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{number}.log"))
+    }
+
+    pub(crate) fn marker_path(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{number}.running"))
+    }
+
+    /// The current generation and its stamp, if there is a complete one. Reads two small files, starts nothing.
+    pub(crate) fn find_current<S: DeserializeOwned>(&self) -> Option<(u32, S)> {
+        let target = fs::read_link(self.folder.join("current")).ok()?;
+        let number = number_of(target.to_str()?)?;
+        Some((number, self.find_stamp(number)?))
+    }
+
+    fn find_stamp<S: DeserializeOwned>(&self, number: u32) -> Option<S> {
+        let text = fs::read(self.path(number).join(STAMP)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// The numbers of all generations, complete or not, ascending.
+    fn list(&self) -> Result<Vec<u32>, EnvError> {
+        let fail = |source| self.error("read", &self.folder, source);
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_dir()
+                && let Some(number) = entry.file_name().to_str().and_then(number_of)
+            {
+                numbers.push(number);
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The numbers of the generations that nobody finished.
+    pub(crate) fn list_half_built(&self) -> Result<Vec<u32>, EnvError> {
+        let mut numbers = self.list()?;
+        numbers.retain(|number| !self.path(*number).join(STAMP).is_file());
+        Ok(numbers)
+    }
+
+    /// The newest complete generation and its stamp.
+    pub(crate) fn find_newest<S: DeserializeOwned>(&self) -> Result<Option<(u32, S)>, EnvError> {
+        Ok(self
+            .list()?
+            .into_iter()
+            .rev()
+            .find_map(|number| Some((number, self.find_stamp(number)?))))
+    }
+
+    /// The notes about running programs that interrupted runs left.
+    pub(crate) fn list_markers(&self) -> Result<Vec<PathBuf>, EnvError> {
+        let fail = |source| self.error("read", &self.folder, source);
+        let mut markers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "running")
+            {
+                markers.push(path);
+            }
+        }
+        Ok(markers)
+    }
+
+    /// The number for the next generation.
+    pub(crate) fn next_number(&self) -> Result<u32, EnvError> {
+        Ok(self.list()?.last().map_or(1, |last| last + 1))
+    }
+
+    pub(crate) fn create_folder(&self) -> Result<(), EnvError> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| self.error("create the folder", &self.folder, source))
+    }
+
+    /// Removes a generation that is not complete. Blocks.
+    pub(crate) fn remove(&self, number: u32) -> Result<(), EnvError> {
+        let path = self.path(number);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.error("remove", &path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a generation complete and current. Blocks until all its files are on the disk.
+    ///
+    /// The order is what makes a crash harmless: files, then stamp, then `current`.
+    pub(crate) fn finish<S: Serialize>(&self, number: u32, stamp: &S) -> Result<(), EnvError> {
+        let path = self.path(number);
+        let stamp_path = path.join(STAMP);
+        let text = serde_json::to_vec_pretty(stamp)
+            .map_err(|source| self.error("write", &stamp_path, source.into()))?;
+        let fail = |source| self.error("write", &stamp_path, source);
+        let folder = File::open(&path).map_err(fail)?;
+        rustix::fs::syncfs(&folder).map_err(|error| fail(error.into()))?;
+        let draft = path.join(format!("{STAMP}.new"));
+        let mut file = File::create(&draft).map_err(fail)?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .map_err(fail)?;
+        fs::rename(&draft, &stamp_path)
+            .and_then(|()| folder.sync_all())
+            .map_err(fail)?;
+        self.switch(number)
+    }
+
+    /// Makes a complete generation the current one, by one atomic rename.
+    pub(crate) fn switch(&self, number: u32) -> Result<(), EnvError> {
+        let current = self.folder.join("current");
+        let draft = self.folder.join("current.new");
+        let fail = |source| self.error("switch", &current, source);
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        symlink(number.to_string(), &draft)
+            .and_then(|()| fs::rename(&draft, &current))
+            .and_then(|()| File::open(&self.folder)?.sync_all())
+            .map_err(fail)
+    }
+
+    /// Waits for the right to build, for at most `limit`. `waiting` is called once, if somebody else has it,
+    /// with their process number if known.
+    pub(crate) async fn lock(
+        &self,
+        limit: Duration,
+        waiting: impl FnOnce(Option<&str>),
+    ) -> Result<Lock, EnvError> {
+        let path = self.folder.with_extension("lock");
+        let fail = |source| self.error("lock", &path, source);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(fail)?;
+        let begun = Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            let holder = holder(&mut file);
+            if begun.elapsed() >= limit {
+                return Err(EnvError::Busy {
+                    path: self.folder.clone(),
+                    holder,
+                    waited: begun.elapsed(),
+                });
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting(holder.as_deref());
+            }
+            sleep(LOCK_PERIOD).await;
+        }
+        // For those who wait; a lock whose holder cannot be named still locks.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "process {}", std::process::id()));
+        Ok(Lock { _file: file })
+    }
+
+    #[expect(clippy::unused_self, reason = "reads better at its many callers")]
+    fn error(&self, doing: &'static str, path: &Path, source: io::Error) -> EnvError {
+        EnvError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// The right to build; the system takes it back when the holder ends, however that happens.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+fn holder(file: &mut File) -> Option<String> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(100).read_to_string(&mut text).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Reads a generation's number as we write it: no sign, no leading zero.
+fn number_of(name: &str) -> Option<u32> {
+    let number: u32 = name.parse().ok()?;
+    (number > 0 && number.to_string() == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generations(root: &Path) -> Generations {
+        let generations = Generations::new(root.join("base"));
+        generations.create_folder().unwrap();
+        generations
+    }
+
+    #[test]
+    fn a_generation_is_complete_once_it_is_stamped() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        assert_eq!(generations.next_number().unwrap(), 1);
+        assert_eq!(generations.find_current::<String>(), None);
+        fs::create_dir(generations.path(1)).unwrap();
+        fs::create_dir(generations.folder().join("01")).unwrap();
+        assert_eq!(generations.list_half_built().unwrap(), [1]);
+        generations.finish(1, &"first").unwrap();
+        assert!(generations.list_half_built().unwrap().is_empty());
+        assert_eq!(generations.find_current(), Some((1, "first".to_owned())));
+        fs::create_dir(generations.path(2)).unwrap();
+        assert_eq!(generations.find_current(), Some((1, "first".to_owned())));
+        generations.finish(2, &"second").unwrap();
+        assert_eq!(generations.find_current(), Some((2, "second".to_owned())));
+        generations.switch(1).unwrap();
+        assert_eq!(generations.find_current(), Some((1, "first".to_owned())));
+        assert_eq!(generations.next_number().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_broken_stamp_or_link_is_no_generation() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        fs::create_dir(generations.path(1)).unwrap();
+        generations.finish(1, &"first").unwrap();
+        fs::write(generations.path(1).join(STAMP), "{").unwrap();
+        assert_eq!(generations.find_current::<String>(), None);
+        fs::remove_file(generations.folder().join("current")).unwrap();
+        symlink("../elsewhere", generations.folder().join("current")).unwrap();
+        assert_eq!(generations.find_current::<String>(), None);
+    }
+
+    #[tokio::test]
+    async fn only_one_holds_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        let first = generations
+            .lock(Duration::ZERO, |_| panic!("nobody has it"))
+            .await
+            .unwrap();
+        let mut told = None;
+        let refused = generations
+            .lock(Duration::from_millis(300), |holder| {
+                told = holder.map(str::to_owned)
+            })
+            .await;
+        assert!(matches!(refused, Err(EnvError::Busy { .. })), "{refused:?}");
+        assert_eq!(told, Some(format!("process {}", std::process::id())));
+        drop(first);
+        generations
+            .lock(Duration::ZERO, |_| panic!("it is free again"))
+            .await
+            .unwrap();
+    }
+}

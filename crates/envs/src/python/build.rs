@@ -1,0 +1,417 @@
+//! Builds one generation: an empty environment, the packages, tidying, a try-out, and the switch.
+//!
+//! Called with the lock held; leaves nothing but a log if it fails.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::interpreter::{self, Found, Host, Maker};
+use super::meter::{InstallerWatch, Meter, find_site_packages};
+use super::{ESTIMATE, FORMAT, PackageSource, PythonEnvironment, PythonSpec, Stamp, remove};
+use crate::command::{Log, Seen, Step, run};
+use crate::error::{Cause, EnvError};
+use crate::generations::Generations;
+use crate::progress::{Phase, Progress};
+
+/// What JupyterHub and JupyterLab bring along, as of this writing: for the bar only.
+const EXPECTED_PACKAGES: usize = 112;
+/// What an environment and the download of its packages need, with some room to spare, in MiB.
+const NEEDED_MIB: u64 = 700;
+
+const CREATE_LIMIT: Duration = Duration::from_secs(10 * 60);
+const INSTALL_LIMIT: Duration = Duration::from_secs(60 * 60);
+const COMPILE_LIMIT: Duration = Duration::from_secs(15 * 60);
+const SHORT_LIMIT: Duration = Duration::from_secs(3 * 60);
+
+/// Builds a generation and makes it the current one.
+pub(super) async fn build(
+    host: &Host,
+    generations: &Generations,
+    spec: &PythonSpec,
+    progress: &dyn Progress,
+) -> Result<PythonEnvironment, EnvError> {
+    let begun = Instant::now();
+    let estimate = generations
+        .find_newest::<Stamp>()?
+        .map_or(ESTIMATE, |(_, stamp)| {
+            Duration::from_secs(stamp.seconds.max(1))
+        });
+    let mut meter = Meter::new(progress, estimate);
+    check_room(generations.folder())?;
+    meter.enter(Phase::Searching, "looking for Python");
+    let found = interpreter::find(host, spec.python.as_deref()).await?;
+    let number = generations.next_number()?;
+    let log = Log::create(
+        generations.log_path(number),
+        generations.marker_path(number),
+    )?;
+    let builder = Builder {
+        prefix: generations.path(number),
+        python: generations.path(number).join("bin/python"),
+        spec,
+        found,
+        log,
+    };
+    match builder.all(&mut meter).await {
+        Ok(versions) => {
+            let interpreter = builder
+                .python
+                .canonicalize()
+                .map_err(|source| EnvError::Io {
+                    doing: "find",
+                    path: builder.python.clone(),
+                    source,
+                })?;
+            let stamp = Stamp {
+                format: FORMAT,
+                packages: spec.packages.clone(),
+                asked: spec.python.clone(),
+                interpreter,
+                versions,
+                seconds: begun.elapsed().as_secs(),
+            };
+            finish(generations, number, &stamp).await?;
+            meter.enter(Phase::Done, "the Python environment is ready");
+            Ok(PythonEnvironment::new(generations, number, stamp, true))
+        }
+        Err(error) => {
+            // The failure is what the caller must hear of; what cannot be removed now, the next run removes.
+            let _ = remove(generations, number).await;
+            Err(error)
+        }
+    }
+}
+
+/// Stamps and switches on a thread that may block: it waits for the disk.
+async fn finish(generations: &Generations, number: u32, stamp: &Stamp) -> Result<(), EnvError> {
+    let (owned, stamp) = (generations.clone(), stamp.clone());
+    tokio::task::spawn_blocking(move || owned.finish(number, &stamp))
+        .await
+        .unwrap_or_else(|error| {
+            Err(EnvError::Io {
+                doing: "finish",
+                path: generations.path(number),
+                source: error.into(),
+            })
+        })
+}
+
+struct Builder<'a> {
+    prefix: PathBuf,
+    python: PathBuf,
+    spec: &'a PythonSpec,
+    found: Found,
+    log: Log,
+}
+
+impl Builder<'_> {
+    /// Does all steps and returns the versions of what is in the environment.
+    async fn all(&self, meter: &mut Meter<'_>) -> Result<BTreeMap<String, String>, EnvError> {
+        self.create(meter).await?;
+        self.install(meter).await?;
+        self.compile(meter).await?;
+        self.try_out(meter).await
+    }
+
+    async fn create(&self, meter: &mut Meter<'_>) -> Result<(), EnvError> {
+        let text = self.found.version.as_ref().map_or_else(
+            || "creating an environment, with a Python that uv fetches".to_owned(),
+            |version| format!("creating an environment with Python {version}"),
+        );
+        meter.enter(Phase::Creating, text);
+        let prefix = self.prefix.as_os_str();
+        let (program, arguments): (&Path, Vec<&OsStr>) = match &self.found.maker {
+            Maker::Venv { python } => (
+                python,
+                vec!["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), prefix],
+            ),
+            Maker::Virtualenv {
+                program,
+                module,
+                python,
+            } => {
+                let mut arguments: Vec<&OsStr> = Vec::new();
+                if *module {
+                    arguments.extend(["-m", "virtualenv"].map(OsStr::new));
+                }
+                arguments.extend(["--python".as_ref(), python.as_os_str(), prefix]);
+                (program, arguments)
+            }
+            Maker::Uv { uv, python } => {
+                let mut arguments: Vec<&OsStr> = vec!["venv".as_ref()];
+                // So that people can say `%pip install` in a notebook.
+                if !matches!(self.spec.source, PackageSource::Folder(_)) {
+                    arguments.push("--seed".as_ref());
+                }
+                arguments.push("--python".as_ref());
+                arguments.push(
+                    python
+                        .as_ref()
+                        .map_or(OsStr::new(">=3.10"), |path| path.as_os_str()),
+                );
+                arguments.push(prefix);
+                (uv, arguments)
+            }
+        };
+        let step = Step {
+            doing: "create the Python environment",
+            program: program.as_os_str(),
+            arguments,
+            environment: self.environment(),
+            limit: CREATE_LIMIT,
+        };
+        match run(step, &self.log, &mut |_| {}).await {
+            Err(EnvError::Step {
+                cause: Cause::NoVenv,
+                ..
+            }) if self.found.version.is_some() => Err(self.no_venv()),
+            other => other.map(drop),
+        }
+    }
+
+    fn no_venv(&self) -> EnvError {
+        let python = match &self.found.maker {
+            Maker::Venv { python } | Maker::Virtualenv { python, .. } => python.clone(),
+            Maker::Uv { python, .. } => python.clone().unwrap_or_default(),
+        };
+        EnvError::NoVenv {
+            python,
+            version: self.found.version.clone().unwrap_or_default(),
+        }
+    }
+
+    async fn install(&self, meter: &mut Meter<'_>) -> Result<(), EnvError> {
+        meter.enter(Phase::Downloading, "choosing packages");
+        let mut step = self.package_step("install the packages", "install", INSTALL_LIMIT);
+        // Compiled afterwards, on all processors at once.
+        if !self.with_uv() {
+            step.arguments
+                .extend(["--no-compile", "--progress-bar=off"].map(OsStr::new));
+        }
+        match &self.spec.source {
+            PackageSource::Configured => {}
+            PackageSource::Index(address) => {
+                step.environment
+                    .push(("PIP_INDEX_URL", Some(address.clone())));
+                step.environment
+                    .push(("UV_DEFAULT_INDEX", Some(address.clone())));
+            }
+            PackageSource::Folder(folder) => {
+                step.arguments.extend([
+                    "--no-index".as_ref(),
+                    "--find-links".as_ref(),
+                    folder.as_os_str(),
+                ]);
+            }
+        }
+        step.arguments
+            .extend(self.spec.packages.iter().map(OsStr::new));
+        let mut watch = InstallerWatch::new(&self.prefix, EXPECTED_PACKAGES);
+        run(step, &self.log, &mut |seen| watch.see(seen, meter)).await?;
+        self.remove_slow_format_check().await?;
+        let lines = self.package_command("list the packages", "freeze").await?;
+        let path = self.prefix.join("requirements.lock");
+        fs::write(&path, lines.join("\n") + "\n").map_err(|source| EnvError::Io {
+            doing: "write",
+            path,
+            source,
+        })
+    }
+
+    /// Removes `rfc3987-syntax`, which compiles a grammar each time it is imported: half of a server's start,
+    /// measured as 1 s of 2.4 s, and 15 MiB.
+    ///
+    /// jsonschema uses it for the formats `iri` and `iri-reference` only, and leaves these two out where it is
+    /// missing (`jsonschema/_format.py`); Jupyter's events declare neither. The try-out checks that jsonschema works on.
+    async fn remove_slow_format_check(&self) -> Result<(), EnvError> {
+        let folder = find_site_packages(&self.prefix);
+        if folder.is_none_or(|folder| !folder.join("rfc3987_syntax").is_dir()) {
+            return Ok(());
+        }
+        let mut step = self.package_step("remove a slow package", "uninstall", SHORT_LIMIT);
+        if !self.with_uv() {
+            step.arguments.push("--yes".as_ref());
+        }
+        step.arguments.push("rfc3987-syntax".as_ref());
+        run(step, &self.log, &mut |_| {}).await.map(drop)
+    }
+
+    /// Compiles all modules, since users' servers may not write here: without it every start costs 2 s more.
+    async fn compile(&self, meter: &mut Meter<'_>) -> Result<(), EnvError> {
+        meter.enter(
+            Phase::Compiling,
+            "compiling modules, so that servers start faster",
+        );
+        let library = self.prefix.join("lib");
+        let step = Step {
+            doing: "compile the modules",
+            program: self.python.as_os_str(),
+            arguments: vec![
+                "-I".as_ref(),
+                "-m".as_ref(),
+                "compileall".as_ref(),
+                "-q".as_ref(),
+                "-j".as_ref(),
+                "0".as_ref(),
+                library.as_os_str(),
+            ],
+            environment: self.environment(),
+            limit: COMPILE_LIMIT,
+        };
+        match run(step, &self.log, &mut |_| {}).await {
+            // A package may ship a file that is a template, or for another Python: Python says so with status 1,
+            // after having compiled all others.
+            Err(EnvError::Step {
+                cause: Cause::Other(_),
+                ..
+            }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn try_out(&self, meter: &mut Meter<'_>) -> Result<BTreeMap<String, String>, EnvError> {
+        meter.enter(
+            Phase::Testing,
+            "checking that JupyterHub and JupyterLab load",
+        );
+        let step = Step {
+            doing: "load JupyterHub and JupyterLab",
+            program: self.python.as_os_str(),
+            arguments: vec![
+                "-I".as_ref(),
+                "-c".as_ref(),
+                include_str!("smoke.py").as_ref(),
+            ],
+            environment: self.environment(),
+            limit: SHORT_LIMIT,
+        };
+        let lines = run(step, &self.log, &mut |_| {}).await?;
+        let versions = lines
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
+        meter.inside(Phase::Testing, 0.5, "checking that a server starts");
+        let program = self.prefix.join("bin/jupyterhub-singleuser");
+        let step = Step {
+            doing: "start jupyterhub-singleuser",
+            program: program.as_os_str(),
+            arguments: vec!["--version".as_ref()],
+            environment: self.environment(),
+            limit: SHORT_LIMIT,
+        };
+        run(step, &self.log, &mut |_| {}).await?;
+        versions.ok_or_else(|| EnvError::Step {
+            doing: "read the versions of JupyterHub and JupyterLab",
+            cause: Cause::Other("an unexpected answer".to_owned()),
+            tail: lines.join("\n"),
+            log: self.log.path().to_owned(),
+        })
+    }
+
+    fn with_uv(&self) -> bool {
+        matches!(self.found.maker, Maker::Uv { .. })
+    }
+
+    async fn package_command(
+        &self,
+        doing: &'static str,
+        verb: &'static str,
+    ) -> Result<Vec<String>, EnvError> {
+        let mut lines = Vec::new();
+        let step = self.package_step(doing, verb, SHORT_LIMIT);
+        run(step, &self.log, &mut |seen| {
+            if let Seen::Line(line) = seen
+                && (line.contains("==") || line.contains(" @ "))
+            {
+                lines.push(line.to_owned());
+            }
+        })
+        .await?;
+        Ok(lines)
+    }
+
+    /// A call of pip, or of uv's stand-in for it.
+    fn package_step(&self, doing: &'static str, verb: &'static str, limit: Duration) -> Step<'_> {
+        let (program, arguments): (&Path, Vec<&OsStr>) = match &self.found.maker {
+            Maker::Uv { uv, .. } => (
+                uv,
+                vec![
+                    "pip".as_ref(),
+                    verb.as_ref(),
+                    "--python".as_ref(),
+                    self.python.as_os_str(),
+                ],
+            ),
+            _ => (
+                &self.python,
+                vec!["-I".as_ref(), "-m".as_ref(), "pip".as_ref(), verb.as_ref()],
+            ),
+        };
+        Step {
+            doing,
+            program: program.as_os_str(),
+            arguments,
+            environment: self.environment(),
+            limit,
+        }
+    }
+
+    /// What is changed in our own environment, which otherwise goes to the installer as it is: proxies, certificates
+    /// and mirrors are set there.
+    fn environment(&self) -> Vec<(&'static str, Option<String>)> {
+        let mut changes: Vec<_> = [
+            "PYTHONHOME",
+            "PYTHONPATH",
+            "PYTHONSTARTUP",
+            "PYTHONDONTWRITEBYTECODE",
+            "VIRTUAL_ENV",
+            "CONDA_PREFIX",
+            "PIP_TARGET",
+            "PIP_PREFIX",
+            "PIP_ROOT",
+            "PIP_REQUIRE_VIRTUALENV",
+            "PIP_LOG",
+            "PIP_QUIET",
+        ]
+        .map(|name| (name, None))
+        .into();
+        changes.extend(
+            [
+                ("PIP_USER", "0"),
+                ("PIP_NO_INPUT", "1"),
+                ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+                ("PYTHONUNBUFFERED", "1"),
+                ("PYTHONNOUSERSITE", "1"),
+                ("UV_NO_PROGRESS", "1"),
+                ("NO_COLOR", "1"),
+                // So that causes can be read from messages.
+                ("LC_ALL", "C.UTF-8"),
+            ]
+            .map(|(name, value)| (name, Some(value.to_owned()))),
+        );
+        changes
+    }
+}
+
+/// Refuses at once what would fail after minutes.
+fn check_room(folder: &Path) -> Result<(), EnvError> {
+    let fail = |source| EnvError::Io {
+        doing: "look at the free space of",
+        path: folder.to_owned(),
+        source,
+    };
+    let system = rustix::fs::statvfs(folder).map_err(|error| fail(error.into()))?;
+    let free_mib = system.f_bavail.saturating_mul(system.f_frsize) / (1024 * 1024);
+    if free_mib < NEEDED_MIB {
+        return Err(EnvError::DiskFull {
+            path: folder.to_owned(),
+            free_mib,
+            needed_mib: NEEDED_MIB,
+        });
+    }
+    Ok(())
+}
