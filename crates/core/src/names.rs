@@ -1,5 +1,6 @@
 //! Names of users, servers, groups and services: parsed once, valid ever after.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,12 @@ macro_rules! text_newtype {
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
