@@ -1,0 +1,349 @@
+//! The spawner `process`: each server is a process group of this machine, under Lyceum's own account.
+//!
+//! It separates no users from each other: every server may read what Lyceum may read. It is for one
+//! person, for people who trust each other, and for trying things out.
+
+mod children;
+mod config;
+mod failure;
+mod family;
+mod identity;
+mod launch;
+mod logs;
+mod paths;
+mod stop;
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lyceum_core::lifecycle::Failure;
+use lyceum_core::names::ServerRef;
+use lyceum_core::seams::{
+    Exit, Handle, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started, StopMode,
+};
+use thiserror::Error;
+
+use self::children::{Children, Watch};
+use self::identity::ProcessHandle;
+use self::launch::Launched;
+use self::logs::Log;
+
+pub use self::config::{ProcessConfig, SocketKind};
+
+/// The spawner's name in configuration, handles and logs.
+pub const KIND: &str = "process";
+/// The variable by which the processes of one start of a server are known.
+pub const SERVER_VARIABLE: &str = "LYCEUM_SERVER";
+/// The variable by which the processes of one hub are known.
+pub const INSTANCE_VARIABLE: &str = "LYCEUM_INSTANCE";
+
+/// How many ports are remembered as just given away.
+const RECENT_PORTS: usize = 64;
+/// How long left-over servers are given at a sweep before they are killed.
+const SWEEP_GRACE: Duration = Duration::from_secs(5);
+
+/// Where the spawner keeps things. All paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The data directory: relative homes lie below it, logs in `logs/servers` below it.
+    pub data_dir: PathBuf,
+    /// The folder for sockets, of this hub alone. It is closed to everybody else. Its path may have
+    /// some 80 bytes, as the system limits the length of a socket's.
+    pub runtime_dir: PathBuf,
+    /// Folders that come first in the servers' `PATH`, such as that of the prepared Python environment.
+    pub programs: Vec<PathBuf>,
+}
+
+/// Why a spawner cannot be made of its configuration.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// There is no program to run.
+    #[error("the spawner's `command` is empty")]
+    NoCommand,
+    /// The program is given by a path that depends on the working directory.
+    #[error(
+        "the spawner's `command` has to be a plain name or an absolute path, and `{0}` is neither"
+    )]
+    RelativeCommand(String),
+    /// A variable's name, or its value, cannot be in an environment.
+    #[error(
+        "the spawner's environment variable `{0}` is not possible: a name has no `=`, and neither part a zero byte"
+    )]
+    BadVariable(String),
+    /// The user's name would not be a folder of its own.
+    #[error("the spawner's `home` is empty")]
+    NoHome,
+    /// A path is not absolute.
+    #[error("the path {0} has to be absolute")]
+    RelativePath(PathBuf),
+    /// Sockets in this folder would have too long paths.
+    #[error("the path of the folder for sockets, {path}, is {excess} bytes too long")]
+    LongRuntimeDir {
+        /// The folder.
+        path: PathBuf,
+        /// By how much.
+        excess: usize,
+    },
+    /// The name of this hub cannot be in an environment.
+    #[error("the hub's id `{0}` has to consist of letters, digits and hyphens")]
+    BadInstance(String),
+}
+
+/// Starts servers as processes of this machine. See the module's own description.
+#[derive(Debug)]
+pub struct ProcessSpawner {
+    settings: Arc<Settings>,
+    children: Children,
+}
+
+/// What a start needs to know.
+#[derive(Debug)]
+struct Settings {
+    config: ProcessConfig,
+    places: Places,
+    instance: String,
+    recent_ports: Mutex<VecDeque<u16>>,
+}
+
+impl ProcessSpawner {
+    /// Makes a spawner; nothing is touched before the first start.
+    ///
+    /// `instance` is a random text that stays the same for a hub as long as its database lives; it tells
+    /// the processes of this hub from those of another on the same machine.
+    pub fn new(config: ProcessConfig, places: Places, instance: &str) -> Result<Self, SetupError> {
+        let command = config.command.first().filter(|name| !name.is_empty());
+        let command = command.ok_or(SetupError::NoCommand)?;
+        if command.contains('/') && !command.starts_with('/') {
+            return Err(SetupError::RelativeCommand(command.clone()));
+        }
+        let impossible = |(name, value): &(&String, &String)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        };
+        if let Some((name, _)) = config.environment.iter().find(impossible) {
+            return Err(SetupError::BadVariable(name.clone()));
+        }
+        if config.home.is_empty() {
+            return Err(SetupError::NoHome);
+        }
+        let dirs = [&places.data_dir, &places.runtime_dir];
+        if let Some(path) = dirs.into_iter().find(|path| !path.is_absolute()) {
+            return Err(SetupError::RelativePath(path.clone()));
+        }
+        let excess = paths::excess_length(&places.runtime_dir);
+        if excess > 0 && config.socket != SocketKind::Tcp {
+            return Err(SetupError::LongRuntimeDir {
+                path: places.runtime_dir,
+                excess,
+            });
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if instance.is_empty() || !instance.chars().all(plain) {
+            return Err(SetupError::BadInstance(instance.to_owned()));
+        }
+        Ok(Self {
+            settings: Arc::new(Settings {
+                config,
+                places,
+                instance: instance.to_owned(),
+                recent_ports: Mutex::default(),
+            }),
+            children: Children::default(),
+        })
+    }
+
+    /// How long a server is given after each polite signal, as configured.
+    pub fn stop_timeout(&self) -> Duration {
+        self.settings.config.stop_timeout.get()
+    }
+
+    fn watch(&self, launched: &mut Launched) -> Result<(), Failure> {
+        let doing = "watch the server's process";
+        // On an error the process is still the launched one's, and is killed with it.
+        let pidfd = launched
+            .duplicate()
+            .map_err(|error| failure::of_system(doing, &error))?;
+        let watch = Watch::new(pidfd, launched.log.clone())
+            .map_err(|error| failure::of_system(doing, &error))?;
+        launched.keep();
+        self.children.watch(launched.handle.clone(), watch);
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn home(&self, safe_user: &str) -> PathBuf {
+        let home = self.config.home.replace("{username}", safe_user);
+        self.places.data_dir.join(home)
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.places.data_dir.join("logs/servers")
+    }
+
+    fn log(&self, server: &ServerRef) -> Log {
+        self.log_at(self.log_dir().join(paths::log_name(server)))
+    }
+
+    fn log_at(&self, path: PathBuf) -> Log {
+        Log {
+            path,
+            limit: u64::from(self.config.log_limit_mib.max(1)) * 1024 * 1024,
+        }
+    }
+
+    fn search_path(&self) -> String {
+        let programs = self
+            .places
+            .programs
+            .iter()
+            .map(|dir| dir.display().to_string());
+        let dirs: Vec<String> = programs.chain(self.config.path.iter().cloned()).collect();
+        dirs.join(":")
+    }
+
+    /// Takes a port unless it was taken a moment ago.
+    fn take_port(&self, port: u16) -> bool {
+        let mut recent = self
+            .recent_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if recent.contains(&port) {
+            return false;
+        }
+        recent.push_back(port);
+        if recent.len() > RECENT_PORTS {
+            recent.pop_front();
+        }
+        true
+    }
+}
+
+#[async_trait]
+impl Spawner for ProcessSpawner {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn start(
+        &self,
+        request: StartRequest,
+        progress: &dyn StartProgress,
+    ) -> Result<Started, Failure> {
+        progress.say(10, "Preparing the home folder and the environment");
+        let settings = Arc::clone(&self.settings);
+        let reservation = self.children.reserve(&request.marker);
+        // If this future is dropped meanwhile, the result is dropped too, and that ends the process.
+        let launching =
+            tokio::task::spawn_blocking(move || launch::launch(&settings, &request, reservation));
+        let mut launched = launching
+            .await
+            .map_err(|_| failure::internal("the thread that starts processes has failed"))??;
+        self.watch(&mut launched)?;
+        let handle = launched.handle.encode();
+        progress.handle(&handle);
+        progress.say(30, "The server's program is running");
+        Ok(Started {
+            upstream: launched.upstream.clone(),
+            handle,
+        })
+    }
+
+    async fn poll(&self, handle: &Handle) -> Result<Liveness, SpawnError> {
+        let handle = ProcessHandle::decode(handle)?;
+        if let Some(exit) = self.children.find(&handle)
+            && let Some(exit) = *exit.borrow()
+        {
+            return Ok(Liveness::Exited(exit));
+        }
+        let looked = handle.open().and_then(|pidfd| match pidfd {
+            Some(pidfd) => identity::has_ended(&pidfd),
+            None => Ok(true),
+        });
+        match looked {
+            Ok(false) => Ok(Liveness::Running),
+            // Of a child of ours the status is known within moments; for others this returns at once.
+            Ok(true) => self.wait_for(handle).await.map(Liveness::Exited),
+            Err(error) => Err(system(format!("look at process {}", handle.pid), error)),
+        }
+    }
+
+    async fn wait(&self, handle: &Handle) -> Result<Exit, SpawnError> {
+        self.wait_for(ProcessHandle::decode(handle)?).await
+    }
+
+    async fn stop(&self, handle: &Handle, how: StopMode) -> Result<(), SpawnError> {
+        let handle = ProcessHandle::decode(handle)?;
+        stop::stop(&handle, how).await
+    }
+
+    async fn log_tail(&self, server: &ServerRef, lines: usize) -> Vec<String> {
+        let log = self.settings.log(server);
+        blocking(move || log.tail(lines)).await.unwrap_or_default()
+    }
+
+    async fn sweep(&self, known: &[Handle]) -> Result<usize, SpawnError> {
+        let known: Vec<ProcessHandle> = known
+            .iter()
+            .filter_map(|handle| ProcessHandle::decode(handle).ok())
+            .collect();
+        let markers: HashSet<&str> = known.iter().map(|handle| handle.marker.as_str()).collect();
+        let instance = self.settings.instance.clone();
+        let mut left = blocking(move || family::marks_of(&instance)).await?;
+        left.retain(|marker| !markers.contains(marker.as_str()) && !self.children.knows(marker));
+        for marker in &left {
+            tracing::warn!("ending a server that is left over from a crash");
+            stop::end_marked(marker, SWEEP_GRACE).await?;
+        }
+        let sockets: HashSet<PathBuf> = known.into_iter().filter_map(|one| one.socket).collect();
+        let dir = self.settings.places.runtime_dir.clone();
+        blocking(move || paths::remove_stale_sockets(&dir, |path| sockets.contains(path)))
+            .await?
+            .map_err(|error| system("remove sockets that nobody uses".to_owned(), error))?;
+        Ok(left.len())
+    }
+
+    async fn forget(&self, server: &ServerRef) -> Result<(), SpawnError> {
+        let log = self.settings.log(server);
+        let doing = format!("remove the log of server {server}");
+        blocking(move || log.remove())
+            .await?
+            .map_err(|error| system(doing, error))
+    }
+}
+
+impl ProcessSpawner {
+    async fn wait_for(&self, handle: ProcessHandle) -> Result<Exit, SpawnError> {
+        if let Some(mut exit) = self.children.find(&handle)
+            && let Ok(exit) = exit.wait_for(Option::is_some).await
+            && let Some(exit) = *exit
+        {
+            return Ok(exit);
+        }
+        let opened = handle
+            .open()
+            .map_err(|error| system(format!("look at process {}", handle.pid), error))?;
+        let Some(pidfd) = opened else {
+            return Ok(Exit::Unknown);
+        };
+        let watch = Watch::new(pidfd, self.settings.log_at(handle.log))
+            .map_err(|error| system(format!("watch process {}", handle.pid), error))?;
+        Ok(watch.until_exit().await)
+    }
+}
+
+/// Runs something that reads or writes files on a thread where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SpawnError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| system("use a thread for blocking work".to_owned(), error.into()))
+}
+
+fn system(doing: String, source: io::Error) -> SpawnError {
+    SpawnError::System { doing, source }
+}

@@ -1,0 +1,132 @@
+//! Everything that a server has started: found by its mark, its session and its ancestry, and ended with it.
+//!
+//! Jupyter kernels and terminals lead sessions of their own, so that ending the server's group is not enough.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+
+use rustix::process::Signal;
+
+use super::identity::{ProcessHandle, ProcessId, Stat, send};
+use super::{INSTANCE_VARIABLE, SERVER_VARIABLE};
+
+/// Lists the living processes of a server, the main one included.
+///
+/// `seen` are processes that were found to be the server's before: with them, what they have started
+/// meanwhile is found even after its own parent has ended. What is found is added.
+///
+/// Blocks for the time of a walk through `/proc`, some milliseconds.
+pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec<ProcessId> {
+    let stats = list();
+    let mark = format!("{SERVER_VARIABLE}={}", handle.marker);
+    // The number tells something only as long as the process holds it. Afterwards it may have become
+    // another's, and that one's session may outlive it as well.
+    let main = handle.exists().then_some(handle.pid);
+    let mut members: HashSet<i32> = stats
+        .values()
+        .filter(|stat| {
+            Some(stat.session) == main
+                || seen.contains(&stat.process())
+                || has_variable(stat, &mark)
+        })
+        .map(|stat| stat.process().pid)
+        .collect();
+    loop {
+        let children: Vec<i32> = stats
+            .iter()
+            .filter(|(pid, stat)| members.contains(&stat.parent) && !members.contains(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if children.is_empty() {
+            break;
+        }
+        members.extend(children);
+    }
+    let found: Vec<ProcessId> = members
+        .iter()
+        .filter_map(|pid| stats.get(pid))
+        .map(Stat::process)
+        .collect();
+    seen.extend(&found);
+    found
+}
+
+/// Lists the marks of all servers that carry this hub's mark, each with one of its processes.
+pub(super) fn marks_of(instance: &str) -> HashSet<String> {
+    let mark = format!("{INSTANCE_VARIABLE}={instance}");
+    let prefix = format!("{SERVER_VARIABLE}=");
+    list()
+        .values()
+        .filter_map(|stat| {
+            let environment = environment(stat)?;
+            variables(&environment).find(|variable| *variable == mark.as_bytes())?;
+            let server =
+                variables(&environment).find_map(|item| item.strip_prefix(prefix.as_bytes()))?;
+            String::from_utf8(server.to_vec()).ok()
+        })
+        .collect()
+}
+
+/// Lists the living processes that carry a server's mark in their environment.
+pub(super) fn marked(marker: &str) -> Vec<ProcessId> {
+    let mark = format!("{SERVER_VARIABLE}={marker}");
+    list()
+        .values()
+        .filter(|stat| has_variable(stat, &mark))
+        .map(Stat::process)
+        .collect()
+}
+
+/// Sends a signal to each of the processes that still lives, and wakes those that were halted.
+pub(super) fn signal_all(processes: &[ProcessId], signal: Signal) {
+    for process in processes {
+        let sent = process.open().and_then(|pidfd| match pidfd {
+            Some(pidfd) => send(&pidfd, signal).and_then(|()| send(&pidfd, Signal::CONT)),
+            None => Ok(()),
+        });
+        if let Err(error) = sent {
+            tracing::warn!(
+                pid = process.pid,
+                error = %error,
+                "could not signal a process that a server has left behind"
+            );
+        }
+    }
+}
+
+/// All living processes but this one, by number.
+///
+/// Lyceum itself may run in a terminal of one of its servers; it must not find itself, nor, as their
+/// descendants, the servers that it has started.
+fn list() -> HashMap<i32, Stat> {
+    let own = std::process::id().cast_signed();
+    let entries = match fs::read_dir("/proc") {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!(error = %error, "could not list the processes of this machine");
+            return HashMap::new();
+        }
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid > 1 && *pid != own)
+        .filter_map(|pid| Some((pid, Stat::read(pid).ok().flatten()?)))
+        .filter(|(_, stat)| stat.is_alive())
+        .collect()
+}
+
+fn has_variable(stat: &Stat, wanted: &str) -> bool {
+    environment(stat)
+        .is_some_and(|text| variables(&text).any(|variable| variable == wanted.as_bytes()))
+}
+
+/// The environment with which a process was started, if we may read it.
+fn environment(stat: &Stat) -> Option<Vec<u8>> {
+    let text: io::Result<Vec<u8>> = fs::read(format!("/proc/{}/environ", stat.process().pid));
+    text.ok()
+}
+
+fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    environment.split(|byte| *byte == 0)
+}

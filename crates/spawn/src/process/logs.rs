@@ -1,0 +1,260 @@
+//! The log of a server: what it writes to its standard output and error.
+//!
+//! The process writes to the file itself, so that its lines outlive Lyceum; we only rotate, shorten and read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// How much of the end of a log is read for [`Log::tail`], in bytes.
+const TAIL_BYTES: u64 = 64 * 1024;
+/// The longest line that [`Log::tail`] shows, in characters.
+const LINE_CHARS: usize = 2_000;
+/// The shortest run of hexadecimal digits that is taken for a token.
+const TOKEN_DIGITS: usize = 32;
+/// How much is kept at most when a log is shortened, in bytes.
+const KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// One server's log file, and how large it may grow.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    pub(super) path: PathBuf,
+    pub(super) limit: u64,
+}
+
+impl Log {
+    /// Sets the log of the start before aside and opens an empty one, for the owner only, to append to.
+    pub(super) fn renew(&self) -> io::Result<File> {
+        match fs::rename(&self.path, previous(&self.path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Appending matters: shortening the file under a process that does not append would leave a hole.
+        OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.path)
+    }
+
+    /// Drops the older part of the log if it has outgrown its limit; lines written in this very moment
+    /// may be lost. A failure is logged.
+    pub(super) fn shorten(&self) {
+        if let Err(error) = self.try_shorten() {
+            tracing::warn!(log = %self.path.display(), error = %error, "could not shorten a server's log");
+        }
+    }
+
+    fn try_shorten(&self) -> io::Result<()> {
+        let mut file = match OpenOptions::new().read(true).append(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        if file.metadata()?.len() <= self.limit {
+            return Ok(());
+        }
+        let kept = read_end(&mut file, (self.limit / 2).min(KEPT_BYTES))?;
+        file.set_len(0)?;
+        file.write_all(b"[earlier lines were dropped, because the log had reached its limit]\n")?;
+        file.write_all(after_first_line(&kept))
+    }
+
+    /// Gives the last lines, oldest first, fit for people: readable text without control characters, and
+    /// without anything that looks like a token. Empty if there is no log.
+    pub(super) fn tail(&self, lines: usize) -> Vec<String> {
+        let read = File::open(&self.path).and_then(|mut file| {
+            let length = file.metadata()?.len();
+            Ok((read_end(&mut file, TAIL_BYTES)?, length > TAIL_BYTES))
+        });
+        match read {
+            Ok((bytes, cut)) => {
+                let bytes = if cut {
+                    after_first_line(&bytes)
+                } else {
+                    &bytes
+                };
+                clean_lines(bytes, lines)
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(log = %self.path.display(), error = %error, "could not read a server's log");
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Removes the log and the one before; succeeds if there is none.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        for path in [&self.path, &previous(&self.path)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file that keeps the log of the start before.
+fn previous(path: &Path) -> PathBuf {
+    path.with_added_extension("1")
+}
+
+fn read_end(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn after_first_line(bytes: &[u8]) -> &[u8] {
+    bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .and_then(|end| bytes.get(end + 1..))
+        .unwrap_or(bytes)
+}
+
+fn clean_lines(bytes: &[u8], count: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<String> = text
+        .lines()
+        .map(clean)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let surplus = lines.len().saturating_sub(count);
+    lines.into_iter().skip(surplus).collect()
+}
+
+fn clean(line: &str) -> String {
+    // Cut last: half a token would not be recognized.
+    redact(without_controls(line).trim_end())
+        .chars()
+        .take(LINE_CHARS)
+        .collect()
+}
+
+/// Drops control characters, and the whole of terminal sequences (ECMA-48 §5.4: `ESC [ … letter`).
+fn without_controls(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
+            for c in chars.by_ref() {
+                if ('\u{40}'..='\u{7e}').contains(&c) {
+                    break;
+                }
+            }
+        } else if c == '\t' {
+            plain.push_str("    ");
+        } else if !c.is_control() && !is_direction_mark(c) {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Invisible characters that can make a line read differently from what it says.
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Hides long runs of hexadecimal digits: API tokens of ours and Jupyter's own have that form.
+fn redact(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, run) = rest.split_at(start);
+        let (run, after) = run.split_at(
+            run.find(|c: char| !c.is_ascii_hexdigit())
+                .unwrap_or(run.len()),
+        );
+        plain.push_str(before);
+        plain.push_str(if run.len() >= TOKEN_DIGITS {
+            "[secret]"
+        } else {
+            run
+        });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(written: &[u8], expected: &[&str]) {
+        assert_eq!(clean_lines(written, 3), expected);
+    }
+
+    #[test]
+    fn lines_are_shown_as_plain_text_without_secrets() {
+        check(b"", &[]);
+        check(b"one\ntwo\n\nthree\nfour\n", &["two", "three", "four"]);
+        check(b"\x1b[31mred\x1b[0m\x07 \xff\n", &["red \u{fffd}"]);
+        check(b"bar  10%\rbar  20%\r\n", &["bar  10%bar  20%"]);
+        check("a\u{202e}b\tc".as_bytes(), &["ab    c"]);
+        check(
+            b"?token=0123456789abcdef0123456789ABCDEF&x=deadbeef",
+            &["?token=[secret]&x=deadbeef"],
+        );
+        check(
+            b"0123456789abcdef0123456789abcdef0123456789abcdef",
+            &["[secret]"],
+        );
+        let long = "x".repeat(LINE_CHARS + 9);
+        assert_eq!(clean_lines(long.as_bytes(), 1)[0].len(), LINE_CHARS);
+    }
+
+    #[test]
+    fn a_token_at_the_edge_of_a_long_line_is_not_shown_in_part() {
+        let line = format!(
+            "{}0123456789abcdef0123456789abcdef",
+            "x".repeat(LINE_CHARS - 9)
+        );
+        assert!(!clean(&line).contains("0123"), "{}", clean(&line));
+    }
+
+    #[test]
+    fn each_start_has_its_own_log_and_the_one_before_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log {
+            path: dir.path().join("ada.log"),
+            limit: 1_000,
+        };
+        assert_eq!(log.tail(5), Vec::<String>::new());
+        log.renew().unwrap().write_all(b"first\n").unwrap();
+        log.renew().unwrap().write_all(b"second\n").unwrap();
+        assert_eq!(log.tail(5), ["second"]);
+        let kept = fs::read_to_string(dir.path().join("ada.log.1")).unwrap();
+        assert_eq!(kept, "first\n");
+        log.remove().unwrap();
+        log.remove().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_log_that_outgrows_its_limit_keeps_its_newest_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log {
+            path: dir.path().join("ada.log"),
+            limit: 1_000,
+        };
+        let mut writer = log.renew().unwrap();
+        for number in 0..200 {
+            writeln!(writer, "line {number}").unwrap();
+        }
+        log.shorten();
+        writeln!(writer, "after").unwrap();
+        assert!(fs::metadata(&log.path).unwrap().len() < 1_000);
+        assert_eq!(log.tail(2), ["line 199", "after"]);
+        let all = log.tail(1_000);
+        assert!(all[0].contains("dropped"), "{}", all[0]);
+        assert!(all[1].starts_with("line 1"), "{}", all[1]);
+    }
+}
