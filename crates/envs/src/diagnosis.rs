@@ -78,19 +78,15 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
 
 /// The package that an index does not have, from pip's or uv's sentence about it.
 fn missing_package(line: &str) -> Option<String> {
-    let rest = line
-        .split_once("no matching distribution found for ")
-        .or_else(|| line.split_once("satisfies the requirement "))
-        .or_else(|| line.split_once("because there are no versions of "))
-        .or_else(|| line.split_once("no solution found when resolving dependencies for "))
-        .map(|(_, rest)| rest)
-        .or_else(|| {
-            line.split_once("because ")?
-                .1
-                .split_once(" was not found")
-                .map(|(name, _)| name)
-        })?;
-    let name = rest.split([' ', ',', ';']).next()?.trim_matches(['.', ':']);
+    let after = |text: &str| line.split_once(text).map(|(_, rest)| rest);
+    let rest = after("no matching distribution found for ")
+        .or_else(|| after("satisfies the requirement "))
+        .or_else(|| after("because there are no versions of "))
+        .or_else(|| after("because only ").filter(|rest| rest.contains(" available")))
+        .or_else(|| after("because ").filter(|rest| rest.contains(" was not found")))?;
+    let name = rest
+        .split([' ', ',', ';', '<', '>', '=', '!', '~', '['])
+        .next()?;
     (!name.is_empty()).then(|| name.to_owned())
 }
 
@@ -98,8 +94,8 @@ fn missing_package(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn check(output: &str, expected: Option<Cause>) {
-        assert_eq!(from_output(output.lines()), expected, "{output}");
+    fn check(output: &str, expected: impl Into<Option<Cause>>) {
+        assert_eq!(from_output(output.lines()), expected.into(), "{output}");
     }
 
     #[test]
@@ -109,34 +105,39 @@ mod tests {
              '<…>: Failed to establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/jupyterhub/\n\
              ERROR: Could not find a version that satisfies the requirement jupyterhub<7,>=6 (from versions: none)\n\
              ERROR: No matching distribution found for jupyterhub<7,>=6",
-            Some(Cause::Network),
+            Cause::Network,
         );
         check(
             "ERROR: Could not find a version that satisfies the requirement jupyterhub<7,>=6 (from versions: 0.1)\n\
              ERROR: No matching distribution found for jupyterhub<7,>=6",
-            Some(Cause::NoSuchPackage("jupyterhub<7".to_owned())),
+            Cause::NoSuchPackage("jupyterhub".to_owned()),
         );
         check(
             "  × No solution found when resolving dependencies:\n\
              ╰─▶ Because jupyterhub was not found in the package registry and you require jupyterhub>=6,<7, we can conclude",
-            Some(Cause::NoSuchPackage("jupyterhub".to_owned())),
+            Cause::NoSuchPackage("jupyterhub".to_owned()),
+        );
+        check(
+            "error: No solution found when resolving dependencies\n\
+             cause: Because only jupyterhub==6.1.1 is available and you require jupyterhub>=9, we can conclude",
+            Cause::NoSuchPackage("jupyterhub".to_owned()),
         );
         check(
             "error: Failed to fetch: `https://pypi.org/simple/jupyterlab/`\n  Caused by: client error (Connect)\n\
              Caused by: dns error: failed to lookup address information: Name or service not known",
-            Some(Cause::Network),
+            Cause::Network,
         );
         check(
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-            Some(Cause::DiskFull),
+            Cause::DiskFull,
         );
         check(
             "… after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 407 …",
-            Some(Cause::Proxy),
+            Cause::Proxy,
         );
         check(
             "… SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed …",
-            Some(Cause::Certificate),
+            Cause::Certificate,
         );
         check(
             "The virtual environment was not created successfully because ensurepip is not\navailable.",
@@ -144,16 +145,13 @@ mod tests {
         );
         check(
             "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool(host='files'): Read timed out.",
-            Some(Cause::SlowNetwork),
+            Cause::SlowNetwork,
         );
         check(
             "Error: Command '['…/python3', '-m', 'ensurepip']' returned non-zero exit status 1.",
             None,
         );
-        check(
-            "ERROR: Failed building wheel for pycurl",
-            Some(Cause::Build),
-        );
+        check("ERROR: Failed building wheel for pycurl", Cause::Build);
         check("all went well", None);
     }
 }

@@ -303,7 +303,7 @@ mod tests {
         let mut told = None;
         let refused = generations
             .lock(Duration::from_millis(300), |holder| {
-                told = holder.map(str::to_owned)
+                told = holder.map(str::to_owned);
             })
             .await;
         assert!(matches!(refused, Err(EnvError::Busy { .. })), "{refused:?}");

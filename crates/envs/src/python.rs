@@ -24,9 +24,9 @@ pub use interpreter::Host;
 /// Changes when we prepare environments differently, so that older ones are made anew.
 const FORMAT: u32 = 1;
 /// How long we wait for somebody else who prepares the same environment.
-const LOCK_LIMIT: Duration = Duration::from_secs(60 * 60);
+const LOCK_LIMIT: Duration = Duration::from_hours(1);
 /// What the work takes on a usual connection.
-const ESTIMATE: Duration = Duration::from_secs(120);
+const ESTIMATE: Duration = Duration::from_mins(2);
 
 /// What shall be in an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

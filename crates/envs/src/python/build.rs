@@ -23,10 +23,10 @@ const EXPECTED_PACKAGES: usize = 112;
 /// What an environment and the download of its packages need, with some room to spare, in MiB.
 const NEEDED_MIB: u64 = 700;
 
-const CREATE_LIMIT: Duration = Duration::from_secs(10 * 60);
-const INSTALL_LIMIT: Duration = Duration::from_secs(60 * 60);
-const COMPILE_LIMIT: Duration = Duration::from_secs(15 * 60);
-const SHORT_LIMIT: Duration = Duration::from_secs(3 * 60);
+const CREATE_LIMIT: Duration = Duration::from_mins(10);
+const INSTALL_LIMIT: Duration = Duration::from_hours(1);
+const COMPILE_LIMIT: Duration = Duration::from_mins(15);
+const SHORT_LIMIT: Duration = Duration::from_mins(3);
 
 /// Builds a generation and makes it the current one.
 pub(super) async fn build(
@@ -162,7 +162,7 @@ impl Builder<'_> {
             doing: "create the Python environment",
             program: program.as_os_str(),
             arguments,
-            environment: self.environment(),
+            environment: environment(),
             limit: CREATE_LIMIT,
         };
         match run(step, &self.log, &mut |_| {}).await {
@@ -260,7 +260,7 @@ impl Builder<'_> {
                 "0".as_ref(),
                 library.as_os_str(),
             ],
-            environment: self.environment(),
+            environment: environment(),
             limit: COMPILE_LIMIT,
         };
         match run(step, &self.log, &mut |_| {}).await {
@@ -287,7 +287,7 @@ impl Builder<'_> {
                 "-c".as_ref(),
                 include_str!("smoke.py").as_ref(),
             ],
-            environment: self.environment(),
+            environment: environment(),
             limit: SHORT_LIMIT,
         };
         let lines = run(step, &self.log, &mut |_| {}).await?;
@@ -300,7 +300,7 @@ impl Builder<'_> {
             doing: "start jupyterhub-singleuser",
             program: program.as_os_str(),
             arguments: vec!["--version".as_ref()],
-            environment: self.environment(),
+            environment: environment(),
             limit: SHORT_LIMIT,
         };
         run(step, &self.log, &mut |_| {}).await?;
@@ -355,46 +355,46 @@ impl Builder<'_> {
             doing,
             program: program.as_os_str(),
             arguments,
-            environment: self.environment(),
+            environment: environment(),
             limit,
         }
     }
+}
 
-    /// What is changed in our own environment, which otherwise goes to the installer as it is: proxies, certificates
-    /// and mirrors are set there.
-    fn environment(&self) -> Vec<(&'static str, Option<String>)> {
-        let mut changes: Vec<_> = [
-            "PYTHONHOME",
-            "PYTHONPATH",
-            "PYTHONSTARTUP",
-            "PYTHONDONTWRITEBYTECODE",
-            "VIRTUAL_ENV",
-            "CONDA_PREFIX",
-            "PIP_TARGET",
-            "PIP_PREFIX",
-            "PIP_ROOT",
-            "PIP_REQUIRE_VIRTUALENV",
-            "PIP_LOG",
-            "PIP_QUIET",
+/// What is changed in our own environment, which otherwise goes to the installer as it is: proxies, certificates
+/// and mirrors are set there.
+fn environment() -> Vec<(&'static str, Option<String>)> {
+    let mut changes: Vec<_> = [
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "PYTHONDONTWRITEBYTECODE",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_ROOT",
+        "PIP_REQUIRE_VIRTUALENV",
+        "PIP_LOG",
+        "PIP_QUIET",
+    ]
+    .map(|name| (name, None))
+    .into();
+    changes.extend(
+        [
+            ("PIP_USER", "0"),
+            ("PIP_NO_INPUT", "1"),
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ("PYTHONUNBUFFERED", "1"),
+            ("PYTHONNOUSERSITE", "1"),
+            ("UV_NO_PROGRESS", "1"),
+            ("NO_COLOR", "1"),
+            // So that causes can be read from messages.
+            ("LC_ALL", "C.UTF-8"),
         ]
-        .map(|name| (name, None))
-        .into();
-        changes.extend(
-            [
-                ("PIP_USER", "0"),
-                ("PIP_NO_INPUT", "1"),
-                ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-                ("PYTHONUNBUFFERED", "1"),
-                ("PYTHONNOUSERSITE", "1"),
-                ("UV_NO_PROGRESS", "1"),
-                ("NO_COLOR", "1"),
-                // So that causes can be read from messages.
-                ("LC_ALL", "C.UTF-8"),
-            ]
-            .map(|(name, value)| (name, Some(value.to_owned()))),
-        );
-        changes
-    }
+        .map(|(name, value)| (name, Some(value.to_owned()))),
+    );
+    changes
 }
 
 /// Refuses at once what would fail after minutes.

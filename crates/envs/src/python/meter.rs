@@ -221,12 +221,13 @@ mod tests {
 
     fn watch(lines: &[&str]) -> Vec<(Phase, String, Option<f32>)> {
         let heard = Heard::default();
-        let mut meter = Meter::new(&heard, Duration::from_secs(60));
-        let mut watch = InstallerWatch::new(Path::new("/nowhere"), 4);
-        for line in lines {
-            watch.see(Seen::Line(line), &mut meter);
+        {
+            let mut meter = Meter::new(&heard, Duration::from_mins(1));
+            let mut watch = InstallerWatch::new(Path::new("/nowhere"), 4);
+            for line in lines {
+                watch.see(Seen::Line(line), &mut meter);
+            }
         }
-        drop(meter);
         heard.0.into_inner().unwrap()
     }
 
