@@ -1,1 +1,46 @@
-//! All SQL and migrations; one Store, with SQLite or PostgreSQL under it.
+//! All SQL and migrations: one [`Store`], with SQLite or PostgreSQL under it.
+//!
+//! Reads are methods of [`Store`] and of [`Tx`], writes are methods of [`Tx`] alone. One SQL text serves both
+//! engines; only migrations exist twice. What may be done, and by whom, is not decided here.
+
+mod activity;
+mod clients;
+mod codes;
+mod config;
+mod details;
+mod engine;
+mod error;
+mod fingerprint;
+mod groups;
+pub mod migrations;
+mod open;
+mod page;
+mod postgres;
+mod purge;
+mod roles;
+mod servers;
+mod services;
+mod sessions;
+mod settings;
+mod sqlite;
+mod tokens;
+mod tx;
+mod users;
+
+pub use activity::ActivityBatch;
+pub use clients::{NewOAuthClient, OAuthClient};
+pub use codes::OAuthCode;
+pub use config::{DatabaseUrl, StoreConfig, StoreConfigError, StoreSettings};
+pub use details::UserDetails;
+pub use error::{EngineError, Kind, StoreError};
+pub use groups::Group;
+pub use open::OpenError;
+pub use page::{Page, Paged};
+pub use purge::Purged;
+pub use roles::{NewRole, Role, RoleHolder};
+pub use servers::{Phase, Server, ServerCounts};
+pub use services::{Service, ServiceData};
+pub use sessions::{NewSession, Session};
+pub use tokens::{ApiToken, NewToken, Owner, TokenOwner};
+pub use tx::{Store, Tx};
+pub use users::{HavingServers, NewUser, User, UserQuery, UserSort};

@@ -1,0 +1,77 @@
+//! What hangs on many users at once, in a number of queries that does not grow with them.
+
+use std::collections::BTreeMap;
+
+use lyceum_core::ids::UserId;
+use lyceum_core::names::GroupName;
+
+use crate::engine::{CHUNK, Db, in_list};
+use crate::error::StoreError;
+use crate::servers::{Server, server_columns};
+use crate::tx::reads;
+
+/// The groups, roles and servers of a user.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UserDetails {
+    /// The names of the groups, sorted.
+    pub groups: Vec<GroupName>,
+    /// The names of the roles held directly, sorted.
+    pub roles: Vec<String>,
+    /// The servers, running or not, sorted by name: the default server is first.
+    pub servers: Vec<Server>,
+}
+
+reads! {
+    /// Loads groups, roles and servers of users, with three queries for each 256 of them.
+    ///
+    /// Every user asked for is in the answer. The queries are not one snapshot: what changes meanwhile may
+    /// be seen in one part and not in the other.
+    load_details(users: &[UserId]) -> BTreeMap<UserId, UserDetails>;
+}
+
+async fn load_details(
+    db: &mut Db<'_>,
+    users: &[UserId],
+) -> Result<BTreeMap<UserId, UserDetails>, StoreError> {
+    let doing = "load the groups, roles and servers of users";
+    let mut details: BTreeMap<UserId, UserDetails> = users
+        .iter()
+        .map(|id| (*id, UserDetails::default()))
+        .collect();
+    for chunk in users.chunks(CHUNK) {
+        let (sql, values) = in_list(
+            "SELECT user_groups.user_id AS user_id, groups.name AS group_name \
+             FROM user_groups JOIN groups ON groups.id = user_groups.group_id \
+             WHERE user_groups.user_id IN (LIST) ORDER BY groups.name",
+            chunk,
+        );
+        for row in db.all(doing, sql, values).await? {
+            let user = details.entry(row.get("user_id")?).or_default();
+            user.groups.push(row.get("group_name")?);
+        }
+        let (sql, values) = in_list(
+            "SELECT user_roles.user_id AS user_id, roles.name AS role_name \
+             FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
+             WHERE user_roles.user_id IN (LIST) ORDER BY roles.name",
+            chunk,
+        );
+        for row in db.all(doing, sql, values).await? {
+            let user = details.entry(row.get("user_id")?).or_default();
+            user.roles.push(row.get("role_name")?);
+        }
+        let (sql, values) = in_list(
+            concat!(
+                "SELECT ",
+                server_columns!(),
+                " FROM servers WHERE servers.user_id IN (LIST) ORDER BY servers.name"
+            ),
+            chunk,
+        );
+        for row in db.all(doing, sql, values).await? {
+            let server = Server::read(&row)?;
+            let user = details.entry(server.user_id).or_default();
+            user.servers.push(server);
+        }
+    }
+    Ok(details)
+}
