@@ -103,6 +103,11 @@ impl Failure {
         }
     }
 
+    /// Whether a start failed; a server that ran and died is merely stopped (JupyterHub's "failed").
+    pub fn is_of_start(&self) -> bool {
+        !matches!(self.cause, Cause::Died | Cause::GoneAtRestart)
+    }
+
     /// The failure of a process that ended although it was wanted.
     pub fn died(exit: Exit) -> Self {
         let message = match exit {

@@ -1,1 +1,145 @@
 //! What the hub does: log in, start, stop, issue tokens; and the background tasks that keep it true.
+
+pub mod activity;
+pub mod background;
+pub mod error;
+pub mod login;
+pub mod models;
+pub mod oauth;
+pub mod permit;
+pub mod principal;
+pub mod restart;
+pub mod running;
+pub mod servers;
+pub mod sessions;
+pub mod settings;
+pub mod tasks;
+
+use std::sync::Arc;
+
+use lyceum_core::scope::Catalogue;
+use lyceum_core::seams::{Authenticator, Routes, Spawner};
+use lyceum_core::{Clock, Timestamp};
+use lyceum_store::Store;
+
+pub use activity::Activity;
+pub use error::{Denied, HubError, LoginError, StartError};
+pub use permit::{Action, ServerPermit, UserPermit};
+pub use principal::{Owner, Principal, Via};
+pub use servers::{Counts, Snapshot, StartInput};
+pub use sessions::Session;
+pub use settings::{Access, HubSettings};
+pub use tasks::Tasks;
+
+use crate::servers::{Servers, Shared};
+
+/// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
+pub const JUPYTERHUB_VERSION: &str = "6.1.1";
+
+/// The hub. A clone is the same hub.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    authenticator: Arc<dyn Authenticator>,
+    servers: Servers,
+    activity: Activity,
+    tasks: Tasks,
+}
+
+/// What a hub is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub settings: HubSettings,
+    /// The database.
+    pub store: Store,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// How people log in.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// How servers are started.
+    pub spawner: Arc<dyn Spawner>,
+    /// The table of routes.
+    pub routes: Arc<dyn Routes>,
+    /// The runtime on which the hub's own work is done.
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Hub {
+    /// Puts a hub together. Nothing runs yet: see [`Hub::recover`] and [`Hub::run_background`].
+    pub fn new(parts: Parts) -> Self {
+        let shared = Arc::new(Shared {
+            settings: Arc::new(parts.settings),
+            store: parts.store,
+            clock: Arc::clone(&parts.clock),
+            catalogue: Catalogue::built_in(),
+            spawner: parts.spawner,
+            routes: parts.routes,
+            runtime: parts.runtime.clone(),
+        });
+        let inner = Inner {
+            servers: Servers::new(Arc::clone(&shared)),
+            shared,
+            authenticator: parts.authenticator,
+            activity: Activity::new(parts.clock),
+            tasks: Tasks::new(parts.runtime),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &HubSettings {
+        &self.inner.shared.settings
+    }
+
+    /// The owner of the hub's background tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+
+    /// The activity gathered so far.
+    pub fn activity(&self) -> &Activity {
+        &self.inner.activity
+    }
+
+    /// All scopes that exist here.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.inner.shared.catalogue
+    }
+
+    /// The current instant.
+    pub fn now(&self) -> Timestamp {
+        self.inner.shared.clock.now()
+    }
+
+    /// The names of the spawner and of the authenticator.
+    pub fn kinds(&self) -> (&'static str, &'static str) {
+        (
+            self.inner.shared.spawner.kind(),
+            self.inner.authenticator.kind(),
+        )
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.shared.store
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
+        self.inner.authenticator.as_ref()
+    }
+
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.inner.servers
+    }
+}

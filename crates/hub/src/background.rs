@@ -1,0 +1,120 @@
+//! What goes on by itself: activity is written, expired rows are deleted.
+
+use std::time::Duration;
+
+use lyceum_core::{ServerName, ServerRef, Timestamp, UserName};
+use lyceum_store::StoreError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Hub;
+
+/// How often the gateway is asked which servers were used.
+const TRAFFIC_EVERY: Duration = Duration::from_secs(60);
+/// How often expired tokens, codes and sessions are deleted (JupyterHub: hourly).
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+impl Hub {
+    /// Starts the background tasks; they end with [`Hub::shut_down`].
+    pub fn run_background(&self) {
+        let hub = self.clone();
+        self.tasks().spawn_to_end(async move {
+            hub.activity()
+                .run(hub.store(), hub.tasks().stop_token())
+                .await;
+        });
+        let hub = self.clone();
+        self.tasks()
+            .spawn("gather the gateway's activity", async move {
+                let mut seen = Timestamp::UNIX_EPOCH;
+                let mut ticks = interval(TRAFFIC_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    let now = hub.now();
+                    if let Err(error) = hub.gather_traffic(seen).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "could not gather the activity of servers"
+                        );
+                    } else {
+                        seen = now;
+                    }
+                }
+            });
+        let hub = self.clone();
+        self.tasks().spawn("delete what has expired", async move {
+            let mut ticks = interval(PURGE_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = hub.purge().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not delete expired tokens and sessions"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Notes which servers had traffic since `since`, as the gateway saw it.
+    async fn gather_traffic(&self, since: Timestamp) -> Result<(), StoreError> {
+        let Ok(routes) = self.shared().routes.list().await else {
+            return Ok(());
+        };
+        for status in routes {
+            let Some(at) = status.last_activity.filter(|at| *at >= since) else {
+                continue;
+            };
+            let text = |key: &str| {
+                status
+                    .route
+                    .data
+                    .get(key)
+                    .and_then(serde_json::Value::as_str)
+            };
+            let (Some(user), Some(server)) = (text("user"), text("server_name")) else {
+                continue;
+            };
+            let (Ok(user), Ok(server)) = (UserName::parse(user), ServerName::parse(server)) else {
+                continue;
+            };
+            if let Some((user, row)) = self.find_rows(&ServerRef::new(user, server)).await? {
+                self.activity().server_used(user, row, at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_rows(
+        &self,
+        server: &ServerRef,
+    ) -> Result<Option<(lyceum_core::ids::UserId, lyceum_core::ids::ServerId)>, StoreError> {
+        let Some(user) = self.store().find_user(&server.user).await? else {
+            return Ok(None);
+        };
+        let row = self.store().find_server(user.id, &server.server).await?;
+        Ok(row.map(|row| (user.id, row.id)))
+    }
+
+    async fn purge(&self) -> Result<(), StoreError> {
+        let mut tx = self.store().begin().await?;
+        tx.purge_expired(self.now()).await?;
+        tx.commit().await
+    }
+
+    /// Ends the background tasks and the actors of the servers; the servers themselves go on running.
+    pub async fn shut_down(&self, limit: Duration) {
+        if let Err(error) = self.gather_traffic(Timestamp::UNIX_EPOCH).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not gather the last activity of servers"
+            );
+        }
+        if !self.tasks().shut_down(limit).await {
+            tracing::warn!("some background tasks did not end in time");
+        }
+        self.servers().shut_down(limit).await;
+        self.store().close().await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Why an operation of the hub was not done.
+
+use lyceum_core::lifecycle::{Failure, Refusal};
+use lyceum_core::names::NameError;
+use lyceum_core::seams::AuthError;
+use lyceum_store::StoreError;
+use thiserror::Error;
+
+/// The caller may not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Denied {
+    /// The caller holds none of the scopes that are needed.
+    #[error("not permitted")]
+    Forbidden,
+    /// The caller holds a scope, but not for this object; whether it exists is not for them to know.
+    #[error("not found")]
+    NotFound,
+}
+
+/// Why the hub could not do what was asked, when nobody but itself or its store is to blame.
+#[derive(Debug, Error)]
+pub enum HubError {
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store failed.
+    #[error("the hub's database did not do its part")]
+    Store(#[from] StoreError),
+}
+
+/// Why nobody was logged in.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// Name and password do not belong together, or the name cannot be one.
+    #[error("invalid username or password")]
+    Credentials,
+    /// The person is known, but not admitted here.
+    #[error("not admitted by the rules in [access]")]
+    NotAdmitted,
+    /// What checks passwords did not answer.
+    #[error("the login method is not available")]
+    Unavailable(#[source] AuthError),
+    /// What checks passwords did not answer in time.
+    #[error("the login method did not answer in time")]
+    TooSlow,
+    /// The store failed.
+    #[error("the hub's database did not do its part")]
+    Store(#[from] StoreError),
+}
+
+/// Why a server was not started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It runs, or is busy with something else.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Its name cannot be one.
+    #[error("{0}")]
+    Name(NameError),
+    /// Named servers are switched off.
+    #[error("named servers are not enabled here")]
+    NamedServersOff,
+    /// The user has as many named servers as are allowed.
+    #[error("the limit of {0} named servers is reached; delete one first")]
+    TooManyNamed(u32),
+    /// Too many servers are starting just now.
+    #[error("too many servers are starting just now; try again in about {0} seconds")]
+    Busy(u64),
+    /// As many servers run as are allowed.
+    #[error("as many servers are running as this hub allows; try again when others have stopped")]
+    Full,
+    /// The start went wrong.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The store failed.
+    #[error("the hub's database did not do its part")]
+    Store(#[from] StoreError),
+}

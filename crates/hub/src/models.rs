@@ -1,0 +1,131 @@
+//! What there is to be told of users and their servers: rows of the store together with what runs now.
+
+use lyceum_core::{GroupName, ServerRef};
+use lyceum_store::{Server, StoreError, User};
+
+use crate::permit::ReadUser;
+use crate::{Action, Hub, Principal, ServerPermit, Snapshot, UserPermit};
+
+/// A user with everything that belongs to them.
+#[derive(Debug, Clone)]
+pub struct UserView {
+    /// The user.
+    pub user: User,
+    /// Their groups.
+    pub groups: Vec<GroupName>,
+    /// The names of their roles, those of every user and of administrators included, sorted.
+    pub roles: Vec<String>,
+    /// Their servers, also those that do not run.
+    pub servers: Vec<ServerView>,
+}
+
+/// A server, and what it does now.
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// Which server.
+    pub server: ServerRef,
+    /// What is stored of it; `None` for a default server that was never started.
+    pub row: Option<Server>,
+    /// What it does now.
+    pub now: Snapshot,
+}
+
+impl Hub {
+    /// Gives all that is known of a user. What of it the caller may see is for the caller of this to sort out.
+    pub async fn user_view(&self, permit: &UserPermit<ReadUser>) -> Result<UserView, StoreError> {
+        self.view(permit.user()).await
+    }
+
+    /// Gives all that is known of the asking user; `None` for a service.
+    pub async fn own_view(&self, caller: &Principal) -> Result<Option<UserView>, StoreError> {
+        match caller.user() {
+            Some(user) => self.view(user).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn view(&self, user: &User) -> Result<UserView, StoreError> {
+        let mut details = self.store().load_details(&[user.id]).await?;
+        let details = details.remove(&user.id).unwrap_or_default();
+        let mut roles = details.roles;
+        roles.push("user".to_owned());
+        if user.admin {
+            roles.push("admin".to_owned());
+        }
+        roles.sort();
+        roles.dedup();
+        let servers = details
+            .servers
+            .into_iter()
+            .map(|row| {
+                let server = ServerRef::new(user.name.clone(), row.name.clone());
+                let now = self.servers().snapshot(&server);
+                ServerView {
+                    server,
+                    row: Some(row),
+                    now,
+                }
+            })
+            .collect();
+        Ok(UserView {
+            user: user.clone(),
+            groups: details.groups,
+            roles,
+            servers,
+        })
+    }
+
+    /// Gives a server; without a row if it was never started.
+    pub async fn server_view<A: Action>(
+        &self,
+        permit: &ServerPermit<A>,
+    ) -> Result<ServerView, StoreError> {
+        let row = self
+            .store()
+            .find_server(permit.user().id, &permit.server().server)
+            .await?;
+        let now = self.servers().snapshot(permit.server());
+        Ok(ServerView {
+            server: permit.server().clone(),
+            row,
+            now,
+        })
+    }
+
+    /// Finds out which server a path below `/user/NAME/` means: a named one if the first segment names one
+    /// that exists, else the default one.
+    pub async fn server_of_path(
+        &self,
+        user: &User,
+        first_segment: &str,
+    ) -> Result<ServerRef, StoreError> {
+        if self.settings().allow_named_servers
+            && let Ok(name) = lyceum_core::ServerName::parse(first_segment)
+            && !name.is_default()
+            && self.store().find_server(user.id, &name).await?.is_some()
+        {
+            return Ok(ServerRef::new(user.name.clone(), name));
+        }
+        Ok(ServerRef::new(
+            user.name.clone(),
+            lyceum_core::ServerName::default_server(),
+        ))
+    }
+
+    /// Finds the row ids that an activity report names; `None` if one of the servers does not exist.
+    pub async fn server_ids(
+        &self,
+        user: &User,
+        names: &[&str],
+    ) -> Result<Option<Vec<lyceum_core::ids::ServerId>>, StoreError> {
+        let rows = self.store().servers_of_user(user.id).await?;
+        Ok(names
+            .iter()
+            .map(|name| {
+                rows.iter()
+                    .find(|row| row.name.as_str() == *name)
+                    .map(|row| row.id)
+            })
+            .collect())
+    }
+}

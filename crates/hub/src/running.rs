@@ -1,0 +1,211 @@
+//! Starting and stopping servers, and following what becomes of it.
+
+use lyceum_core::lifecycle::{Failure, Refusal, State};
+use lyceum_core::{ServerName, ServerRef, random};
+use tokio::sync::watch;
+
+use crate::error::StartError;
+use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
+use crate::servers::{Counts, Snapshot, StartInput};
+use crate::{Action, Hub};
+
+/// Permissions that include starting.
+pub trait MayStart: Action {}
+impl MayStart for StartServer {}
+impl MayStart for ManageServer {}
+
+/// Permissions that include stopping.
+pub trait MayStop: Action {}
+impl MayStop for StopServer {}
+impl MayStop for ManageServer {}
+
+/// Permissions that include seeing what a server does.
+pub trait MaySee: Action {}
+impl MaySee for ReadServer {}
+impl MaySee for ManageServer {}
+impl MaySee for StartServer {}
+impl MaySee for StopServer {}
+impl MaySee for crate::permit::AccessServer {}
+
+/// How far a start or a stop got within the time that the caller had for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It goes on.
+    Pending,
+}
+
+/// The range of pauses that callers are told when too many servers are starting, in seconds (JupyterHub
+/// `spawn_throttle_retry_range`): spread, so that they do not all come back at once.
+const RETRY_RANGE: (u64, u64) = (30, 60);
+
+impl Hub {
+    /// Looks at a server.
+    pub fn see<A: MaySee>(&self, permit: &ServerPermit<A>) -> Snapshot {
+        self.servers().snapshot(permit.server())
+    }
+
+    /// Follows a server; `None` if it did nothing since Lyceum was started.
+    pub fn follow<A: MaySee>(&self, permit: &ServerPermit<A>) -> Option<watch::Receiver<Snapshot>> {
+        self.servers().follow(permit.server())
+    }
+
+    /// How many servers do what.
+    pub fn counts(&self) -> Counts {
+        self.servers().counts()
+    }
+
+    /// Asks for a start, without waiting for it. Two requests are one start: the second gets
+    /// [`Refusal::AlreadyStarting`].
+    pub async fn request_start<A: MayStart>(
+        &self,
+        permit: &ServerPermit<A>,
+        input: StartInput,
+    ) -> Result<(), StartError> {
+        self.check_name(permit).await?;
+        self.check_limits(permit.server())?;
+        self.servers().start(permit.server(), input).await?;
+        tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
+            "starting the server of {}", permit.user().name);
+        Ok(())
+    }
+
+    /// Waits for a start, as long as an API call waits; gives the failure if it failed meanwhile.
+    pub async fn await_start<A: MayStart>(
+        &self,
+        permit: &ServerPermit<A>,
+    ) -> Result<Outcome, Failure> {
+        let limit = self.settings().slow_spawn_timeout;
+        self.await_start_for(permit, limit).await
+    }
+
+    /// Waits for a start, at most `limit`.
+    pub async fn await_start_for<A: MayStart>(
+        &self,
+        permit: &ServerPermit<A>,
+        limit: std::time::Duration,
+    ) -> Result<Outcome, Failure> {
+        // A failed start counts as done when its remains are gone, too.
+        let settled = |state: &State| matches!(state, State::Ready(_) | State::Stopped { .. });
+        let last = self.servers().wait(permit.server(), limit, settled).await;
+        match last.state {
+            State::Ready(_) => Ok(Outcome::Done),
+            State::Stopped {
+                failure: Some(failure),
+            } => Err(failure),
+            // Stopped by somebody else meanwhile.
+            State::Stopped { failure: None } => Err(Failure::new(
+                lyceum_core::lifecycle::Cause::NotAllowed,
+                "The start was cancelled.",
+                "Start the server again if you want it.",
+            )),
+            State::Stopping {
+                failure: Some(failure),
+                ..
+            } => Err(failure),
+            _ => Ok(Outcome::Pending),
+        }
+    }
+
+    /// Stops a server, and waits as long as an API call waits. A server that does not run is stopped already.
+    pub async fn stop<A: MayStop>(&self, permit: &ServerPermit<A>) -> Result<Outcome, Refusal> {
+        match self.request_stop(permit).await {
+            Ok(()) | Err(Refusal::Stopping) => {}
+            Err(Refusal::NotRunning) => return Ok(Outcome::Done),
+            Err(refusal) => return Err(refusal),
+        }
+        let limit = self.settings().slow_stop_timeout;
+        let last = self
+            .servers()
+            .wait(permit.server(), limit, |state| !state.is_active())
+            .await;
+        Ok(if last.state.is_active() {
+            Outcome::Pending
+        } else {
+            Outcome::Done
+        })
+    }
+
+    /// Asks for a stop, without waiting for it. During a start, it cancels the start.
+    pub async fn request_stop<A: MayStop>(&self, permit: &ServerPermit<A>) -> Result<(), Refusal> {
+        self.servers().stop(permit.server()).await?;
+        tracing::info!(server.name = %permit.server(), "stopping the server of {}", permit.user().name);
+        Ok(())
+    }
+
+    /// Has a server looked at because traffic could not reach it.
+    pub fn suspect(&self, server: &ServerRef) {
+        self.servers().suspect(server);
+    }
+
+    /// Stops all servers at once and waits for them, at most `limit`; returns how many are left.
+    pub async fn stop_all(&self, limit: std::time::Duration) -> usize {
+        let active = self.servers().active();
+        for (server, _) in &active {
+            let _ = self.servers().stop(server).await;
+        }
+        let all = async {
+            for (server, _) in &active {
+                self.servers()
+                    .wait(server, limit, |state| !state.is_active())
+                    .await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
+        self.servers().active().len()
+    }
+
+    async fn check_name<A: Action>(&self, permit: &ServerPermit<A>) -> Result<(), StartError> {
+        let server = &permit.server().server;
+        if server.is_default() {
+            return Ok(());
+        }
+        if !self.settings().allow_named_servers {
+            return Err(StartError::NamedServersOff);
+        }
+        if self
+            .store()
+            .find_server(permit.user().id, server)
+            .await?
+            .is_some()
+        {
+            // Names from before the rules may be started (JupyterHub `allow-start`).
+            return Ok(());
+        }
+        ServerName::parse_new(server.as_str()).map_err(StartError::Name)?;
+        let limit = self.settings().named_server_limit;
+        let named = self
+            .store()
+            .count_servers_of_user(permit.user().id)
+            .await?
+            .named;
+        if limit > 0 && named >= u64::from(limit) {
+            return Err(StartError::TooManyNamed(limit));
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, server: &ServerRef) -> Result<(), StartError> {
+        if self.servers().snapshot(server).state.is_active() {
+            // The life cycle has its own answer.
+            return Ok(());
+        }
+        let counts = self.servers().counts();
+        let settings = self.settings();
+        if settings.concurrent_spawn_limit > 0 && counts.starting >= settings.concurrent_spawn_limit
+        {
+            return Err(StartError::Busy(random_within(RETRY_RANGE)));
+        }
+        if settings.active_server_limit > 0 && counts.active >= settings.active_server_limit {
+            return Err(StartError::Full);
+        }
+        Ok(())
+    }
+}
+
+fn random_within((low, high): (u64, u64)) -> u64 {
+    let mut byte = [0];
+    random::Randomness::fill(&random::SystemRandomness, &mut byte);
+    low + u64::from(byte[0]) % (high - low + 1)
+}

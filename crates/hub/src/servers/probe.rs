@@ -1,0 +1,243 @@
+//! Asks a starting server whether it answers, until it does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use lyceum_core::Upstream;
+use lyceum_core::lifecycle::{Cause, Failure};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How long one question may take; a server that loads extensions may be slow to answer.
+const ONE_TRY: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How many answers that are not HTTP it takes to give up: a Jupyter server never sends one.
+const GARBAGE_LIMIT: u32 = 3;
+
+/// What a server said for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstAnswer {
+    /// The version of JupyterHub that its `X-JupyterHub-Version` header names.
+    pub version: Option<String>,
+}
+
+/// Waits for the first answer of a server to `GET {prefix}api`; any status below 500 counts
+/// (JupyterHub `Server.wait_up`).
+pub async fn wait_until_up(
+    upstream: &Upstream,
+    prefix: &str,
+    limit: Duration,
+) -> Result<FirstAnswer, Failure> {
+    let deadline = Instant::now() + limit;
+    let mut pause = FIRST_PAUSE;
+    let mut garbage = 0;
+    loop {
+        let until = deadline.min(Instant::now() + ONE_TRY);
+        let last = match timeout_at(until, ask(upstream, prefix)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(problem)) => problem,
+            Err(_) => Problem::NoAnswer,
+        };
+        if matches!(last, Problem::NotHttp) {
+            garbage += 1;
+        }
+        if garbage >= GARBAGE_LIMIT || Instant::now() + pause >= deadline {
+            return Err(last.into_failure(limit));
+        }
+        sleep(pause).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Asks once, with a short limit; for a server that is known to have been up.
+pub async fn is_up(upstream: &Upstream, prefix: &str) -> bool {
+    matches!(timeout(ONE_TRY, ask(upstream, prefix)).await, Ok(Ok(_)))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Problem {
+    NoConnection,
+    NoAnswer,
+    NotHttp,
+    Status(u16),
+}
+
+impl Problem {
+    fn into_failure(self, limit: Duration) -> Failure {
+        let seconds = limit.as_secs();
+        match self {
+            Self::NoConnection => Failure::new(
+                Cause::NeverAnswered,
+                format!(
+                    "The server was started, but did not open its address within {seconds} seconds."
+                ),
+                "Try again; if this repeats, the last lines of its log say what it was doing.",
+            ),
+            Self::NoAnswer => Failure::new(
+                Cause::NeverAnswered,
+                format!("The server was started, but did not answer within {seconds} seconds."),
+                "Try again; if this repeats, the last lines of its log say what it was doing.",
+            ),
+            Self::NotHttp => Failure::new(
+                Cause::BadAnswer,
+                "What was started does not speak HTTP: it is not a Jupyter server.",
+                "An administrator should look at the configured command of the spawner.",
+            ),
+            Self::Status(status) => Failure::new(
+                Cause::BadAnswer,
+                format!("The server answers every question with an error (status {status})."),
+                "Try again; if this repeats, the last lines of its log say what is wrong.",
+            ),
+        }
+    }
+}
+
+async fn ask(upstream: &Upstream, prefix: &str) -> Result<FirstAnswer, Problem> {
+    match upstream {
+        Upstream::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port))
+                .await
+                .map_err(|_| Problem::NoConnection)?;
+            let _ = stream.set_nodelay(true);
+            converse(TokioIo::new(stream), prefix).await
+        }
+        Upstream::Unix(path) => {
+            let stream = UnixStream::connect(path)
+                .await
+                .map_err(|_| Problem::NoConnection)?;
+            converse(TokioIo::new(stream), prefix).await
+        }
+    }
+}
+
+async fn converse<S>(stream: S, prefix: &str) -> Result<FirstAnswer, Problem>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
+        .await
+        .map_err(|_| Problem::NoConnection)?;
+    let uri: Uri = format!("{prefix}api")
+        .parse()
+        .map_err(|_| Problem::NotHttp)?;
+    let request = Request::get(uri)
+        .header(header::HOST, "127.0.0.1")
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Problem::NotHttp)?;
+    // The connection is driven here, beside the request, so that no task outlives the question.
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| {
+            if error.is_parse() {
+                Problem::NotHttp
+            } else {
+                Problem::NoAnswer
+            }
+        })?;
+        let status = response.status().as_u16();
+        if status >= 500 {
+            return Err(Problem::Status(status));
+        }
+        let version = response.headers().get("x-jupyterhub-version");
+        Ok(FirstAnswer {
+            version: version
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+        })
+    };
+    tokio::pin!(answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        result = &mut answer => result,
+        ended = &mut connection => match ended {
+            Ok(()) => timeout(Duration::from_millis(100), answer).await.unwrap_or(Err(Problem::NoAnswer)),
+            Err(error) if error.is_parse() => Err(Problem::NotHttp),
+            Err(_) => timeout(Duration::from_millis(100), answer).await.unwrap_or(Err(Problem::NoAnswer)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every connection with these bytes.
+    async fn server(answer: &'static [u8]) -> (Upstream, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut set = tokio::task::JoinSet::new();
+        let handle = set.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut buffer = [0; 1024];
+                let _ = stream.read(&mut buffer).await;
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        drop(handle);
+        let keep = tokio::runtime::Handle::current().spawn(async move {
+            set.join_all().await;
+        });
+        (
+            Upstream::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port,
+            },
+            keep,
+        )
+    }
+
+    #[tokio::test]
+    async fn the_first_answer_below_500_counts_and_names_the_version() {
+        let (upstream, _keep) = server(
+            b"HTTP/1.1 404 Not Found\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await;
+        let answer = wait_until_up(&upstream, "/user/ada/", Duration::from_secs(5))
+            .await
+            .unwrap();
+        assert_eq!(answer.version.as_deref(), Some("6.1.1"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_http_fails_at_once_with_its_cause() {
+        let (upstream, _keep) = server(b"hello, I am not a web server\r\n\r\n").await;
+        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_secs(20))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::BadAnswer);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_only_knows_errors_fails_at_the_limit() {
+        let (upstream, _keep) = server(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n").await;
+        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_millis(200))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::BadAnswer);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_fails_at_the_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let upstream = Upstream::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port,
+        };
+        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_millis(100))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::NeverAnswered);
+    }
+}

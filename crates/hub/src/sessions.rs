@@ -1,0 +1,40 @@
+//! Browser sessions: an opaque secret in a cookie, looked up in the store by its hash.
+
+use std::time::Duration;
+
+use lyceum_core::ids::SessionId;
+use lyceum_core::{Secret, Timestamp};
+use lyceum_store::{StoreError, User};
+
+use crate::Hub;
+
+/// A login in a browser.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its row.
+    pub id: SessionId,
+    /// Who is logged in.
+    pub user: User,
+    /// The public id, the value of `jupyterhub-session-id`.
+    pub public_id: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl Hub {
+    /// Finds the session of a login cookie; `None` if there is none, or it has ended.
+    pub async fn session(&self, secret: &Secret<String>) -> Result<Option<Session>, StoreError> {
+        let found = self.store().find_session(secret, self.now()).await?;
+        Ok(found.map(|(session, user)| Session {
+            id: session.id,
+            user,
+            public_id: session.public_id,
+            expires_at: session.expires_at,
+        }))
+    }
+}
+
+/// Adds a duration to an instant; stays at the end of time if it is too long.
+pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}

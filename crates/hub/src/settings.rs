@@ -1,0 +1,103 @@
+//! What the hub needs to know of its configuration: validated values, no raw text.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lyceum_core::{UserName, lifecycle};
+
+/// The settings of a hub. Made from the configuration by the program's wiring.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// The path below which everything lives; begins and ends with a slash.
+    pub base_url: String,
+    /// The URL of the REST API as single-user servers reach it, such as `http://127.0.0.1:8081/hub/api`.
+    pub api_url: String,
+    /// Scheme and host of the hub as browsers see it, if it is configured.
+    pub public_url: Option<String>,
+    /// How long a login lasts.
+    pub cookie_max_age: Duration,
+    /// How long an OAuth access token lasts.
+    pub oauth_token_lifetime: Duration,
+    /// How long the spawner may take to start a process.
+    pub start_timeout: Duration,
+    /// How long a server may take until its first answer.
+    pub http_timeout: Duration,
+    /// How long a stop may take before it is tried again.
+    pub stop_timeout: Duration,
+    /// How long a request to start waits for the result before it answers "pending".
+    pub slow_spawn_timeout: Duration,
+    /// How long a request to stop waits for the result before it answers "pending".
+    pub slow_stop_timeout: Duration,
+    /// Where `/hub/` leads, if not to the user's server or home page.
+    pub default_url: Option<String>,
+    /// Whether `/hub/` leads to the user's running server.
+    pub redirect_to_server: bool,
+    /// Whether users may have named servers.
+    pub allow_named_servers: bool,
+    /// How many named servers a user may have; 0 for any number.
+    pub named_server_limit: u32,
+    /// How many servers may be starting at once; 0 for any number.
+    pub concurrent_spawn_limit: u32,
+    /// How many servers may run at once; 0 for any number.
+    pub active_server_limit: u32,
+    /// Who may log in, and who is an administrator.
+    pub access: Access,
+}
+
+/// Who may log in, and who is an administrator.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Everybody whom the authenticator knows may log in.
+    pub allow_all: bool,
+    /// These may log in.
+    pub allowed_users: BTreeSet<UserName>,
+    /// Everybody who has an account in the hub may log in.
+    pub allow_existing_users: bool,
+    /// These may never log in.
+    pub blocked_users: BTreeSet<UserName>,
+    /// These are administrators, and may log in.
+    pub admin_users: BTreeSet<UserName>,
+}
+
+impl HubSettings {
+    /// The time limits of a server's life. A job's own limit comes first; these catch what hangs.
+    pub fn limits(&self) -> lifecycle::Limits {
+        let grace = Duration::from_secs(2);
+        lifecycle::Limits {
+            start: self.start_timeout + grace,
+            http: self.http_timeout + grace,
+            stop: self.stop_timeout,
+        }
+    }
+
+    /// The path below which the hub's own pages live, such as `/hub/`.
+    pub fn hub_url(&self) -> String {
+        format!("{}hub/", self.base_url)
+    }
+}
+
+impl Default for HubSettings {
+    /// JupyterHub's defaults.
+    fn default() -> Self {
+        let fortnight = Duration::from_secs(14 * 24 * 3600);
+        Self {
+            base_url: "/".to_owned(),
+            api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
+            public_url: None,
+            cookie_max_age: fortnight,
+            oauth_token_lifetime: fortnight,
+            start_timeout: Duration::from_secs(60),
+            http_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(75),
+            slow_spawn_timeout: Duration::from_secs(10),
+            slow_stop_timeout: Duration::from_secs(10),
+            default_url: None,
+            redirect_to_server: true,
+            allow_named_servers: false,
+            named_server_limit: 0,
+            concurrent_spawn_limit: 100,
+            active_server_limit: 0,
+            access: Access::default(),
+        }
+    }
+}
