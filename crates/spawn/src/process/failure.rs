@@ -92,10 +92,6 @@ pub(super) fn of_spawn(program: &Path, error: &io::Error) -> Failure {
             ),
             "Install the package again; a Python environment cannot be moved to another folder.",
         ),
-        Some(Errno::NOEXEC) => command(
-            format!("The server's program {program} is not a program of this machine."),
-            "A script needs a first line such as `#!/bin/sh`; a binary has to fit the processor.",
-        ),
         Some(Errno::ACCESS | Errno::PERM) => command(
             format!("The system does not let Lyceum run the server's program {program}."),
             "See that it and its interpreter are executable, and that their disk is not mounted `noexec`.",

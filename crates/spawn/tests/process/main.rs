@@ -1,0 +1,13 @@
+//! The process spawner with real processes: shell scripts, Python, and the real `jupyterhub-singleuser`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail as the test itself does"
+)]
+
+mod adopt;
+mod harness;
+mod jupyter;
+mod start;
+mod stop;
