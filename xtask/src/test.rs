@@ -1,0 +1,337 @@
+//! `cargo xtask test`: all checks and tests, in an order that finds cheap mistakes first.
+//!
+//! Says what it does. A part whose needs cannot be met fails; nothing is left out silently.
+
+mod needs;
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::shell::{self, Counts, cargo, command, run_counting};
+use crate::tidy;
+use needs::{Installing, Package};
+
+/// What `cargo xtask test` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Run these parts only
+    #[arg(long, value_delimiter = ',', value_name = "PART,…")]
+    only: Vec<Part>,
+    /// Install nothing: fail if something is missing
+    #[arg(long)]
+    no_install: bool,
+    /// Stop at the first part that fails
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// The parts, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Formatting: rustfmt changes nothing
+    Fmt,
+    /// The rules of the house
+    Tidy,
+    /// Licences, banned crates and sources of dependencies
+    Deny,
+    /// Lints: clippy without a warning
+    Clippy,
+    /// Documentation builds without a warning
+    Doc,
+    /// Tests of the crates, through HTTP, with real servers and real databases
+    Unit,
+    /// The release build
+    Build,
+    /// A real browser against the release build
+    E2e,
+}
+
+impl Part {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Fmt => "formatting (cargo fmt --check)",
+            Self::Tidy => "rules of the house (cargo xtask tidy)",
+            Self::Deny => "licences, bans and sources (cargo deny)",
+            Self::Clippy => "lints (cargo clippy, warnings are errors)",
+            Self::Doc => "documentation (cargo doc, warnings are errors)",
+            Self::Unit => "tests of the crates",
+            Self::Build => "release build",
+            Self::E2e => "browser tests against the release build",
+        }
+    }
+}
+
+/// How a part ended.
+#[derive(Debug)]
+struct Outcome {
+    part: Part,
+    took: Duration,
+    counts: Counts,
+    failure: Option<String>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.failure.is_none() {
+            "ok"
+        } else {
+            "FAILED"
+        };
+        write!(
+            f,
+            "{verdict:<7} {:>4} s  {}",
+            self.took.as_secs(),
+            self.part.title()
+        )?;
+        if self.counts != Counts::default() {
+            write!(
+                f,
+                ": {} passed, {} failed",
+                self.counts.passed, self.counts.failed
+            )?;
+        }
+        if let Some(failure) = &self.failure {
+            write!(f, "\n               {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the chosen parts, all by default, and prints how each ended.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let parts: Vec<Part> = Part::value_variants()
+        .iter()
+        .copied()
+        .filter(|part| options.only.is_empty() || options.only.contains(part))
+        .collect();
+    let installing = if options.no_install {
+        Installing::Forbidden
+    } else {
+        Installing::Allowed
+    };
+    println!("==> needs: {}", needs_in_words(&parts));
+    needs::debian_packages(&packages(&parts), installing)?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        println!("\n==> [{}/{}] {}", index + 1, parts.len(), part.title());
+        let outcome = run_part(root, *part, installing);
+        if let Some(failure) = &outcome.failure {
+            eprintln!("error: {failure}");
+        }
+        let stop = outcome.failure.is_some() && options.fail_fast;
+        outcomes.push(outcome);
+        if stop {
+            break;
+        }
+    }
+    conclude(&outcomes)
+}
+
+/// Checks licences, bans and sources of dependencies.
+pub(crate) fn deny(root: &Path) -> Result<()> {
+    let program = needs::cargo_deny(root, Installing::Allowed)?;
+    // Not `advisories`: their database is a git repository, which a machine that reaches registries only cannot fetch.
+    let arguments = [
+        "--all-features",
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ];
+    shell::run(&mut command(root, program, &arguments))
+}
+
+fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
+    let begun = Instant::now();
+    let mut counts = Counts::default();
+    let result = match part {
+        Part::Fmt => shell::run(&mut cargo(root, &["fmt", "--all", "--check"])),
+        Part::Tidy => tidy::run(root),
+        Part::Deny => deny(root),
+        Part::Clippy => shell::run(&mut cargo(
+            root,
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--",
+                "--deny",
+                "warnings",
+            ],
+        )),
+        Part::Doc => shell::run(
+            cargo(
+                root,
+                &[
+                    "doc",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                    "--locked",
+                ],
+            )
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+        ),
+        Part::Unit => unit(root, installing, &mut counts),
+        Part::Build => shell::run(&mut cargo(
+            root,
+            &["build", "--release", "--locked", "--package", "lyceum"],
+        )),
+        Part::E2e => e2e(root, installing, &mut counts),
+    };
+    let failure = match result {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(()) if counts.failed > 0 => Some(format!("{} tests failed", counts.failed)),
+        Ok(()) if matches!(part, Part::Unit | Part::E2e) && counts.passed == 0 => {
+            Some("no test ran".to_owned())
+        }
+        Ok(()) => None,
+    };
+    Outcome {
+        part,
+        took: begun.elapsed(),
+        counts,
+        failure,
+    }
+}
+
+/// The crates' tests and examples in documentation, with a Python environment for those that start real servers.
+fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
+    let environment = needs::python_environment(root, installing)?;
+    println!("    LYCEUM_TEST_PYENV={}", environment.display());
+    let mut tests = if shell::find_program("cargo-nextest").is_some() {
+        cargo(
+            root,
+            &[
+                "nextest",
+                "run",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+            ],
+        )
+    } else {
+        cargo(
+            root,
+            &[
+                "test",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+                "--all-targets",
+            ],
+        )
+    };
+    let (seen, tests) = run_counting(tests.env("LYCEUM_TEST_PYENV", &environment))?;
+    counts.add(seen);
+    let (seen, examples) = run_counting(&mut cargo(
+        root,
+        &["test", "--workspace", "--locked", "--doc"],
+    ))?;
+    counts.add(seen);
+    tests.and(examples)
+}
+
+/// The browser tests; they start the program that the release build made.
+fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
+    let program = root.join("target/release/lyceum");
+    if !program.is_file() {
+        bail!("{} is missing: run the part build first", program.display());
+    }
+    needs::npm_packages(root, installing)?;
+    let folder = root.join("target/e2e");
+    fs::create_dir_all(&folder)?;
+    let report = folder.join("report.tap");
+    let mut tests = command(
+        &root.join("e2e"),
+        "node",
+        &[
+            "--test",
+            // One after the other: each has a browser and servers of its own, and two processors are full with one.
+            "--test-concurrency=1",
+            "--test-reporter=spec",
+            "--test-reporter-destination=stdout",
+            "--test-reporter=tap",
+        ],
+    );
+    tests.arg(format!("--test-reporter-destination={}", report.display()));
+    tests.args(scenarios(&root.join("e2e"))?);
+    let result = shell::run(&mut tests);
+    counts.add(Counts::read_all(&fs::read_to_string(&report)?));
+    println!(
+        "browser tests: {} passed, {} failed",
+        counts.passed, counts.failed
+    );
+    result
+}
+
+/// The files with browser tests, in the order of their names.
+fn scenarios(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        if let Ok(name) = entry?.file_name().into_string()
+            && name.ends_with(".test.mjs")
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn conclude(outcomes: &[Outcome]) -> Result<()> {
+    println!();
+    let mut counts = Counts::default();
+    for outcome in outcomes {
+        println!("{outcome}");
+        counts.add(outcome.counts);
+    }
+    println!("\n{} passed, {} failed", counts.passed, counts.failed);
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.failure.is_some())
+        .count();
+    if failed > 0 {
+        bail!("{failed} of {} parts failed", outcomes.len());
+    }
+    Ok(())
+}
+
+/// The Debian packages that the parts need.
+fn packages(parts: &[Part]) -> Vec<Package> {
+    let mut packages = Vec::new();
+    if parts.contains(&Part::Unit) {
+        packages.extend([Package::PythonVenv, Package::PostgreSql]);
+    }
+    if parts.contains(&Part::E2e) {
+        packages.extend([Package::PythonVenv, Package::Chromium, Package::Node]);
+    }
+    packages.dedup();
+    packages
+}
+
+fn needs_in_words(parts: &[Part]) -> String {
+    let mut needs = Vec::new();
+    if parts.contains(&Part::Deny) {
+        needs.push("cargo-deny");
+    }
+    if parts.contains(&Part::Unit) {
+        needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
+    }
+    if parts.contains(&Part::E2e) {
+        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core from npm");
+    }
+    if needs.is_empty() {
+        "nothing but cargo".to_owned()
+    } else {
+        needs.join("; ")
+    }
+}

@@ -1,0 +1,252 @@
+//! What the tests need from elsewhere: found, or installed by name, or asked for with the exact command.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result, bail};
+use lyceum_envs::{EnvError, Phase, Progress, PythonEnvironment, PythonSpec, Report};
+
+use crate::shell::{self, cargo, command, find_program};
+
+/// The version of cargo-deny that is installed if there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Whether something may be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installing {
+    Allowed,
+    Forbidden,
+}
+
+/// Something that Debian's and Ubuntu's packages have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Package {
+    PythonVenv,
+    PostgreSql,
+    Chromium,
+    Node,
+}
+
+impl Package {
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::PythonVenv => &["python3", "python3-venv"],
+            Self::PostgreSql => &["postgresql"],
+            // Ubuntu has a package of this name only.
+            Self::Chromium if is_ubuntu() => &["chromium-browser"],
+            Self::Chromium => &["chromium"],
+            Self::Node => &["nodejs", "npm"],
+        }
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Self::PythonVenv => shell::output(&mut command(
+                Path::new("/"),
+                "python3",
+                &[
+                    "-I",
+                    "-c",
+                    "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))",
+                ],
+            ))
+            .is_ok(),
+            Self::PostgreSql => find_program("initdb").is_some() || has_postgres_folder(),
+            Self::Chromium => {
+                std::env::var_os("LYCEUM_TEST_CHROMIUM").is_some()
+                    || ["chromium", "chromium-browser", "google-chrome"]
+                        .iter()
+                        .any(|name| find_program(name).is_some())
+            }
+            Self::Node => find_program("node").is_some() && find_program("npm").is_some(),
+        }
+    }
+}
+
+/// Installs the packages that are missing.
+pub(super) fn debian_packages(packages: &[Package], installing: Installing) -> Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|package| !package.is_there())
+        .flat_map(|package| package.names())
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if installing == Installing::Forbidden {
+        bail!("missing: {}\n  as root: {by_hand}", missing.join(", "));
+    }
+    if find_program("apt-get").is_none() {
+        bail!(
+            "missing: {} (Debian's names), and there is no apt-get here",
+            missing.join(", ")
+        );
+    }
+    let Some(prefix) = as_root() else {
+        bail!(
+            "missing: {}, and you are not root\n  as root: {by_hand}",
+            missing.join(", ")
+        );
+    };
+    println!("    installing from apt: {}", missing.join(", "));
+    let mut arguments = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+    arguments.extend(&missing);
+    if apt(prefix, &arguments).is_err() {
+        println!("    refreshing apt's lists");
+        apt(prefix, &["update", "--quiet"])?;
+        apt(prefix, &arguments).with_context(|| format!("run by hand, as root: {by_hand}"))?;
+    }
+    match packages.iter().find(|package| !package.is_there()) {
+        Some(package) => bail!("{package:?} is still missing after: {by_hand}"),
+        None => Ok(()),
+    }
+}
+
+/// Prepares an environment with JupyterHub, JupyterLab and uv, by the very code that `lyceum demo` uses.
+pub(super) fn python_environment(root: &Path, installing: Installing) -> Result<PathBuf> {
+    let mut spec = PythonSpec::default();
+    spec.packages.push("uv".to_owned());
+    let folder = root.join("target/test-env");
+    if installing == Installing::Forbidden && !folder.join("python/base/current").exists() {
+        bail!("the Python environment in {} is missing", folder.display());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let lines = Lines::default();
+    match runtime.block_on(PythonEnvironment::ensure(&folder, &spec, &lines)) {
+        Ok(environment) => Ok(environment.prefix),
+        Err(error) => Err(explained(error)),
+    }
+}
+
+/// Installs the browser tests' packages as `package-lock.json` says.
+pub(super) fn npm_packages(root: &Path, installing: Installing) -> Result<()> {
+    let folder = root.join("e2e");
+    let (wanted, there) = (
+        folder.join("package-lock.json"),
+        folder.join("node_modules/.package-lock.json"),
+    );
+    let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    if modified(&there).is_some_and(|there| modified(&wanted).is_some_and(|wanted| there >= wanted))
+    {
+        return Ok(());
+    }
+    if installing == Installing::Forbidden {
+        bail!("missing: the packages of e2e\n  run: npm ci --prefix e2e");
+    }
+    println!("    installing from npm: playwright-core");
+    shell::run(&mut command(
+        &folder,
+        "npm",
+        &["ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+    ))
+}
+
+/// Finds cargo-deny, or builds it once into `target/tools`.
+pub(super) fn cargo_deny(root: &Path, installing: Installing) -> Result<PathBuf> {
+    let own = root.join("target/tools/bin/cargo-deny");
+    if let Some(found) = find_program("cargo-deny").or_else(|| own.is_file().then(|| own.clone())) {
+        return Ok(found);
+    }
+    if installing == Installing::Forbidden {
+        bail!("missing: cargo-deny\n  run: cargo install cargo-deny --locked");
+    }
+    println!(
+        "    installing from crates.io: cargo-deny {CARGO_DENY} (takes about three minutes, once)"
+    );
+    let tools = root.join("target/tools");
+    let build = tools.join("build");
+    shell::run(
+        cargo(
+            root,
+            &[
+                "install",
+                "--quiet",
+                "--locked",
+                "--version",
+                CARGO_DENY,
+                "cargo-deny",
+                "--root",
+            ],
+        )
+        .arg(&tools)
+        .env("CARGO_TARGET_DIR", &build),
+    )?;
+    fs::remove_dir_all(&build).context("could not remove what building cargo-deny left")?;
+    Ok(own)
+}
+
+/// What makes a command run as root: nothing, or sudo; `None` if neither is possible.
+fn as_root() -> Option<&'static [&'static str]> {
+    let id = shell::output(&mut command(Path::new("/"), "id", &["-u"])).ok()?;
+    if id.trim() == "0" {
+        return Some(&[]);
+    }
+    find_program("sudo")?;
+    // Where nobody can type a password, asking for one would wait for ever.
+    if std::io::stdin().is_terminal() {
+        Some(&["sudo"])
+    } else {
+        Some(&["sudo", "--non-interactive"])
+    }
+}
+
+fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
+    let mut words: Vec<&str> = prefix.to_vec();
+    words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    words.extend(arguments);
+    let (program, rest) = words.split_first().context("an empty command")?;
+    let mut command = command(Path::new("/"), program, rest);
+    if prefix.len() == 1 {
+        command.stdin(std::process::Stdio::inherit());
+    }
+    shell::run(&mut command)
+}
+
+fn has_postgres_folder() -> bool {
+    fs::read_dir("/usr/lib/postgresql").is_ok_and(|entries| {
+        entries
+            .filter_map(Result::ok)
+            .any(|entry| entry.path().join("bin/initdb").is_file())
+    })
+}
+
+fn is_ubuntu() -> bool {
+    fs::read_to_string("/etc/os-release")
+        .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
+}
+
+fn explained(error: EnvError) -> anyhow::Error {
+    let mut text = String::from("could not prepare the Python environment of the tests");
+    if let Some(details) = error.details() {
+        text.push('\n');
+        text.push_str(details);
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(&hint);
+    }
+    anyhow::Error::new(error).context(text)
+}
+
+/// Prints a line per phase of preparing the environment.
+#[derive(Debug, Default)]
+struct Lines(Mutex<Option<Phase>>);
+
+impl Progress for Lines {
+    fn report(&self, report: &Report) {
+        if let Ok(mut last) = self.0.lock()
+            && last.replace(report.phase) != Some(report.phase)
+        {
+            println!("    Python environment: {}", report.text);
+        }
+    }
+}
