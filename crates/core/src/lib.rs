@@ -9,13 +9,16 @@ pub mod escape;
 pub mod ids;
 pub mod lifecycle;
 pub mod names;
+pub mod next_url;
 pub mod oauth;
 pub mod random;
 pub mod route;
 pub mod scope;
 pub mod seams;
 pub mod secret;
+pub mod slug;
 pub mod token;
+pub mod xsrf;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use duration::HumanDuration;
