@@ -12,13 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio::time::Instant;
 
 use crate::engine::Db;
 use crate::error::{StoreError, Trouble};
 use crate::migrations::{self, Content, Migration};
 use crate::open::OpenError;
 use crate::tx::{ACQUIRE_LIMIT, SqliteStore};
-use place::Place;
+use place::{Lock, Place};
 
 /// How many reads run at once; each has a thread of its own.
 const READERS: u32 = 4;
@@ -26,6 +27,10 @@ const READERS: u32 = 4;
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// The journal is cut to this size after it has grown, in bytes.
 const JOURNAL_SIZE: &str = "16777216";
+
+/// How long to wait for a process that is just ending, or that brings the file up to date.
+const OTHERS_LIMIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is found at the place of the database.
 enum Found {
@@ -41,27 +46,32 @@ pub(crate) async fn open(
     now: Timestamp,
 ) -> Result<SqliteStore, OpenError> {
     let place = Place::check(path).await?;
-    let mut lock = place.lock_shared().await?;
     let newest = migrations::newest(migrations);
-    let mut found = look(&place, newest).await?;
-    if !matches!(found, Found::Current) {
-        drop(lock);
-        let alone = place.lock_alone().await?;
-        // Somebody may have done it between the two locks.
-        match look(&place, newest).await? {
-            Found::Nothing => upgrade::create(&place, migrations, now).await?,
-            Found::Older(from) => upgrade::upgrade(&place, migrations, from, now).await?,
-            Found::Current => {}
+    let deadline = Instant::now() + OTHERS_LIMIT;
+    loop {
+        let shared = place.try_lock(Lock::Shared).await?;
+        if let Some(lock) = shared {
+            if matches!(look(&place, newest).await?, Found::Current) {
+                return connect(&place, lock).await;
+            }
+            drop(lock);
+            if let Some(_alone) = place.try_lock(Lock::Alone).await? {
+                // It may have been done between the two locks.
+                match look(&place, newest).await? {
+                    Found::Nothing => upgrade::create(&place, migrations, now).await?,
+                    Found::Older(from) => upgrade::upgrade(&place, migrations, from, now).await?,
+                    Found::Current => {}
+                }
+                continue;
+            }
         }
-        drop(alone);
-        lock = place.lock_shared().await?;
-        found = look(&place, newest).await?;
-    }
-    match found {
-        Found::Current => connect(&place, lock).await,
-        Found::Nothing | Found::Older(_) => Err(OpenError::InUse {
-            path: place.file().to_owned(),
-        }),
+        // Somebody else creates it or brings it up to date just now, or uses it as it is.
+        if Instant::now() > deadline {
+            return Err(OpenError::InUse {
+                path: place.file().to_owned(),
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -140,7 +150,7 @@ async fn connect(place: &Place, lock: std::fs::File) -> Result<SqliteStore, Open
     Ok(SqliteStore {
         writer,
         readers,
-        _lock: lock,
+        lock,
     })
 }
 

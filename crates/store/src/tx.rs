@@ -30,7 +30,7 @@ pub(crate) struct SqliteStore {
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
     /// Tells other processes that the file is in use, as long as we live.
-    pub(crate) _lock: std::fs::File,
+    pub(crate) lock: std::fs::File,
 }
 
 impl std::fmt::Debug for Store {
@@ -59,12 +59,15 @@ impl Store {
         limited("begin a transaction", begin).await
     }
 
-    /// Closes all connections; later calls fail. With SQLite, this leaves a single complete file behind.
+    /// Closes all connections; later calls fail. With SQLite, this leaves a single complete file behind,
+    /// and other processes may bring it up to date.
     pub async fn close(&self) {
         match &self.engine {
             Engine::Sqlite(store) => {
                 store.readers.close().await;
                 store.writer.close().await;
+                // If this fails, the lock ends with the last clone of the store.
+                let _ = store.lock.unlock();
             }
             Engine::Postgres(pool) => pool.close().await,
         }

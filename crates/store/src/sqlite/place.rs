@@ -4,16 +4,20 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::open::OpenError;
 
-/// How long to wait for a process that is just ending, or that brings the file up to date.
-const LOCK_LIMIT: Duration = Duration::from_secs(10);
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
-
 /// The first bytes of every database of SQLite 3.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What a lock says to other processes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lock {
+    /// The database is in use; others may use it too.
+    Shared,
+    /// The database is being replaced; nobody else may use it.
+    Alone,
+}
 
 /// A database file that may be there, in a directory that is fit for it.
 #[derive(Debug, Clone)]
@@ -131,52 +135,31 @@ impl Place {
         Ok(())
     }
 
-    /// Says that the database is in use; others may use it too. Lasts until the file is dropped.
-    pub(super) async fn lock_shared(&self) -> Result<File, OpenError> {
-        self.lock(File::try_lock_shared).await
-    }
-
-    /// Waits until nobody uses the database, and keeps others away until the file is dropped.
-    pub(super) async fn lock_alone(&self) -> Result<File, OpenError> {
-        self.lock(File::try_lock).await
-    }
-
-    /// The lock is on a file of its own: closing any other handle of the database would free SQLite's locks.
-    async fn lock(
-        &self,
-        try_lock: fn(&File) -> Result<(), TryLockError>,
-    ) -> Result<File, OpenError> {
+    /// Takes a lock, if nobody stands against it; it lasts until the file is dropped.
+    ///
+    /// It is on a file of its own: closing any other handle of the database would free SQLite's locks.
+    pub(super) async fn try_lock(&self, lock: Lock) -> Result<Option<File>, OpenError> {
         let place = self.clone();
-        let file = blocking(move || {
+        blocking(move || {
             let path = place.beside(".lock");
-            OpenOptions::new()
+            let file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
                 .open(&path)
-                .map_err(|source| place.not_writable(path, source))
-        })
-        .await?;
-        let wait = async {
-            loop {
-                match try_lock(&file) {
-                    Ok(()) => return Ok(()),
-                    Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
-                    Err(TryLockError::Error(source)) => {
-                        return Err(self.failed("lock", source));
-                    }
-                }
+                .map_err(|source| place.not_writable(path, source))?;
+            let locked = match lock {
+                Lock::Shared => file.try_lock_shared(),
+                Lock::Alone => file.try_lock(),
+            };
+            match locked {
+                Ok(()) => Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(source)) => Err(place.failed("lock", source)),
             }
-        };
-        tokio::time::timeout(LOCK_LIMIT, wait)
-            .await
-            .unwrap_or_else(|_| {
-                Err(OpenError::InUse {
-                    path: self.file.clone(),
-                })
-            })?;
-        Ok(file)
+        })
+        .await
     }
 
     /// An error of writing something new in the directory.
