@@ -1,1 +1,36 @@
 //! Listeners, route table, forwarding, upgrades and error pages; knows hosts, paths and upstreams, never users.
+//!
+//! A request comes in through [`BoundGateway`], passes `front`, and goes either to an upstream of the
+//! [`RouteTable`] or to the hub, which is called in process through [`HubService`]. One single-threaded
+//! runtime per core carries the traffic; hub code never runs on it, so that nothing the hub does can
+//! hold up a WebSocket frame.
+
+mod address;
+mod body;
+mod config;
+mod connection;
+mod forward;
+mod forwarded;
+mod framing;
+mod front;
+mod holder;
+mod hub;
+mod listen;
+mod network;
+mod pages;
+mod path;
+mod pool;
+mod serve;
+mod socket;
+mod table;
+mod tunnel;
+
+pub use address::{AddressError, ListenAddress};
+pub use body::{Body, BodyError};
+pub use config::GatewayConfig;
+pub use hub::{ClientInfo, HubService};
+pub use listen::{BoundGateway, Gateway, GatewayError};
+pub use network::{Network, NetworkError};
+pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
+pub use serve::{Parts, UpstreamEvents};
+pub use table::RouteTable;

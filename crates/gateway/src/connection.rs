@@ -1,0 +1,288 @@
+//! One client's connection: strictness, time limits and the end of it; what is asked for is `front`'s work.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::config::GatewayConfig;
+use crate::framing::{Framing, POISON};
+use crate::front;
+use crate::serve::Core;
+use crate::socket::Socket;
+
+/// How long what a client still sends is thrown away after an answer that ended the connection. Closed at
+/// once, the system would tear the connection down before the client has read the answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// The buffer of one connection; heads up to this size are read even if a smaller limit is configured.
+const BUFFER: usize = 64 * 1024;
+
+/// The client's side of a connection, before any upgrade.
+pub(crate) type ClientIo = TokioIo<Guarded>;
+
+/// What a request needs to know of its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// The other end; `None` on a Unix socket.
+    pub(crate) peer: Option<IpAddr>,
+    busy: Arc<AtomicBool>,
+}
+
+/// While it lives, a request is being served, and no time limit of the connection runs.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<AtomicBool>);
+
+impl Connection {
+    pub(crate) fn busy(&self) -> Busy {
+        self.busy.store(true, Ordering::Relaxed);
+        Busy(Arc::clone(&self.busy))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Prepares the HTTP library as the configuration wants it.
+pub(crate) fn builder(config: &GatewayConfig) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(config.max_headers.into())
+        .max_header_size(header_limit(config))
+        .max_buf_size(header_limit(config).max(BUFFER))
+        // Its own limit also runs while a connection is merely idle; ours tells the two apart.
+        .header_read_timeout(None);
+    builder
+}
+
+fn header_limit(config: &GatewayConfig) -> usize {
+    config.max_header_bytes as usize
+}
+
+/// Serves a client until its connection ends, is upgraded, or a drain lets it go.
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket) {
+    let peer = socket.peer().map(|address| address.ip().to_canonical());
+    let busy = Arc::new(AtomicBool::new(false));
+    let connection = Connection {
+        peer,
+        busy: Arc::clone(&busy),
+    };
+    let guarded = Guarded::new(socket, &core.config, busy);
+    let service = {
+        let core = Rc::clone(&core);
+        service_fn(move |request| {
+            let core = Rc::clone(&core);
+            let connection = connection.clone();
+            async move { Ok::<_, Infallible>(front::answer(core, connection, request).await) }
+        })
+    };
+    let mut http = core
+        .http
+        .serve_connection(TokioIo::new(guarded), service)
+        .with_upgrades();
+    let outcome = tokio::select! {
+        outcome = &mut http => outcome,
+        () = core.draining.cancelled() => {
+            Pin::new(&mut http).graceful_shutdown();
+            (&mut http).await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(client.addr = ?peer, error = %error, "a connection ended with an error");
+    }
+    if let Some(parts) = http.into_parts() {
+        parts.io.into_inner().end().await;
+    }
+}
+
+/// A socket that watches what is read from it: its framing, and how long it takes.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    socket: Socket,
+    framing: Framing,
+    /// What is left of [`POISON`] to be read in place of a bad request.
+    poison: &'static [u8],
+    refused: bool,
+    busy: Arc<AtomicBool>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    /// When the head that is being read began; for the first, when the connection did.
+    head_since: Option<Instant>,
+    /// When anything was last read or written.
+    last_io: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    timed_out: bool,
+}
+
+impl Guarded {
+    fn new(socket: Socket, config: &GatewayConfig, busy: Arc<AtomicBool>) -> Self {
+        let now = Instant::now();
+        Self {
+            socket,
+            framing: Framing::new(2 * header_limit(config).max(BUFFER)),
+            poison: &[],
+            refused: false,
+            busy,
+            header_timeout: config.header_timeout.get(),
+            idle_timeout: config.idle_timeout.get(),
+            head_since: Some(now),
+            last_io: now,
+            timer: None,
+            timed_out: false,
+        }
+    }
+
+    /// Gives the bare socket, for a tunnel.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Ends the connection so that the client can still read the last answer.
+    async fn end(mut self) {
+        if self.timed_out && self.framing.inside_head() {
+            const ANSWER: &[u8] =
+                b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            let _ = tokio::time::timeout(LINGER, self.socket.write_all(ANSWER)).await;
+        }
+        if self.refused || self.framing.unfinished() {
+            let _ = self.socket.shutdown().await;
+            let mut scratch = vec![0; 16 * 1024];
+            let swallow =
+                async { while self.socket.read(&mut scratch).await.is_ok_and(|n| n > 0) {} };
+            let _ = tokio::time::timeout(LINGER, swallow).await;
+        }
+    }
+
+    /// Puts as much of the poison as there is room for.
+    fn put_poison(&mut self, buffer: &mut ReadBuf<'_>) {
+        let (now, later) = self
+            .poison
+            .split_at(self.poison.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.poison = later;
+    }
+
+    fn looked_at(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if new.is_empty() {
+            return;
+        }
+        self.last_io = Instant::now();
+        if let Err((good, offence)) = self.framing.look(new) {
+            tracing::debug!(reason = offence.0, "refused a malformed request");
+            buffer.set_filled(before + good);
+            self.refused = true;
+            self.poison = POISON;
+            self.put_poison(buffer);
+        }
+        if self.framing.inside_head() {
+            self.head_since.get_or_insert(self.last_io);
+        } else {
+            self.head_since = None;
+        }
+    }
+
+    /// Fails when the client has kept us waiting too long; otherwise wakes the task when that is so.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.busy.load(Ordering::Relaxed) || self.framing.is_opaque() {
+            return Poll::Pending;
+        }
+        let deadline = match self.head_since {
+            Some(since) => since + self.header_timeout,
+            None => self.last_io + self.idle_timeout,
+        };
+        loop {
+            // A timer that fires too early is set again then; that costs less than moving it every time.
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if timer.deadline() >= deadline {
+                self.timed_out = true;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refused {
+            this.put_poison(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.socket).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                this.looked_at(buffer, before);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_limits(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        if written.is_ready() {
+            this.last_io = Instant::now();
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        if written.is_ready() {
+            this.last_io = Instant::now();
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}

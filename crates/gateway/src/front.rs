@@ -1,0 +1,209 @@
+//! A request's way in, from top to bottom: is it proper, where does it go, who asks, and what if that fails.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::Incoming;
+
+use crate::body::Body;
+use crate::connection::Connection;
+use crate::forward::{self, Served};
+use crate::forwarded::{self, Inbound};
+use crate::hub::NoAnswer;
+use crate::pages::{self, ErrorContext, ErrorReason};
+use crate::path;
+use crate::serve::Core;
+
+/// The path that tells whether the gateway lives, as configurable-http-proxy has it.
+const HEALTH_PATH: &str = "/_chp_healthz";
+
+/// Answers one request of a client.
+pub(crate) async fn answer(
+    core: Rc<Core>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<Served> {
+    let busy = connection.busy();
+    // What follows a wish for another protocol is not watched, so HTTP ends there either way.
+    let last = request.headers().contains_key(http::header::UPGRADE);
+    let mut response = route(&core, &connection, request).await;
+    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| body.keeping(busy))
+}
+
+async fn route(
+    core: &Rc<Core>,
+    connection: &Connection,
+    mut request: Request<Incoming>,
+) -> Response<Served> {
+    let upgrade = forward::take_upgrade(&mut request);
+    let (mut head, body) = request.into_parts();
+    let host = match check(&mut head) {
+        Ok(host) => host,
+        Err(reason) => return fail(core, Failure::new(reason, &head)).await,
+    };
+    if head.uri.path() == HEALTH_PATH {
+        return health();
+    }
+    forward::strip_connection_headers(&mut head.headers);
+    let inbound = Inbound {
+        peer: connection.peer,
+        secure: false,
+        host: &host,
+        upgrade: upgrade.is_some(),
+    };
+    let client = forwarded::rewrite(&mut head.headers, inbound, &core.config.trusted_proxies);
+
+    if let Some(entry) = core.parts.table.find(&host, head.uri.path()) {
+        return forward::forward(core, entry, head, body, upgrade).await;
+    }
+
+    let failure = Failure::new(ErrorReason::HubFailed, &head);
+    let mut request = Request::from_parts(head, Body::incoming(body));
+    request.extensions_mut().insert(client);
+    match core.hub.call(request).await {
+        Ok(mut response) => {
+            forward::strip_connection_headers(response.headers_mut());
+            response.map(Served::body)
+        }
+        Err(NoAnswer::Panicked) => fail(core, failure).await,
+        Err(NoAnswer::Ended) => {
+            let reason = ErrorReason::HubEnded;
+            fail(core, Failure { reason, ..failure }).await
+        }
+    }
+}
+
+/// Checks what the HTTP library does not, brings the URL into one form, and gives the host.
+fn check(head: &mut request::Parts) -> Result<String, ErrorReason> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(ErrorReason::MethodNotAllowed);
+    }
+    // A request with a whole URL in its first line means that host (RFC 9112 §3.2.2).
+    let authority = head
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().to_owned());
+    let host = single_host(&head.headers, head.version)?;
+    let host = match authority {
+        Some(authority) => {
+            let value = HeaderValue::from_str(&authority).map_err(|_| ErrorReason::BadRequest)?;
+            head.headers.insert(HOST, value);
+            authority
+        }
+        None => host,
+    };
+    if !is_host(&host) && !(host.is_empty() && head.version == Version::HTTP_10) {
+        return Err(ErrorReason::BadRequest);
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(ErrorReason::BadRequest);
+    }
+    let resolved = path::resolve_dots(head.uri.path());
+    let same = head.uri.authority().is_none() && resolved == head.uri.path();
+    if !same {
+        let text = match head.uri.query() {
+            Some(query) => format!("{resolved}?{query}"),
+            None => resolved.into_owned(),
+        };
+        head.uri = Uri::try_from(text).map_err(|_| ErrorReason::BadRequest)?;
+    }
+    Ok(host)
+}
+
+/// The one `Host` that HTTP/1.1 demands (RFC 9112 §3.2); HTTP/1.0 may go without.
+fn single_host(headers: &HeaderMap, version: Version) -> Result<String, ErrorReason> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host
+            .to_str()
+            .map(str::to_owned)
+            .map_err(|_| ErrorReason::BadRequest),
+        (None, _) if version == Version::HTTP_10 => Ok(String::new()),
+        _ => Err(ErrorReason::BadRequest),
+    }
+}
+
+/// Whether a text can be a host with or without a port: no path, user name, space or list.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%~".contains(&byte))
+}
+
+fn health() -> Response<Served> {
+    let mut response = Response::new(Served::body(Body::from(r#"{"status":"OK"}"#)));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A request that cannot be served, with what its error page needs.
+pub(crate) struct Failure {
+    pub(crate) reason: ErrorReason,
+    pub(crate) context: ErrorContext,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: ErrorReason, head: &request::Parts) -> Self {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        Self {
+            reason,
+            context: ErrorContext {
+                reason,
+                route: None,
+                path_and_query: head
+                    .uri
+                    .path_and_query()
+                    .map(|whole| whole.as_str().to_owned())
+                    .unwrap_or_default(),
+                wants_json: pages::wants_json(&head.uri, &head.headers),
+                languages: head
+                    .headers
+                    .get(ACCEPT_LANGUAGE)
+                    .map(text)
+                    .unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// Answers with an error page.
+pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
+    let context = ErrorContext {
+        reason: failure.reason,
+        ..failure.context
+    };
+    let status = failure.reason.status();
+    let plain = context.wants_json || status.is_client_error();
+    let page = match plain {
+        true => None,
+        false => core.hub.render(context.clone()).await,
+    };
+    let page = page.unwrap_or_else(|| pages::plain(&context));
+    let mut response = bare(status, page.body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, page.content_type);
+    if failure.reason == ErrorReason::BadRequest {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An answer without anything that a client of another protocol would not understand.
+pub(crate) fn bare(status: StatusCode, body: Bytes) -> Response<Served> {
+    let mut response = Response::new(Served::body(Body::full(body)));
+    *response.status_mut() = status;
+    response
+}

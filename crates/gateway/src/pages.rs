@@ -1,0 +1,157 @@
+//! Answers that the gateway gives itself when something goes wrong: why, and in which form.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::{StatusCode, Uri};
+
+use lyceum_core::RouteSpec;
+
+/// Why the gateway answers itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorReason {
+    /// The request is not proper HTTP.
+    BadRequest,
+    /// The method is one that the gateway does not carry (`CONNECT`, `TRACE`).
+    MethodNotAllowed,
+    /// The upstream of the route does not accept connections: most likely its process has ended.
+    UpstreamUnreachable,
+    /// The upstream did not accept the connection in time.
+    UpstreamTimeout,
+    /// The upstream closed the connection without an answer.
+    UpstreamClosed,
+    /// The upstream's answer is not proper HTTP.
+    UpstreamBadAnswer,
+    /// The hub failed while it worked on the request.
+    HubFailed,
+    /// The hub is shutting down.
+    HubEnded,
+}
+
+impl ErrorReason {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpstreamUnreachable
+            | Self::UpstreamTimeout
+            | Self::UpstreamClosed
+            | Self::HubEnded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamBadAnswer => StatusCode::BAD_GATEWAY,
+            Self::HubFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What happened, one sentence for the person who waits.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request could not be understood.",
+            Self::MethodNotAllowed => "This method is not allowed here.",
+            Self::UpstreamUnreachable => "The server behind this address does not answer.",
+            Self::UpstreamTimeout => "The server behind this address did not answer in time.",
+            Self::UpstreamClosed => "The server behind this address closed the connection.",
+            Self::UpstreamBadAnswer => "The server behind this address gave a garbled answer.",
+            Self::HubFailed => {
+                "Something went wrong here. The administrator can find it in the log."
+            }
+            Self::HubEnded => "The hub is shutting down. Try again in a moment.",
+        }
+    }
+}
+
+/// What is known of the request that cannot be served.
+#[derive(Debug, Clone)]
+pub struct ErrorContext {
+    /// Why.
+    pub reason: ErrorReason,
+    /// The route, if one was found.
+    pub route: Option<RouteSpec>,
+    /// The path and query that were asked for, as they came. Not to be logged: queries can hold secrets.
+    pub path_and_query: String,
+    /// Whether the client is a program that wants JSON, not a person with a browser.
+    pub wants_json: bool,
+    /// The languages that the browser asks for (`Accept-Language`), empty if it does not say.
+    pub languages: String,
+}
+
+/// A rendered error page.
+#[derive(Debug, Clone)]
+pub struct ErrorPage {
+    /// Its media type.
+    pub content_type: HeaderValue,
+    /// Its content.
+    pub body: Bytes,
+}
+
+/// Renders error pages; called on the hub's runtime, and given up after two seconds.
+#[async_trait]
+pub trait ErrorPages: Send + Sync + 'static {
+    /// Renders the page, or gives `None` for the gateway's plain one.
+    async fn render(&self, context: &ErrorContext) -> Option<ErrorPage>;
+}
+
+/// The gateway's own pages: one sentence, as text or JSON.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainErrorPages;
+
+#[async_trait]
+impl ErrorPages for PlainErrorPages {
+    async fn render(&self, context: &ErrorContext) -> Option<ErrorPage> {
+        Some(plain(context))
+    }
+}
+
+/// The page that is always possible.
+pub(crate) fn plain(context: &ErrorContext) -> ErrorPage {
+    let status = context.reason.status();
+    let message = context.reason.message();
+    if context.wants_json {
+        let body = serde_json::json!({"status": status.as_u16(), "message": message});
+        return ErrorPage {
+            content_type: HeaderValue::from_static("application/json"),
+            body: body.to_string().into(),
+        };
+    }
+    ErrorPage {
+        content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
+        body: format!("{}\n\n{message}\n", status).into(),
+    }
+}
+
+/// Tells whether a client wants JSON: it says so, or asks something with an `api` segment.
+pub(crate) fn wants_json(uri: &Uri, headers: &HeaderMap) -> bool {
+    if uri.path().split('/').any(|segment| segment == "api") {
+        return true;
+    }
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    accept.contains("application/json") && !accept.contains("text/html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, accept: &str, expected: bool) {
+        let mut headers = HeaderMap::new();
+        if !accept.is_empty() {
+            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+        }
+        let uri: Uri = path.parse().unwrap();
+        assert_eq!(wants_json(&uri, &headers), expected, "{path} {accept}");
+    }
+
+    #[test]
+    fn programs_get_json_and_people_get_pages() {
+        check("/user/ada/lab", "text/html,*/*;q=0.8", false);
+        check("/user/ada/lab", "", false);
+        check("/user/ada/lab", "application/json, text/plain", true);
+        check("/user/ada/api/kernels", "*/*", true);
+        check("/user/ada/api/kernels", "text/html", true);
+        check("/user/ada/apish", "*/*", false);
+    }
+}

@@ -1,0 +1,158 @@
+//! Byte tunnels, for WebSockets and whatever else begins with an upgrade.
+//!
+//! Frames are not parsed, so no extension or sub-protocol can be broken. An idle tunnel holds no buffer:
+//! each thread has one, which is borrowed while there is something to copy; only what the other side
+//! does not take at once is kept.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::socket::Socket;
+
+/// Copied at once, at most.
+const CHUNK: usize = 64 * 1024;
+/// How long a tunnel stays without traffic when one side has said that it sends no more.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
+/// Copies in one go before other connections of the thread get their turn.
+const TURNS: usize = 16;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+}
+
+/// One end of a tunnel, with what was read from it before the tunnel began.
+pub(crate) struct End {
+    pub(crate) socket: Socket,
+    pub(crate) early: Bytes,
+}
+
+/// Copies both ways until both sides have ended, or one has failed.
+///
+/// `from_client` is called whenever bytes came from the client. May be dropped at any time, which closes
+/// both sockets.
+pub(crate) async fn run(client: End, upstream: End, from_client: impl Fn()) -> io::Result<()> {
+    let mut ends = (client.socket, upstream.socket);
+    if !client.early.is_empty() {
+        from_client();
+    }
+    let mut inward = Direction::new(client.early);
+    let mut outward = Direction::new(upstream.early);
+    let mut limit: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        let (client, upstream) = (&mut ends.0, &mut ends.1);
+        let in_moved = inward.copy(cx, client, upstream, &from_client)?;
+        let out_moved = outward.copy(cx, upstream, client, &|| {})?;
+        if inward.done && outward.done {
+            return Poll::Ready(Ok(()));
+        }
+        if inward.done || outward.done {
+            let deadline = Instant::now() + HALF_CLOSED;
+            let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if in_moved || out_moved {
+                limit.as_mut().reset(deadline);
+            }
+            return limit.as_mut().poll(cx).map(Ok);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One way through the tunnel.
+struct Direction {
+    /// Read, and not yet written.
+    waiting: Bytes,
+    /// The reading side has ended.
+    ended: bool,
+    /// The end has been passed on.
+    done: bool,
+}
+
+impl Direction {
+    fn new(early: Bytes) -> Self {
+        Self {
+            waiting: early,
+            ended: false,
+            done: false,
+        }
+    }
+
+    /// Copies as much as goes now; tells whether anything was read.
+    fn copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Socket,
+        to: &mut Socket,
+        on_data: &impl Fn(),
+    ) -> io::Result<bool> {
+        let mut moved = false;
+        for _ in 0..TURNS {
+            if self.done || !self.write_waiting(cx, to)? {
+                return Ok(moved);
+            }
+            if self.ended {
+                if Pin::new(to).poll_shutdown(cx)?.is_ready() {
+                    self.done = true;
+                }
+                return Ok(moved);
+            }
+            if !self.read_and_write(cx, from, to)? {
+                return Ok(moved);
+            }
+            if !self.ended {
+                on_data();
+                moved = true;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(moved)
+    }
+
+    /// Writes what is left from before; true if nothing is left now.
+    fn write_waiting(&mut self, cx: &mut Context<'_>, to: &mut Socket) -> io::Result<bool> {
+        while !self.waiting.is_empty() {
+            match Pin::new(&mut *to).poll_write(cx, &self.waiting)? {
+                Poll::Ready(written) => self.waiting.advance(written),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        self.waiting = Bytes::new();
+        Ok(true)
+    }
+
+    /// Reads once and passes it on; false if there is nothing to read now.
+    fn read_and_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Socket,
+        to: &mut Socket,
+    ) -> io::Result<bool> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
+                return Ok(false);
+            }
+            let mut data = buffer.filled();
+            if data.is_empty() {
+                self.ended = true;
+                return Ok(true);
+            }
+            while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, data)? {
+                data = data.get(written..).unwrap_or_default();
+                if data.is_empty() {
+                    return Ok(true);
+                }
+            }
+            self.waiting = Bytes::copy_from_slice(data);
+            Ok(true)
+        })
+    }
+}
