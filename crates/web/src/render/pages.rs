@@ -1,0 +1,244 @@
+//! The pages: for each, what its template needs, and nothing more.
+//!
+//! URLs in here are paths on this site (or, where said, absolute); the handlers have checked them.
+
+use jiff::Timestamp;
+use lyceum_core::lifecycle::{Failure, Pending, State};
+use serde::Serialize;
+
+use super::oauth_scopes::ScopeLine;
+
+/// A page that can be rendered.
+pub trait Page: Serialize {
+    /// The name of its template.
+    const TEMPLATE: &'static str;
+
+    /// A template that is used instead if the administrator has one of this name.
+    fn special_template(&self) -> Option<String> {
+        None
+    }
+}
+
+macro_rules! pages {
+    ($($page:ty => $template:literal,)*) => {
+        $(impl Page for $page {
+            const TEMPLATE: &'static str = $template;
+        })*
+    };
+}
+
+pages! {
+    LoginPage => "login.html",
+    LoggedOutPage => "logged-out.html",
+    HomePage => "home.html",
+    ProgressPage => "progress.html",
+    StoppingPage => "stopping.html",
+    FailedPage => "failed.html",
+    NotRunningPage => "not-running.html",
+    UnreachablePage => "unreachable.html",
+    ConfirmPage => "confirm.html",
+}
+
+/// The form to log in with: fields `username`, `password`, `next`, `_xsrf`.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoginPage {
+    /// Where the form is posted to.
+    pub action: String,
+    /// Where to go after the login, or empty.
+    pub next: String,
+    /// The XSRF token.
+    pub xsrf: String,
+    /// The user name to begin with, or empty.
+    pub username: String,
+    /// Why the form is shown again.
+    pub problem: Option<LoginProblem>,
+}
+
+/// Why somebody is not logged in yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginProblem {
+    /// User name and password do not belong together; also what is said of unknown names.
+    Credentials,
+    /// The form was too old or came from elsewhere (XSRF); nothing was tried.
+    StaleForm,
+    /// What checks passwords does not answer.
+    Unavailable,
+    /// The person is known, but may not use this hub.
+    NotAllowed,
+    /// Too many attempts; wait.
+    TooMany,
+}
+
+/// Shown after a logout where the login page would log in again by itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoggedOutPage {
+    /// Where to log in again.
+    pub login_url: String,
+}
+
+/// The user's own page: their servers.
+#[derive(Debug, Clone, Serialize)]
+pub struct HomePage {
+    /// The XSRF token of its forms.
+    pub xsrf: String,
+    /// The default server.
+    pub server: ServerCard,
+    /// The named servers, sorted.
+    pub named: Vec<ServerCard>,
+}
+
+/// A server on the home page. Start and stop are POST forms with the field `_xsrf`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerCard {
+    /// The server's name; empty for the default server.
+    pub name: String,
+    /// What it is doing.
+    pub state: ServerState,
+    /// Where it answers.
+    pub open_url: String,
+    /// Where its start can be watched.
+    pub progress_url: String,
+    /// Where the form that starts it is posted to.
+    pub start_action: String,
+    /// Where the form that stops it is posted to.
+    pub stop_action: String,
+    /// When it was started, if it runs.
+    pub since: Option<Timestamp>,
+    /// When it was last used, if ever.
+    pub last_activity: Option<Timestamp>,
+    /// Why its last start failed, or why it ended.
+    pub failure: Option<Failure>,
+}
+
+/// What a server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It does not run.
+    Stopped,
+    /// It is being started.
+    Starting,
+    /// It runs.
+    Running,
+    /// It runs, and is being looked at after a restart of Lyceum.
+    Checking,
+    /// It is being stopped.
+    Stopping,
+}
+
+impl From<&State> for ServerState {
+    fn from(state: &State) -> Self {
+        match state.pending() {
+            Some(Pending::Spawn) => Self::Starting,
+            Some(Pending::Stop) => Self::Stopping,
+            Some(Pending::Check) => Self::Checking,
+            None if state.is_ready() => Self::Running,
+            None => Self::Stopped,
+        }
+    }
+}
+
+/// A start that is going on; follows the progress events while it is open.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProgressPage {
+    /// Which server, as `USER` or `USER/SERVER`; `None` for the viewer's own default server.
+    pub subject: Option<String>,
+    /// The URL of the progress events, with `_xsrf` in its query.
+    pub events_url: String,
+    /// Where to go when the server is ready.
+    pub ready_url: String,
+    /// Where the form that cancels the start is posted to.
+    pub stop_action: String,
+    /// The XSRF token of that form.
+    pub xsrf: String,
+    /// Seconds since the start was asked for.
+    pub elapsed_seconds: u64,
+    /// How far it is, 0 to 100.
+    pub percent: u8,
+    /// What has been said so far, oldest first.
+    pub messages: Vec<String>,
+}
+
+/// A stop that is going on; the page looks again by itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoppingPage {
+    /// Which server, as in [`ProgressPage`].
+    pub subject: Option<String>,
+    /// Seconds between two looks.
+    pub refresh_seconds: u32,
+}
+
+/// The last start failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailedPage {
+    /// Which server, as in [`ProgressPage`].
+    pub subject: Option<String>,
+    /// Why; its log lines are shown if there are any.
+    pub failure: Failure,
+    /// The link that starts it again.
+    pub retry_url: String,
+    /// The id under which the administrator finds the failure in the log.
+    pub request_id: Option<String>,
+}
+
+/// The server of the wanted page does not run (424).
+#[derive(Debug, Clone, Serialize)]
+pub struct NotRunningPage {
+    /// Which server, as in [`ProgressPage`].
+    pub subject: Option<String>,
+    /// The link that starts it and then leads back to the wanted page.
+    pub start_url: String,
+    /// Why it ended, if not on purpose.
+    pub failure: Option<Failure>,
+}
+
+/// The server should run, but does not answer (503); the page tries again by itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnreachablePage {
+    /// Which server, as in [`ProgressPage`].
+    pub subject: Option<String>,
+    /// The wanted page, which is tried again.
+    pub retry_url: String,
+    /// Seconds between two tries.
+    pub refresh_seconds: u32,
+    /// The id under which the administrator finds the failure in the log.
+    pub request_id: Option<String>,
+}
+
+/// Asks whether a client may act for the user. Posts `scopes` (one field for each) and `_xsrf`, and, from
+/// the button that refuses, `refuse=true`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConfirmPage {
+    /// Where the form is posted to: the same URL with its query.
+    pub action: String,
+    /// The XSRF token.
+    pub xsrf: String,
+    /// What the client calls itself.
+    pub client: String,
+    /// The host to which the browser goes back.
+    pub destination: String,
+    /// What would be granted.
+    pub scopes: Vec<ScopeLine>,
+}
+
+/// Something went wrong; a template `STATUS.html` of the administrator's wins over the general one.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorPage {
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, a sentence for the person, if more is known than the status says.
+    pub message: Option<String>,
+    /// What they can do, if more is known than the status says.
+    pub hint: Option<String>,
+    /// The id under which the administrator finds the failure in the log.
+    pub request_id: Option<String>,
+}
+
+impl Page for ErrorPage {
+    const TEMPLATE: &'static str = "error.html";
+
+    fn special_template(&self) -> Option<String> {
+        Some(format!("{}.html", self.status))
+    }
+}

@@ -1,0 +1,365 @@
+//! A context for every page, in its important variants.
+
+use jiff::Timestamp;
+use lyceum_core::lifecycle::{Cause, Failure};
+
+use crate::render::{
+    Announcement, AnnouncementLevel, Branding, ConfirmPage, ErrorPage, FailedPage, HomePage,
+    Language, Link, LoggedOutPage, LoginPage, LoginProblem, NotRunningPage, Options, Page,
+    ProgressPage, RenderError, Renderer, ScopeLine, ServerCard, ServerState, StoppingPage,
+    UnreachablePage, Viewer, Visit,
+};
+
+type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
+
+pub(super) struct Sample {
+    pub(super) name: String,
+    pub(super) render: Render,
+}
+
+pub(super) fn options() -> Options {
+    Options {
+        base_url: "/hub/".to_owned(),
+        version: "0.1.0".to_owned(),
+        branding: Branding::default(),
+        override_dir: None,
+    }
+}
+
+/// A site with everything that an administrator may set.
+pub(super) fn branded() -> Options {
+    Options {
+        branding: Branding {
+            title: "Institute of Applied Mathematics".to_owned(),
+            login_text: Some(
+                "Use your university account.\nNew here? Ask at the library.".to_owned(),
+            ),
+            links: vec![
+                Link {
+                    title: "Help".to_owned(),
+                    url: "https://example.org/help?a=1&b=2".to_owned(),
+                },
+                Link {
+                    title: "Privacy".to_owned(),
+                    url: "https://example.org/privacy".to_owned(),
+                },
+            ],
+            announcement: Some(Announcement {
+                text: "On Friday from 18:00 the hub is restarted; running notebooks go on."
+                    .to_owned(),
+                level: AnnouncementLevel::Warning,
+            }),
+        },
+        ..options()
+    }
+}
+
+fn visit(language: Language, user: Option<&str>) -> Visit {
+    Visit {
+        user: user.map(|name| Viewer {
+            name: name.to_owned(),
+            admin: false,
+        }),
+        language,
+        here: Some("/hub/home?a=1&b=2".to_owned()),
+    }
+}
+
+fn sample<P: Page + 'static>(name: &str, user: Option<&'static str>, page: P) -> Sample {
+    Sample {
+        name: name.to_owned(),
+        render: Box::new(move |renderer, language| renderer.render(&visit(language, user), &page)),
+    }
+}
+
+pub(super) fn login(problem: Option<LoginProblem>, username: &str) -> LoginPage {
+    LoginPage {
+        action: "/hub/login?next=%2Fhub%2Fhome".to_owned(),
+        next: "/hub/home".to_owned(),
+        xsrf: "token".to_owned(),
+        username: username.to_owned(),
+        problem,
+    }
+}
+
+fn failure(cause: Cause) -> Failure {
+    let mut failure = Failure::new(
+        cause,
+        "The server ended before it was ready, with exit status 1.",
+        "The last lines of its log usually name the reason.",
+    );
+    failure.log = [
+        "[I 2026-11-23 20:11:04.512 ServerApp] Extension package jupyterlab took 0.1204s to import",
+        "Traceback (most recent call last):",
+        "  File \"/home/ada/.jupyter/jupyter_server_config.py\", line 3, in <module>",
+        "    import numpyy as np",
+        "ModuleNotFoundError: No module named 'numpyy'",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    failure
+}
+
+fn card(name: &str, state: ServerState) -> ServerCard {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let runs = !matches!(state, ServerState::Stopped | ServerState::Starting);
+    ServerCard {
+        name: name.to_owned(),
+        state,
+        open_url: format!("/user/ada/{name}"),
+        progress_url: format!("/hub/spawn-pending/ada/{name}"),
+        start_action: format!("/hub/spawn/ada/{name}"),
+        stop_action: format!("/hub/stop/ada/{name}"),
+        since: runs.then(|| time("2026-11-23T18:04:05.123456Z")).flatten(),
+        last_activity: time("2026-11-23T20:30:00Z"),
+        failure: None,
+    }
+}
+
+fn home(server: ServerCard, named: Vec<ServerCard>) -> HomePage {
+    HomePage {
+        xsrf: "token".to_owned(),
+        server,
+        named,
+    }
+}
+
+fn progress(subject: Option<&str>, messages: &[&str]) -> ProgressPage {
+    ProgressPage {
+        subject: subject.map(str::to_owned),
+        events_url: "/hub/api/users/ada/server/progress?_xsrf=token".to_owned(),
+        ready_url: "/user/ada/lab".to_owned(),
+        stop_action: "/hub/stop/ada".to_owned(),
+        xsrf: "token".to_owned(),
+        elapsed_seconds: 4,
+        percent: if messages.is_empty() { 0 } else { 55 },
+        messages: messages.iter().map(|&message| message.to_owned()).collect(),
+    }
+}
+
+fn failed(subject: Option<&str>) -> FailedPage {
+    FailedPage {
+        subject: subject.map(str::to_owned),
+        failure: failure(Cause::ExitedEarly),
+        retry_url: "/hub/spawn/ada?next=%2Fuser%2Fada%2Flab".to_owned(),
+        request_id: Some("7f3a9c2e".to_owned()),
+    }
+}
+
+fn confirm(client: &str) -> ConfirmPage {
+    let scopes = [
+        "access:services!service=grader",
+        "read:users:name!user",
+        "read:users:groups!user",
+        "read:servers!user=ada",
+        "custom:grades:read",
+        "list:users",
+    ];
+    ConfirmPage {
+        action: "/hub/api/oauth2/authorize?client_id=service-grader&state=x".to_owned(),
+        xsrf: "token".to_owned(),
+        client: client.to_owned(),
+        destination: "grader.example.org".to_owned(),
+        scopes: scopes
+            .iter()
+            .map(|scope| {
+                let custom = scope.starts_with("custom:");
+                ScopeLine::new(scope, "ada", custom.then(|| "Read your grades".to_owned()))
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn error(status: u16) -> ErrorPage {
+    ErrorPage {
+        status,
+        message: None,
+        hint: None,
+        request_id: (status >= 500).then(|| "7f3a9c2e".to_owned()),
+    }
+}
+
+/// All pages.
+pub(super) fn all() -> Vec<Sample> {
+    let ada = Some("ada");
+    let mut died = card("", ServerState::Stopped);
+    died.failure = Some(failure(Cause::Died));
+    let named = vec![
+        card("project-x", ServerState::Running),
+        card("thesis", ServerState::Stopped),
+    ];
+    let mut samples = vec![
+        sample("login", None, login(None, "")),
+        sample(
+            "login-wrong",
+            None,
+            login(Some(LoginProblem::Credentials), "ada"),
+        ),
+        sample(
+            "login-stale",
+            None,
+            login(Some(LoginProblem::StaleForm), "ada"),
+        ),
+        sample(
+            "login-unavailable",
+            None,
+            login(Some(LoginProblem::Unavailable), "ada"),
+        ),
+        sample(
+            "login-not-allowed",
+            None,
+            login(Some(LoginProblem::NotAllowed), "ada"),
+        ),
+        sample(
+            "login-too-many",
+            None,
+            login(Some(LoginProblem::TooMany), "ada"),
+        ),
+        Sample {
+            name: "login-branded".to_owned(),
+            render: Box::new(|renderer, language| {
+                // The same addresses as the renderer that was asked for, with another branding.
+                let options = Options {
+                    base_url: renderer.base_url().to_owned(),
+                    ..branded()
+                };
+                Renderer::new(options)?.render(&visit(language, None), &login(None, ""))
+            }),
+        },
+        sample(
+            "logged-out",
+            None,
+            LoggedOutPage {
+                login_url: "/hub/login".to_owned(),
+            },
+        ),
+        sample(
+            "home-running",
+            ada,
+            home(card("", ServerState::Running), vec![]),
+        ),
+        sample(
+            "home-stopped",
+            ada,
+            home(card("", ServerState::Stopped), vec![]),
+        ),
+        sample(
+            "home-starting",
+            ada,
+            home(card("", ServerState::Starting), vec![]),
+        ),
+        sample(
+            "home-stopping",
+            ada,
+            home(card("", ServerState::Stopping), vec![]),
+        ),
+        sample(
+            "home-checking",
+            ada,
+            home(card("", ServerState::Checking), vec![]),
+        ),
+        sample("home-died", ada, home(died, vec![])),
+        sample(
+            "home-named",
+            ada,
+            home(card("", ServerState::Running), named),
+        ),
+        sample("progress-begin", ada, progress(None, &[])),
+        sample(
+            "progress",
+            ada,
+            progress(
+                None,
+                &[
+                    "Server requested",
+                    "Starting the process",
+                    "The process runs; waiting for its first answer",
+                ],
+            ),
+        ),
+        sample(
+            "progress-other",
+            ada,
+            progress(Some("bob/project-x"), &["Server requested"]),
+        ),
+        sample(
+            "stopping",
+            ada,
+            StoppingPage {
+                subject: None,
+                refresh_seconds: 2,
+            },
+        ),
+        sample("failed", ada, failed(None)),
+        sample("failed-other", ada, failed(Some("bob"))),
+        sample(
+            "not-running",
+            ada,
+            NotRunningPage {
+                subject: None,
+                start_url: "/hub/spawn/ada?next=%2Fhub%2Fuser%2Fada%2Flab".to_owned(),
+                failure: None,
+            },
+        ),
+        sample(
+            "not-running-died",
+            ada,
+            NotRunningPage {
+                subject: Some("bob".to_owned()),
+                start_url: "/hub/spawn/bob".to_owned(),
+                failure: Some(failure(Cause::Died)),
+            },
+        ),
+        sample(
+            "unreachable",
+            ada,
+            UnreachablePage {
+                subject: None,
+                retry_url: "/user/ada/lab".to_owned(),
+                refresh_seconds: 3,
+                request_id: Some("7f3a9c2e".to_owned()),
+            },
+        ),
+        sample("confirm", ada, confirm("Grader")),
+        sample(
+            "error-message",
+            ada,
+            ErrorPage {
+                message: Some("There is no user `bob`.".to_owned()),
+                hint: Some("Look at the spelling.".to_owned()),
+                ..error(404)
+            },
+        ),
+    ];
+    for status in [400, 403, 404, 405, 413, 418, 424, 429, 500, 502, 503] {
+        samples.push(sample(&format!("error-{status}"), None, error(status)));
+    }
+    samples
+}
+
+/// Pages with the same hostile text wherever people or programs may put one.
+pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
+    let mut failure = Failure::new(Cause::Internal, text, text);
+    failure.log = vec![text.to_owned()];
+    vec![
+        sample("login", None, login(None, text)),
+        sample(
+            "failed",
+            Some(text),
+            FailedPage {
+                failure,
+                ..failed(Some(text))
+            },
+        ),
+        sample("confirm", Some(text), confirm(text)),
+        sample("progress", Some(text), progress(Some(text), &[text])),
+        sample(
+            "error",
+            Some(text),
+            ErrorPage {
+                message: Some(text.to_owned()),
+                ..error(500)
+            },
+        ),
+    ]
+}
