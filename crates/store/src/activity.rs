@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lyceum_core::ids::{ServerId, TokenId, UserId};
+use lyceum_core::ids::{ServerId, SessionId, TokenId, UserId};
 use sqlx::AssertSqlSafe;
 
 use crate::engine::{CHUNK, Value, rounded};
@@ -16,6 +16,7 @@ pub struct ActivityBatch {
     users: BTreeMap<UserId, Timestamp>,
     servers: BTreeMap<ServerId, Timestamp>,
     tokens: BTreeMap<TokenId, Timestamp>,
+    sessions: BTreeMap<SessionId, Timestamp>,
 }
 
 impl ActivityBatch {
@@ -47,9 +48,14 @@ impl ActivityBatch {
         }
     }
 
+    /// Notes that a browser session was used.
+    pub fn session(&mut self, id: SessionId, at: Timestamp) {
+        latest(&mut self.sessions, id, at);
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.servers.is_empty() && self.tokens.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -60,20 +66,26 @@ fn latest<K: Ord>(map: &mut BTreeMap<K, Timestamp>, key: K, at: Timestamp) {
 }
 
 impl Tx {
-    /// Moves the last activity of users, servers and tokens forward, never back. Those that do not exist
+    /// Moves the last activity of users, servers, tokens and sessions forward, never back. Those that do not exist
     /// any more are passed over.
     ///
     /// Two hubs on one PostgreSQL that do this at once may get in each other's way; the one that gets
     /// [`StoreError::Busy`] does it again.
     pub async fn record_activity(&mut self, batch: &ActivityBatch) -> Result<(), StoreError> {
-        self.move_forward("users", &batch.users).await?;
-        self.move_forward("servers", &batch.servers).await?;
-        self.move_forward("api_tokens", &batch.tokens).await
+        self.move_forward("users", "last_activity", &batch.users)
+            .await?;
+        self.move_forward("servers", "last_activity", &batch.servers)
+            .await?;
+        self.move_forward("api_tokens", "last_activity", &batch.tokens)
+            .await?;
+        self.move_forward("sessions", "last_seen", &batch.sessions)
+            .await
     }
 
     async fn move_forward<K: Copy>(
         &mut self,
         table: &'static str,
+        column: &'static str,
         times: &BTreeMap<K, Timestamp>,
     ) -> Result<(), StoreError>
     where
@@ -92,10 +104,10 @@ impl Tx {
             // Both engines call the columns of VALUES so. Only the numbers of placeholders and our own
             // tables' names are put together here.
             let sql = format!(
-                "UPDATE {table} SET last_activity = times.column2 \
+                "UPDATE {table} SET {column} = times.column2 \
                  FROM (VALUES {}) AS times \
                  WHERE {table}.id = times.column1 \
-                 AND ({table}.last_activity IS NULL OR {table}.last_activity < times.column2)",
+                 AND ({table}.{column} IS NULL OR {table}.{column} < times.column2)",
                 rows.join(", ")
             );
             let values = chunk

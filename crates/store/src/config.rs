@@ -22,7 +22,8 @@ pub struct StoreConfig {
     /// Without it, Lyceum keeps a file `lyceum.sqlite` in its data directory, which is right for one machine:
     /// nothing else has to be installed. A relative PATH counts from the data directory. The file must be on
     /// a local disk, not on NFS or a Windows share. For PostgreSQL on the same machine, write
-    /// `postgres:///DATABASE?host=/run/postgresql`. A password does not belong here: see `password_file`.
+    /// `postgres:///DATABASE?host=/run/postgresql`. The connection is not encrypted: a server on another machine
+    /// has to be reached through a private network. A password does not belong here: see `password_file`.
     pub database: Option<DatabaseUrl>,
     /// A file with the password for PostgreSQL, in its first line. Others must not be able to read it.
     pub password_file: Option<PathBuf>,

@@ -74,7 +74,7 @@ pub enum StoreError {
         #[source]
         source: EngineError,
     },
-    /// The disk, or a quota on it, is full. Nothing was written.
+    /// The disk is full. Nothing was written.
     #[error("could not {doing}: there is no space left for the database")]
     Full {
         /// What was being done.
@@ -254,6 +254,10 @@ impl Trouble {
 
     /// The result codes of SQLite; the low byte is the primary one (<https://sqlite.org/rescode.html>).
     fn of_sqlite(code: i32) -> Self {
+        // SQLITE_IOERR_SHMSIZE: no room for the index of the journal.
+        if code == 4874 {
+            return Self::Full;
+        }
         match code & 0xff {
             5 | 6 => Self::Busy,
             8 => Self::ReadOnly,

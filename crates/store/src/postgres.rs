@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lyceum_core::secret::Secret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
@@ -35,11 +36,13 @@ pub(crate) async fn open(
 ) -> Result<PgPool, OpenError> {
     let mut options = login.options.clone();
     if let Some(path) = login.password_file {
-        let password = read_password(path).map_err(|source| OpenError::PasswordFile {
-            path: path.to_owned(),
-            source,
-        })?;
-        options = options.password(&password);
+        let password = read_password(path)
+            .await
+            .map_err(|source| OpenError::PasswordFile {
+                path: path.to_owned(),
+                source,
+            })?;
+        options = options.password(password.expose());
     }
     let connect = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
     let mut connection = connect
@@ -66,17 +69,17 @@ pub(crate) async fn open(
 }
 
 /// Reads the first line of a file that only its owner, or a group, may read.
-fn read_password(path: &Path) -> io::Result<String> {
-    let mode = std::fs::metadata(path)?.permissions().mode();
+async fn read_password(path: &Path) -> io::Result<Secret<String>> {
+    let mode = tokio::fs::metadata(path).await?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(io::Error::other(format!(
             "everybody on this machine can use it (mode {:03o})",
             mode & 0o777
         )));
     }
-    let text = std::fs::read_to_string(path)?;
-    match text.lines().next() {
-        Some(password) if !password.is_empty() => Ok(password.to_owned()),
+    let text = Secret::new(tokio::fs::read_to_string(path).await?);
+    match text.expose().lines().next() {
+        Some(password) if !password.is_empty() => Ok(Secret::from(password)),
         _ => Err(io::Error::other("its first line is empty")),
     }
 }

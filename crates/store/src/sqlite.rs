@@ -52,6 +52,9 @@ pub(crate) async fn open(
         let shared = place.try_lock(Lock::Shared).await?;
         if let Some(lock) = shared {
             if matches!(look(&place, newest).await?, Found::Current) {
+                place.warn_if_public().await;
+                // An attempt of a newer program may have been given up.
+                upgrade::tidy(&place).await?;
                 return connect(&place, lock).await;
             }
             drop(lock);

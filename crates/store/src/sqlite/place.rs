@@ -32,7 +32,9 @@ impl Place {
         let path = path.to_owned();
         blocking(move || {
             // A link is followed, so that a new file replaces its target and not the link.
-            let file = fs::canonicalize(&path).unwrap_or(path);
+            let file = fs::canonicalize(&path)
+                .or_else(|_| std::path::absolute(&path))
+                .unwrap_or(path);
             let directory = match file.parent() {
                 Some(parent) if parent != Path::new("") => parent.to_owned(),
                 _ => PathBuf::from("."),
@@ -110,6 +112,14 @@ impl Place {
                 path: self.file.clone(),
             });
         }
+        Ok(true)
+    }
+
+    /// Warns if others can read what we keep. Some sites want that, for backups; so it is no error.
+    pub(super) async fn warn_if_public(&self) {
+        let Ok(found) = tokio::fs::metadata(&self.file).await else {
+            return;
+        };
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             tracing::warn!(
@@ -118,7 +128,6 @@ impl Place {
                 "other users of this machine can read or change the database: chmod 600 would stop them"
             );
         }
-        Ok(true)
     }
 
     /// A journal would be played into whatever new file takes the place of its own: that destroys both.

@@ -196,7 +196,7 @@ async fn begin(place: &Place) -> Result<PathBuf, OpenError> {
 }
 
 /// Removes what an attempt has left: the unfinished file, and backups that are not finished either.
-async fn tidy(place: &Place) -> Result<(), OpenError> {
+pub(super) async fn tidy(place: &Place) -> Result<(), OpenError> {
     let place = place.clone();
     blocking(move || {
         for addition in ["", "-journal", "-wal", "-shm"] {

@@ -1,7 +1,7 @@
 //! Activity written in batches.
 
 use lyceum_core::ids::UserId;
-use lyceum_store::{ActivityBatch, NewToken, Store, TokenOwner};
+use lyceum_store::{ActivityBatch, NewSession, NewToken, Store, TokenOwner};
 
 use crate::support::{add_user, at, on_both_engines, secret, server_name};
 
@@ -34,6 +34,18 @@ async fn activity_only_moves_forward(store: Store) {
         })
         .await
         .unwrap();
+    let session = tx
+        .create_session(NewSession {
+            secret: &secret("cookie"),
+            public_id: "p",
+            user_id: ada.id,
+            created: at(0),
+            expires_at: at(1000),
+            client_addr: "",
+            user_agent: "",
+        })
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 
     for (seconds, expected) in [(10, 10), (5, 10), (20, 20)] {
@@ -43,11 +55,14 @@ async fn activity_only_moves_forward(store: Store) {
         batch.user(UserId(99), at(seconds));
         batch.server(server.id, at(seconds));
         batch.token(token.id, at(seconds));
+        batch.session(session.id, at(seconds));
         write(&store, &batch).await;
         let user = store.find_user_by_id(ada.id).await.unwrap().unwrap();
         assert_eq!(user.last_activity, Some(at(expected)));
         let (_, found) = store.find_server_by_id(server.id).await.unwrap().unwrap();
         assert_eq!(found.last_activity, Some(at(expected)));
+        let found = store.sessions_of_user(ada.id, at(0)).await.unwrap();
+        assert_eq!(found[0].last_seen, at(expected));
         let found = store.find_token_by_id(token.id).await.unwrap().unwrap();
         assert_eq!(found.last_activity, Some(at(expected)));
     }

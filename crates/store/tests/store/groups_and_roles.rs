@@ -142,7 +142,7 @@ async fn roles_reach_users_directly_and_through_groups(store: Store) {
     assert_eq!(of_ada, [both.clone(), direct.clone(), grouped.clone()]);
     assert_eq!(store.roles_of_user(bob.id).await.unwrap(), []);
     let of_service = store.roles_held_by(RoleHolder::Service(service.id)).await;
-    assert_eq!(of_service.unwrap(), [grouped.clone()]);
+    assert_eq!(of_service.unwrap(), std::slice::from_ref(&grouped));
     let of_group = store.roles_held_by(RoleHolder::Group(group.id)).await;
     assert_eq!(of_group.unwrap(), [both.clone(), grouped.clone()]);
 

@@ -40,13 +40,14 @@ pub(crate) fn files(directory: &Path) -> Vec<String> {
 
 /// What is told to the administrator: the error, its causes, and the hint.
 fn told(error: &OpenError) -> String {
-    let mut text = error.to_string();
+    let mut parts = vec![error.to_string()];
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        parts.push(error.to_string());
         cause = error.source();
     }
-    format!("{text}; hint: {}", error.hint().unwrap_or_default())
+    let hint = error.hint().unwrap_or_default();
+    format!("{}; hint: {hint}", parts.join(": "))
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! API tokens, services, OAuth clients and codes.
 
+use lyceum_core::Secret;
 use lyceum_core::ids::UserId;
 use lyceum_core::names::ServiceName;
 use lyceum_store::{
@@ -24,7 +25,7 @@ on_both_engines!(
 
 const TEXT: &str = "0123456789abcdef0123456789abcdef";
 
-fn token<'a>(text: &'a lyceum_core::Secret<String>, owner: TokenOwner) -> NewToken<'a> {
+fn token(text: &Secret<String>, owner: TokenOwner) -> NewToken<'_> {
     NewToken {
         secret: text,
         owner,
@@ -140,15 +141,14 @@ async fn tokens_are_deleted_by_what_they_belong_to(store: Store) {
     add_client(&mut tx, "client").await;
     tx.commit().await.unwrap();
     let owner = TokenOwner::User(ada.id);
-    let of_session = |user| NewToken {
-        session_id: Some("s"),
-        ..token(
-            Box::leak(Box::new(lyceum_core::token::new_token())),
-            TokenOwner::User(user),
-        )
-    };
-    add(&store, of_session(ada.id)).await;
-    add(&store, of_session(bob.id)).await;
+    for (text, user) in [("session-ada", ada.id), ("session-bob", bob.id)] {
+        let text = secret(text);
+        let new = NewToken {
+            session_id: Some("s"),
+            ..token(&text, TokenOwner::User(user))
+        };
+        add(&store, new).await;
+    }
     let client = add(
         &store,
         NewToken {
@@ -257,7 +257,6 @@ async fn a_client_is_brought_up_to_date(store: Store) {
     })
     .await
     .unwrap();
-    let service = None;
     let new = tx
         .upsert_oauth_client(NewOAuthClient {
             identifier: "client",
@@ -266,7 +265,7 @@ async fn a_client_is_brought_up_to_date(store: Store) {
             redirect_uri: "/elsewhere",
             allowed_scopes: &[],
             server_id: None,
-            service_id: service,
+            service_id: None,
         })
         .await
         .unwrap();

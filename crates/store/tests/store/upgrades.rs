@@ -63,7 +63,7 @@ async fn an_upgrade_keeps_the_old_database_as_a_backup() {
     let backup = directory
         .path()
         .join(format!("lyceum.sqlite.backup-v{version}-20260921T141325Z"));
-    assert_eq!(backups(directory.path()), [backup.clone()]);
+    assert_eq!(backups(directory.path()), std::slice::from_ref(&backup));
     assert_eq!(fs::read(&backup).unwrap(), before);
     for file in [&backup, &path] {
         let mode = fs::metadata(file).unwrap().permissions().mode();
@@ -118,6 +118,17 @@ async fn a_failing_upgrade_leaves_the_database_untouched() {
     }
     let store = open(&path).await.unwrap();
     assert_eq!(store.count_users().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_older_program_clears_a_given_up_upgrade_away() {
+    let (directory, path) = database().await;
+    fs::write(directory.path().join("lyceum.sqlite.new"), "half").unwrap();
+    open(&path).await.unwrap().close().await;
+    assert_eq!(
+        files(directory.path()),
+        ["lyceum.sqlite", "lyceum.sqlite.lock"]
+    );
 }
 
 #[tokio::test]
