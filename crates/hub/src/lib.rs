@@ -23,6 +23,9 @@ use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
 
 pub use activity::Activity;
+/// Why the store could not do its part; callers only tell it on.
+pub use lyceum_store::StoreError;
+
 pub use error::{Denied, HubError, LoginError, StartError};
 pub use permit::{Action, ServerPermit, UserPermit};
 pub use principal::{Owner, Principal, Via};

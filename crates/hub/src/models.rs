@@ -1,9 +1,10 @@
 //! What there is to be told of users and their servers: rows of the store together with what runs now.
 
+use lyceum_core::lifecycle::Failure;
 use lyceum_core::{GroupName, ServerRef};
 use lyceum_store::{Server, StoreError, User};
 
-use crate::permit::ReadUser;
+use crate::permit::{ReadUser, StopServer};
 use crate::{Action, Hub, Principal, ServerPermit, Snapshot, UserPermit};
 
 /// A user with everything that belongs to them.
@@ -28,6 +29,24 @@ pub struct ServerView {
     pub row: Option<Server>,
     /// What it does now.
     pub now: Snapshot,
+}
+
+impl ServerView {
+    /// Why the server does not run, if it should: from this run of Lyceum, or from an earlier one.
+    pub fn failure(&self) -> Option<&Failure> {
+        if self.now.state.is_active() {
+            return None;
+        }
+        self.now
+            .state
+            .failure()
+            .or_else(|| self.row.as_ref().and_then(|row| row.failure.as_ref()))
+    }
+
+    /// Whether the last start failed, and nobody has tried again.
+    pub fn start_failed(&self) -> bool {
+        self.failure().is_some_and(Failure::is_of_start)
+    }
 }
 
 impl Hub {
@@ -127,5 +146,74 @@ impl Hub {
                     .map(|row| row.id)
             })
             .collect())
+    }
+
+    /// Gives a server of a user, on behalf of somebody who may use it.
+    pub async fn view_of(&self, user: &User, server: &ServerRef) -> Result<ServerView, StoreError> {
+        let row = self.store().find_server(user.id, &server.server).await?;
+        let now = self.servers().snapshot(server);
+        Ok(ServerView {
+            server: server.clone(),
+            row,
+            now,
+        })
+    }
+
+    /// The groups that a user is in.
+    pub async fn groups_of(&self, user: &User) -> Result<Vec<GroupName>, StoreError> {
+        Ok(self
+            .store()
+            .groups_of_user(user.id)
+            .await?
+            .into_iter()
+            .map(|group| group.name)
+            .collect())
+    }
+
+    /// Whether there is a record of a server.
+    pub async fn server_exists<A: Action>(
+        &self,
+        permit: &ServerPermit<A>,
+    ) -> Result<bool, StoreError> {
+        Ok(self
+            .store()
+            .find_server(permit.user().id, &permit.server().server)
+            .await?
+            .is_some())
+    }
+
+    /// Deletes the record of a server that does not run, and what the spawner keeps for it.
+    pub async fn remove_server(&self, permit: &ServerPermit<StopServer>) -> Result<(), StoreError> {
+        if !self.servers().forget(permit.server()) {
+            return Ok(());
+        }
+        if let Some(row) = self
+            .store()
+            .find_server(permit.user().id, &permit.server().server)
+            .await?
+        {
+            let mut tx = self.store().begin().await?;
+            tx.delete_server(row.id).await?;
+            tx.commit().await?;
+        }
+        if let Err(error) = self.shared().spawner.forget(permit.server()).await {
+            tracing::warn!(server.name = %permit.server(), error = &error as &dyn std::error::Error,
+                "could not remove what was kept for a deleted server");
+        }
+        Ok(())
+    }
+
+    /// Deletes the record of a server as soon as it has stopped.
+    pub fn remove_when_stopped(&self, permit: ServerPermit<StopServer>) {
+        let hub = self.clone();
+        self.tasks().spawn("remove a server when it has stopped", async move {
+            let limit = hub.settings().stop_timeout;
+            if hub.await_stop(&permit, limit).await
+                && let Err(error) = hub.remove_server(&permit).await
+            {
+                tracing::error!(server.name = %permit.server(), error = &error as &dyn std::error::Error,
+                    "could not delete the record of a server");
+            }
+        });
     }
 }

@@ -51,6 +51,16 @@ impl Hub {
         self.servers().follow(permit.server())
     }
 
+    /// Looks at a server on behalf of its owner, or of nobody who could learn from it.
+    pub fn snapshot(&self, server: &ServerRef) -> Snapshot {
+        self.servers().snapshot(server)
+    }
+
+    /// Whether a server runs or something is going on with it.
+    pub fn is_active(&self, server: &ServerRef) -> bool {
+        self.servers().snapshot(server).state.is_active()
+    }
+
     /// How many servers do what.
     pub fn counts(&self) -> Counts {
         self.servers().counts()
@@ -125,6 +135,20 @@ impl Hub {
         } else {
             Outcome::Done
         })
+    }
+
+    /// Waits until a server has stopped, at most `limit`; returns whether it has.
+    pub async fn await_stop<A: MayStop>(
+        &self,
+        permit: &ServerPermit<A>,
+        limit: std::time::Duration,
+    ) -> bool {
+        !self
+            .servers()
+            .wait(permit.server(), limit, |state| !state.is_active())
+            .await
+            .state
+            .is_active()
     }
 
     /// Asks for a stop, without waiting for it. During a start, it cancels the start.

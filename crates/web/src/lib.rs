@@ -1,1 +1,103 @@
 //! The hub on HTTP: REST API, OAuth2 endpoints and pages.
+
+pub mod render;
+
+mod api;
+mod app;
+mod caller;
+mod client;
+mod cookies;
+mod error;
+mod forms;
+mod oauth;
+mod pages;
+mod visit;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lyceum_core::xsrf::XsrfKey;
+use lyceum_hub::Hub;
+
+pub use client::Client;
+pub use error::ApiError;
+
+use crate::render::{Language, Renderer};
+
+/// The hub with its pages. A clone is the same one.
+#[derive(Debug, Clone)]
+pub struct Web {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hub: Hub,
+    renderer: Renderer,
+    settings: WebSettings,
+}
+
+/// What the pages need to know of the configuration.
+#[derive(Debug)]
+pub struct WebSettings {
+    /// The key of the XSRF tokens.
+    pub xsrf_key: XsrfKey,
+    /// The languages that are offered; the first one is for browsers that want none of them.
+    pub languages: Vec<Language>,
+    /// The administrator's own logo, with its content type.
+    pub logo: Option<(Bytes, &'static str)>,
+    /// Whether cookies are marked `Secure` for all requests, because the public URL is https.
+    pub always_secure: bool,
+}
+
+impl Web {
+    /// Puts pages and API on top of a hub.
+    pub fn new(hub: Hub, renderer: Renderer, settings: WebSettings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                hub,
+                renderer,
+                settings,
+            }),
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    pub(crate) fn renderer(&self) -> &Renderer {
+        &self.inner.renderer
+    }
+
+    pub(crate) fn settings(&self) -> &WebSettings {
+        &self.inner.settings
+    }
+
+    /// The URL path of the hub's pages, with slashes at both ends.
+    pub(crate) fn hub_url(&self) -> String {
+        self.hub().settings().hub_url()
+    }
+
+    /// Makes the page that the gateway shows when something behind it does not answer.
+    pub fn gateway_error(&self, failure: &GatewayFailure<'_>) -> String {
+        pages::errors::for_gateway(self, failure)
+    }
+}
+
+/// What the gateway knows of an answer that it has to make itself.
+#[derive(Debug, Clone, Copy)]
+pub struct GatewayFailure<'a> {
+    /// The status of the answer.
+    pub status: u16,
+    /// Whether a user's server, or another upstream, does not answer.
+    pub upstream_is_dead: bool,
+    /// Path and query that were asked for.
+    pub target: &'a str,
+    /// `Accept-Language`, if the browser sent it.
+    pub accept_language: Option<&'a str>,
+    /// The cookies, if the browser sent some; for the choice of the language only.
+    pub cookies: Option<&'a str>,
+    /// The id of the request in the log.
+    pub request_id: Option<&'a str>,
+}

@@ -1,0 +1,60 @@
+//! `/hub/api/user` (who am I) and `/hub/api/users/NAME`.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use lyceum_core::scope::identify_scopes;
+use lyceum_hub::permit::ReadUser;
+use lyceum_hub::{Owner, Via};
+use serde_json::{Map, Value, json};
+
+use super::models;
+use crate::caller::ApiCaller;
+use crate::{ApiError, Web};
+
+/// Who presents this token or cookie: the endpoint by which servers and services know their visitors.
+pub(crate) async fn introspect(
+    State(web): State<Web>,
+    ApiCaller(caller): ApiCaller,
+) -> Result<Response, ApiError> {
+    // The model always has what identifies the owner; the list of scopes names only what was granted.
+    let mut scopes = caller.scopes().clone();
+    for scope in identify_scopes(caller.scope_owner()) {
+        scopes.insert(scope);
+    }
+    let mut model = match caller.owner() {
+        Owner::User(_) => match web.hub().own_view(&caller).await? {
+            Some(view) => models::user(&web, &view, &scopes),
+            None => Map::new(),
+        },
+        Owner::Service(service) => {
+            let mut model = Map::new();
+            model.insert("kind".to_owned(), json!("service"));
+            model.insert("name".to_owned(), json!(service.data.name));
+            model.insert("admin".to_owned(), json!(service.data.admin));
+            model
+        }
+    };
+    let (token_id, session_id) = match caller.via() {
+        Via::Session(_) => (Value::Null, Value::Null),
+        Via::Token { id, session_id, .. } => (json!(format!("a{id}")), json!(session_id)),
+    };
+    model.insert("token_id".to_owned(), token_id);
+    model.insert("session_id".to_owned(), session_id);
+    model.insert("scopes".to_owned(), json!(caller.scopes().to_strings()));
+    Ok(models::answer(&Value::Object(model)))
+}
+
+/// One user.
+pub(crate) async fn show(
+    State(web): State<Web>,
+    ApiCaller(caller): ApiCaller,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let permit = web.hub().permit_user::<ReadUser>(&caller, &name).await?;
+    let view = web.hub().user_view(&permit).await?;
+    Ok(models::answer(&Value::Object(models::user(
+        &web,
+        &view,
+        caller.scopes(),
+    ))))
+}

@@ -1,0 +1,93 @@
+//! Bodies of requests: forms and JSON, read strictly and with a limit.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::StatusCode;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::ApiError;
+
+/// The largest form or JSON document that is read into memory.
+const LIMIT: usize = 10 * 1024 * 1024;
+/// How long a body may take to arrive.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The fields of a form, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a form from a body.
+    pub(crate) async fn read(body: Body) -> Result<Self, ApiError> {
+        let bytes = read(body).await?;
+        if std::str::from_utf8(&bytes).is_err() {
+            return Err(ApiError::bad_request("the form is not UTF-8 text"));
+        }
+        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+    }
+
+    /// The first value of a field.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a field.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All fields.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+/// A JSON body; `None` if there is no body at all.
+#[derive(Debug)]
+pub(crate) struct Json(pub(crate) Option<Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Json {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let bytes = read(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        serde_json::from_slice(&bytes)
+            .map(|value| Self(Some(value)))
+            .map_err(|_| ApiError::bad_request("Invalid JSON in body of request"))
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, LIMIT).collect())
+        .await
+        .map_err(|_| {
+            ApiError::with(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body of the request did not arrive in time",
+            )
+        })?;
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::with(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the body of the request is too large",
+                )
+            } else {
+                ApiError::bad_request("the body of the request broke off")
+            }
+        })
+}

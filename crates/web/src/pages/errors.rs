@@ -1,0 +1,181 @@
+//! Error pages: our own, those for an external proxy, and those that the gateway shows.
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::next;
+use crate::caller::{MaybeCaller, PageCaller, check_xsrf};
+use crate::render::{ErrorPage, Language, UnreachablePage, Visit};
+use crate::visit::Visitor;
+use crate::{GatewayFailure, Web, cookies};
+
+/// How long a page about a server that does not answer waits before it looks again.
+const LOOK_AGAIN_SECONDS: u32 = 5;
+
+/// What is said of a form that came without a valid XSRF token.
+pub(crate) const STALE_FORM: &str =
+    "This form was too old, or came from another site. Go back, reload the page, and try again.";
+
+/// Makes an error page.
+pub(crate) fn page(
+    web: &Web,
+    visitor: &Visitor,
+    status: StatusCode,
+    message: Option<&str>,
+) -> Response {
+    let page = ErrorPage {
+        status: status.as_u16(),
+        message: message.map(str::to_owned),
+        hint: None,
+        request_id: visitor.request_id.clone(),
+    };
+    visitor.page(web, status, &page)
+}
+
+/// An error when not even a page can be made.
+pub(crate) fn plain(status: StatusCode) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        status.to_string(),
+    )
+        .into_response()
+}
+
+/// Whatever is not a page of the hub.
+pub(crate) async fn not_found(
+    State(web): State<Web>,
+    caller: MaybeCaller,
+    request: Request,
+) -> Response {
+    general(&web, caller, request, StatusCode::NOT_FOUND)
+}
+
+/// A page that knows other methods.
+pub(crate) async fn wrong_method(
+    State(web): State<Web>,
+    caller: MaybeCaller,
+    request: Request,
+) -> Response {
+    general(&web, caller, request, StatusCode::METHOD_NOT_ALLOWED)
+}
+
+fn general(web: &Web, caller: MaybeCaller, request: Request, status: StatusCode) -> Response {
+    let (parts, _) = request.into_parts();
+    let session = caller.0.map(|caller| caller.session);
+    page(
+        web,
+        &Visitor::of(web, &parts, session.as_ref()),
+        status,
+        None,
+    )
+}
+
+/// `/hub/error/CODE`: the page that a proxy shows with status CODE. The answer itself is a 200.
+pub(crate) async fn for_proxy(
+    State(web): State<Web>,
+    Path(code): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let visitor = Visitor::of(&web, &parts, None);
+    let code = code
+        .parse::<u16>()
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    let Some(code) = code.filter(|code| code.as_u16() >= 400) else {
+        return page(&web, &visitor, StatusCode::NOT_FOUND, None);
+    };
+    let dead = code == StatusCode::SERVICE_UNAVAILABLE;
+    let url = next::query(&parts, "url").and_then(|url| next::safe(&web, &parts, Some(&url)));
+    match url {
+        Some(url) if dead => {
+            let page = UnreachablePage {
+                subject: subject_of(&url, &web.hub().settings().base_url),
+                retry_url: url,
+                refresh_seconds: LOOK_AGAIN_SECONDS,
+                request_id: None,
+            };
+            visitor.page(&web, StatusCode::OK, &page)
+        }
+        _ => {
+            let page = ErrorPage {
+                status: code.as_u16(),
+                message: None,
+                hint: None,
+                request_id: None,
+            };
+            visitor.page(&web, StatusCode::OK, &page)
+        }
+    }
+}
+
+/// Takes a browser's report of something that our content security policy forbade.
+pub(crate) async fn csp_report(
+    State(web): State<Web>,
+    caller: PageCaller,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    if check_xsrf(&web, &parts, Some(&caller.session), None).is_err() {
+        // Browsers send no token with a report; it is noted, and nothing else is done with it.
+        tracing::debug!("a browser reported a breach of the content security policy");
+    }
+    StatusCode::OK.into_response()
+}
+
+/// The page that the gateway shows; see [`Web::gateway_error`].
+pub(crate) fn for_gateway(web: &Web, failure: &GatewayFailure<'_>) -> String {
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(value)) = failure.cookies.map(HeaderValue::from_str) {
+        headers.insert(header::COOKIE, value);
+    }
+    let default = web
+        .settings()
+        .languages
+        .first()
+        .copied()
+        .unwrap_or_default();
+    let lang = cookies::first(&headers, "lang");
+    let visit = Visit {
+        user: None,
+        language: Language::choose(lang.as_deref(), failure.accept_language, default),
+        here: None,
+    };
+    let request_id = failure.request_id.map(str::to_owned);
+    let html = if failure.upstream_is_dead {
+        let page = UnreachablePage {
+            subject: subject_of(failure.target, &web.hub().settings().base_url),
+            retry_url: failure.target.to_owned(),
+            refresh_seconds: LOOK_AGAIN_SECONDS,
+            request_id,
+        };
+        web.renderer().render(&visit, &page)
+    } else {
+        let page = ErrorPage {
+            status: failure.status,
+            message: None,
+            hint: None,
+            request_id,
+        };
+        web.renderer().render(&visit, &page)
+    };
+    html.unwrap_or_else(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "could not make an error page"
+        );
+        String::from("The page could not be made. Try again in a moment.")
+    })
+}
+
+/// The user whose server a path belongs to.
+fn subject_of(target: &str, base: &str) -> Option<String> {
+    let path = target
+        .split('?')
+        .next()?
+        .strip_prefix(base)?
+        .strip_prefix("user/")?;
+    lyceum_core::escape::decode(path.split('/').next()?)
+}

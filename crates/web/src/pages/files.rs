@@ -1,0 +1,96 @@
+//! The hub's own static files and the logo.
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{errors, next};
+use crate::client::header_text;
+use crate::visit::Visitor;
+use crate::{Web, render};
+
+/// Ten years: a file that is asked for with its version never changes.
+const FOR_EVER: &str = "max-age=315360000";
+
+/// `/hub/static/…`.
+pub(crate) async fn asset(
+    State(web): State<Web>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Some(asset) = render::asset(&path) else {
+        return errors::page(
+            &web,
+            &Visitor::of(&web, &parts, None),
+            StatusCode::NOT_FOUND,
+            None,
+        );
+    };
+    let versioned = next::query(&parts, "v").is_some_and(|version| version == asset.hash);
+    let cache = if versioned { FOR_EVER } else { "no-cache" };
+    file(
+        &parts.headers,
+        asset.bytes.clone(),
+        asset.content_type,
+        &asset.hash,
+        Some(cache),
+    )
+}
+
+/// `/hub/logo`.
+pub(crate) async fn logo(State(web): State<Web>, headers: HeaderMap) -> Response {
+    if let Some((bytes, content_type)) = &web.settings().logo {
+        let hash = format!(
+            "{:x}-{}",
+            bytes.len(),
+            bytes
+                .iter()
+                .fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte))
+        );
+        return file(&headers, bytes.clone(), content_type, &hash, None);
+    }
+    match render::asset("logo.svg") {
+        Some(asset) => file(
+            &headers,
+            asset.bytes.clone(),
+            asset.content_type,
+            &asset.hash,
+            None,
+        ),
+        None => errors::plain(StatusCode::NOT_FOUND),
+    }
+}
+
+fn file(
+    request: &HeaderMap,
+    bytes: bytes::Bytes,
+    content_type: &'static str,
+    hash: &str,
+    cache: Option<&'static str>,
+) -> Response {
+    let tag = format!("\"{hash}\"");
+    let known = header_text(request, &header::IF_NONE_MATCH).is_some_and(|tags| {
+        tags.split(',')
+            .any(|known| known.trim().trim_start_matches("W/") == tag)
+    });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, content_type)],
+            bytes,
+        )
+            .into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    if let Some(cache) = cache {
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    }
+    response
+}

@@ -1,0 +1,77 @@
+//! `/hub/home`: the user's servers.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use lyceum_core::{ServerName, ServerRef};
+use lyceum_hub::models::{ServerView, UserView};
+
+use super::errors;
+use crate::Web;
+use crate::caller::{PageCaller, store_failed};
+use crate::render::{HomePage, ServerCard, ServerState};
+use crate::visit::Visitor;
+
+pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let visitor = Visitor::of(&web, &parts, Some(&caller.session));
+    let view = match web.hub().own_view(&caller.principal).await {
+        Ok(Some(view)) => view,
+        Ok(None) => return errors::page(&web, &visitor, StatusCode::FORBIDDEN, None),
+        Err(error) => {
+            let error = store_failed(&error);
+            return errors::page(&web, &visitor, error.status(), error.message());
+        }
+    };
+    let page = HomePage {
+        xsrf: visitor.xsrf(&web),
+        server: default_card(&web, &view),
+        named: view
+            .servers
+            .iter()
+            .filter(|view| !view.server.server.is_default())
+            .map(|view| card(&web, view))
+            .collect(),
+    };
+    visitor.page(&web, StatusCode::OK, &page)
+}
+
+fn default_card(web: &Web, view: &UserView) -> ServerCard {
+    let known = view
+        .servers
+        .iter()
+        .find(|view| view.server.server.is_default());
+    known.map_or_else(
+        || {
+            let server = ServerRef::new(view.user.name.clone(), ServerName::default_server());
+            let now = web.hub().snapshot(&server);
+            card(
+                web,
+                &ServerView {
+                    server,
+                    row: None,
+                    now,
+                },
+            )
+        },
+        |known| card(web, known),
+    )
+}
+
+fn card(web: &Web, view: &ServerView) -> ServerCard {
+    let base = web.hub().settings().base_url.as_str();
+    let server = &view.server;
+    let row = view.row.as_ref();
+    let active = view.now.state.is_active();
+    ServerCard {
+        name: server.server.to_string(),
+        state: ServerState::from(&view.now.state),
+        open_url: server.url_path(base),
+        progress_url: server.hub_path(base, "spawn-pending"),
+        start_action: server.hub_path(base, "spawn"),
+        stop_action: server.hub_path(base, "stop"),
+        since: view.now.started.filter(|_| active),
+        last_activity: row.and_then(|row| row.last_activity),
+        failure: view.failure().cloned(),
+    }
+}

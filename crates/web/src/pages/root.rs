@@ -1,0 +1,108 @@
+//! `/hub/`, `/hub/user-redirect/…`, and everything that reaches the hub without being the hub's.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{Method, StatusCode, header};
+use lyceum_core::{ServerName, ServerRef, escape};
+
+use super::{errors, next};
+use crate::Web;
+use crate::caller::{MaybeCaller, PageCaller, found, login_url};
+use crate::visit::Visitor;
+
+/// `/hub/`: to the usual place, or to the login and back here.
+pub(crate) async fn hub(
+    State(web): State<Web>,
+    MaybeCaller(caller): MaybeCaller,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let place = match (caller, &web.hub().settings().default_url) {
+        (_, Some(url)) => url.clone(),
+        (Some(caller), None) => next::safe(&web, &parts, None)
+            .unwrap_or_else(|| next::default_place(&web, &parts, Some(&caller.session))),
+        (None, None) => login_url(&web, &parts),
+    };
+    found(&place)
+}
+
+/// Everything outside of `/hub/` that reaches the hub: the same path below `/hub/`, where somebody knows what
+/// it means. A server that does not run is found there, for example.
+pub(crate) async fn elsewhere(State(web): State<Web>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let base = web.hub().settings().base_url.as_str();
+    let here = next::here(&parts);
+    let (path, query) = here
+        .split_once('?')
+        .map_or((here, None), |(path, query)| (path, Some(query)));
+    let Some(inner) = path.strip_prefix(base) else {
+        return errors::page(
+            &web,
+            &Visitor::of(&web, &parts, None),
+            StatusCode::NOT_FOUND,
+            None,
+        );
+    };
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return errors::page(
+            &web,
+            &Visitor::of(&web, &parts, None),
+            StatusCode::FORBIDDEN,
+            None,
+        );
+    }
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    if inner == "hub" {
+        return moved(&format!("{}{query}", web.hub_url()));
+    }
+    // `/user/ada` and `/services/x` are folders.
+    let segments: Vec<&str> = inner.split('/').collect();
+    if let ["user" | "services", name] = segments.as_slice()
+        && !name.is_empty()
+    {
+        return moved(&format!("{path}/{query}"));
+    }
+    found(&format!("{}{inner}{query}", web.hub_url()))
+}
+
+/// `/hub/user-redirect/PATH`: the same path on the server of whoever follows the link.
+pub(crate) async fn user_redirect(
+    State(web): State<Web>,
+    caller: PageCaller,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let here = next::here(&parts);
+    let (path, query) = here
+        .split_once('?')
+        .map_or((here, ""), |(path, query)| (path, query));
+    let start = format!("{}user-redirect", web.hub_url());
+    let rest = path
+        .strip_prefix(&start)
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    let server = ServerRef::new(
+        caller.session.user.name.clone(),
+        ServerName::default_server(),
+    );
+    let base = web.hub().settings().base_url.as_str();
+    // The escapes of the path stay as they are: `a%20b` is not `a b` in a URL.
+    let mut target = format!("{}{rest}", server.url_path(base));
+    if !query.is_empty() {
+        target = format!("{target}?{query}");
+    }
+    found(&format!(
+        "{}?next={}",
+        server.hub_path(base, "spawn"),
+        escape::query_value(&target)
+    ))
+}
+
+/// A permanent redirect, as JupyterHub gives where a slash is missing.
+fn moved(url: &str) -> Response {
+    (
+        StatusCode::MOVED_PERMANENTLY,
+        [(header::LOCATION, url.to_owned())],
+    )
+        .into_response()
+}
