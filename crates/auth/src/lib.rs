@@ -1,1 +1,31 @@
 //! Authenticators: the ways to find out who somebody is.
+//!
+//! Each lives in its own module, behind [`lyceum_core::seams::Authenticator`]. Who is allowed in is the
+//! hub's to decide, never theirs.
+
+pub mod dummy;
+mod password;
+pub mod shared_password;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use dummy::{Dummy, DummyConfig};
+pub use password::PasswordError;
+pub use shared_password::{SharedPassword, SharedPasswordConfig};
+
+/// How people prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AuthConfig {
+    /// One password for everybody, and if wanted another one for administrators.
+    SharedPassword(SharedPasswordConfig),
+    /// Any name logs in, without a password or with one for all: for trying things out, never for the internet.
+    Dummy(DummyConfig),
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self::SharedPassword(SharedPasswordConfig::default())
+    }
+}

@@ -74,7 +74,10 @@ pub enum SetupError {
         "the spawner's environment variable `{0}` is not possible: a name has no `=`, and neither part a zero byte"
     )]
     BadVariable(String),
-    /// The user's name would not be a folder of its own.
+    /// A folder for programs is not one.
+    #[error("the entry `{0}` of the spawner's `path` has to be one absolute path, without a colon")]
+    BadSearchPath(String),
+    /// There would be no home folder.
     #[error("the spawner's `home` is empty")]
     NoHome,
     /// A path is not absolute.
@@ -128,6 +131,13 @@ impl ProcessSpawner {
         }
         if config.home.is_empty() {
             return Err(SetupError::NoHome);
+        }
+        if let Some(dir) = config
+            .path
+            .iter()
+            .find(|dir| !dir.starts_with('/') || dir.contains([':', '\0']))
+        {
+            return Err(SetupError::BadSearchPath(dir.clone()));
         }
         let dirs = [&places.data_dir, &places.runtime_dir];
         if let Some(path) = dirs.into_iter().find(|path| !path.is_absolute()) {

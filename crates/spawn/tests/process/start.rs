@@ -283,6 +283,12 @@ fn what_cannot_work_is_refused_when_the_spawner_is_made() {
         make(&|_, places| places.data_dir = "data".into()),
         SetupError::RelativePath(_)
     ));
+    for dir in ["bin", "", "/usr/bin:/bin"] {
+        assert!(matches!(
+            make(&|config, _| config.path = words(&[dir])),
+            SetupError::BadSearchPath(_)
+        ));
+    }
     let long = format!("/{}", "x".repeat(90));
     assert!(matches!(
         make(&|_, places| places.runtime_dir = long.clone().into()),
