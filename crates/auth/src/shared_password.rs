@@ -1,6 +1,6 @@
 //! The authenticator `shared-password`: one password for everybody, and if wanted another one for administrators.
 //!
-//! As JupyterHub's `SharedPasswordAuthenticator`. It does not slow down guessing; the hub does that for all methods.
+//! As JupyterHub's `SharedPasswordAuthenticator`. It does nothing against guessing.
 
 mod config;
 

@@ -155,28 +155,27 @@ async fn nobody_has_to_wait_for_a_process_to_be_buried() {
     );
 }
 
-#[tokio::test]
-async fn a_start_that_is_given_up_leaves_no_process() {
+#[test]
+fn a_start_that_is_given_up_leaves_no_process() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let room = Room::new();
-    let spawner = room.shell("echo $$ > $HOME/pid; exec sleep 1000");
+    let spawner = room.spawner(|config| config.command = words(&["sleep", "1000"]));
     let request = request("ada");
     let marker = request.marker.clone();
     let told = Told::default();
-    {
+    let log = room.path("data/logs/servers/ada.log");
+    runtime.block_on(async {
         let mut starting = spawner.start(request, &told);
         let once = std::future::poll_fn(|context| {
             std::task::Poll::Ready(starting.as_mut().poll(context).is_pending())
         });
         assert!(once.await, "the start was over before it could be given up");
-    }
-    // The program exists by the time its log does, or moments later.
-    let log = room.path("data/logs/servers/ada.log");
-    eventually("the start goes on in its thread", || log.exists()).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    eventually("the process is ended", || {
-        carriers("LYCEUM_SERVER", &marker).is_empty()
-    })
-    .await;
+        drop(starting);
+        eventually("the start goes on in its thread", || log.exists()).await;
+    });
+    // This waits for the thread, which makes the process and finds that nobody wants it any more.
+    drop(runtime);
+    assert!(carriers("LYCEUM_SERVER", &marker).is_empty());
     assert!(told.0.lock().unwrap().is_empty());
 }
 
