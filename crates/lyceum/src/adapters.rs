@@ -1,0 +1,126 @@
+//! The joints between gateway and hub: each knows nothing of the other, so this file knows both.
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body as AxumBody;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use lyceum_core::{RouteSpec, ServerName, ServerRef, UserName};
+use lyceum_gateway::{
+    Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, HubService, UpstreamEvents,
+};
+use lyceum_hub::Hub;
+use lyceum_web::{Client, GatewayFailure, Web};
+use tower::ServiceExt as _;
+
+/// Answers the gateway's requests with a router.
+#[derive(Debug)]
+pub(crate) struct RouterService(pub(crate) Router);
+
+#[async_trait]
+impl HubService for RouterService {
+    async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(info) = parts.extensions.remove::<ClientInfo>() {
+            parts.extensions.insert(Client {
+                addr: info.addr,
+                https: info.scheme == "https",
+                host: info.host,
+            });
+        }
+        let request = Request::from_parts(parts, AxumBody::new(body));
+        let response = match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        response.map(Body::new)
+    }
+}
+
+/// Makes the gateway's error pages look like the hub's.
+#[derive(Debug)]
+pub(crate) struct Pages(pub(crate) Web);
+
+#[async_trait]
+impl ErrorPages for Pages {
+    async fn render(&self, context: &ErrorContext) -> Option<ErrorPage> {
+        if context.wants_json {
+            // The gateway's own JSON has JupyterHub's shape already.
+            return None;
+        }
+        let dead = matches!(
+            context.reason,
+            ErrorReason::UpstreamUnreachable
+                | ErrorReason::UpstreamTimeout
+                | ErrorReason::UpstreamClosed
+        );
+        let html = self.0.gateway_error(&GatewayFailure {
+            status: context.reason.status().as_u16(),
+            upstream_is_dead: dead,
+            target: &context.path_and_query,
+            accept_language: Some(context.languages.as_str())
+                .filter(|languages| !languages.is_empty()),
+            cookies: None,
+            request_id: None,
+        });
+        let content_type = HeaderValue::from_static("text/html; charset=utf-8");
+        Some(ErrorPage {
+            content_type,
+            body: Bytes::from(html),
+        })
+    }
+}
+
+/// Tells the hub which servers cannot be reached.
+#[derive(Debug)]
+pub(crate) struct Events(pub(crate) Hub);
+
+impl UpstreamEvents for Events {
+    fn upstream_failed(&self, spec: &RouteSpec) {
+        if let Some(server) = server_of(spec, &self.0.settings().base_url) {
+            self.0.suspect(&server);
+        }
+    }
+}
+
+/// Nothing to tell: for a gateway without upstreams.
+#[derive(Debug)]
+pub(crate) struct NoEvents;
+
+impl UpstreamEvents for NoEvents {
+    fn upstream_failed(&self, _: &RouteSpec) {}
+}
+
+/// The server behind a route `/user/NAME/` or `/user/NAME/SERVER/`.
+fn server_of(spec: &RouteSpec, base: &str) -> Option<ServerRef> {
+    let inner = spec
+        .path_prefix()
+        .strip_prefix(base)?
+        .strip_prefix("user/")?
+        .trim_end_matches('/');
+    let (user, server) = inner.split_once('/').unwrap_or((inner, ""));
+    Some(ServerRef::new(
+        UserName::parse(user).ok()?,
+        ServerName::parse(server).ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spec: &str, base: &str, expected: Option<&str>) {
+        let found =
+            server_of(&RouteSpec::parse(spec).unwrap(), base).map(|server| server.to_string());
+        assert_eq!(found.as_deref(), expected, "{spec}");
+    }
+
+    #[test]
+    fn routes_of_servers_name_them() {
+        check("/user/ada/", "/", Some("ada/"));
+        check("/user/ada lovelace/lab/", "/", Some("ada lovelace/lab"));
+        check("/base/user/ada/", "/base/", Some("ada/"));
+        check("/services/x/", "/", None);
+        check("/", "/", None);
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line: what can be asked of the program, and which function answers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod config;
+mod demo;
+mod progress;
+mod report;
+mod serve;
+
+pub(crate) use self::report::Report;
+
+/// Done, but without success.
+pub(crate) const FAILED: u8 = 1;
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+pub(crate) const BAD_CONFIGURATION: u8 = 78;
+
+/// A Jupyter classroom on one server: logins, JupyterLab for everybody, and the proxy in front of it.
+#[derive(Debug, Parser)]
+#[command(name = "lyceum", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything for one person on this machine: prepares JupyterLab, serves it, prints where.
+    ///
+    /// Needs no root and no configuration. Listens on 127.0.0.1 only. Ctrl-C ends it and its servers.
+    Demo(DemoArgs),
+    /// Runs the hub and its gateway with a configuration file.
+    ///
+    /// Users' servers go on running when it ends, and are found again when it starts.
+    Serve(ServeArgs),
+    /// Checks, shows and explains the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What `lyceum demo` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The port on 127.0.0.1; 0 lets the system choose
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) port: u16,
+    /// The folder for everything: environment, database, users' files
+    /// [default: ~/.local/share/lyceum/demo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The password for the login page, 8 characters or more [default: a generated one, kept in the data folder]
+    ///
+    /// Other users of this machine can see it in the list of processes while the demo runs; set it in the
+    /// environment to avoid that.
+    #[arg(
+        long,
+        value_name = "PW",
+        env = "LYCEUM_DEMO_PASSWORD",
+        hide_env_values = true
+    )]
+    pub(crate) password: Option<String>,
+    /// Say more on the terminal
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// What `lyceum serve` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file [default: /etc/lyceum/lyceum.toml]
+    #[arg(long, value_name = "FILE", env = "LYCEUM_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets one key, over file and environment, such as `gateway.listen=["127.0.0.1:8000"]`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Says everything that is wrong with the configuration, or that nothing is
+    Check(ConfigArgs),
+    /// Shows the settings in force, and where each comes from
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Show the settings that have their default value, too
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Explains one key, or a whole section
+    Explain {
+        /// The key, such as `hub.base_url`
+        key: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Prints the JSON Schema of the configuration, for editors
+    Schema,
+}
+
+impl Cli {
+    /// Does what was asked, and gives the exit code.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command {
+            Command::Demo(args) => demo::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Config(command) => config::run(&command),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

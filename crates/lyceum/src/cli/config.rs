@@ -1,0 +1,80 @@
+//! `lyceum config`: check, show, explain, schema.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use lyceum_config::{LoadOptions, Loaded, Override};
+
+use super::report::Report;
+use super::{BAD_CONFIGURATION, ConfigArgs, ConfigCommand};
+
+pub(crate) fn run(command: &ConfigCommand) -> ExitCode {
+    let result = match command {
+        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Show { config, defaults } => {
+            load(config).map(|loaded| loaded.show(*defaults))
+        }
+        ConfigCommand::Explain { key, config } => explain(key, config),
+        ConfigCommand::Schema => Ok(lyceum_config::json_schema()),
+    };
+    match result {
+        Ok(text) => print(&text),
+        Err(report) => report.print(),
+    }
+}
+
+/// Loads the configuration from its file, the environment and the command line.
+pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, Report> {
+    let mut overrides = Vec::new();
+    for text in &args.set {
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            Report::text(format!(
+                "error: `--set {text}` is not of the form KEY=VALUE"
+            ))
+            .hint("for example --set hub.base_url=/jupyter/")
+            .code(2)
+        })?;
+        overrides.push(Override::text(format!("--set {key}"), key.trim(), value));
+    }
+    let options = LoadOptions::from_process(args.config.clone(), overrides);
+    let styled = std::io::stderr().is_terminal();
+    lyceum_config::load(&options).map_err(|errors| {
+        Report::text(errors.render(styled))
+            .hint("`lyceum config explain KEY` tells what a key means")
+            .code(BAD_CONFIGURATION)
+    })
+}
+
+fn check(args: &ConfigArgs) -> Result<String, Report> {
+    let loaded = load(args)?;
+    let styled = std::io::stdout().is_terminal();
+    let mut text: String = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.render(styled) + "\n\n")
+        .collect();
+    text.push_str("The configuration is fine");
+    match loaded.files.as_slice() {
+        [] => text.push_str(": there is no file, so everything has its default."),
+        files => {
+            let files: Vec<String> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            text.push_str(&format!(" ({}).", files.join(", ")));
+        }
+    }
+    Ok(text)
+}
+
+fn explain(key: &str, args: &ConfigArgs) -> Result<String, Report> {
+    // What a key means can be told with a broken file, too; only its present value then is not known.
+    let loaded = load(args).ok();
+    lyceum_config::explain(key, loaded.as_ref()).map_err(|error| Report::new(&error))
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn print(text: &str) -> ExitCode {
+    println!("{}", text.trim_end());
+    ExitCode::SUCCESS
+}

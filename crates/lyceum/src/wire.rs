@@ -1,0 +1,292 @@
+//! From configuration to live objects: the only place that knows both sides of every seam.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
+use lyceum_config::settings::{
+    Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
+};
+use lyceum_core::seams::{Authenticator, Spawner};
+use lyceum_core::xsrf::XsrfKey;
+use lyceum_core::{Clock as _, SystemClock, random};
+use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
+use lyceum_hub::{Access, Hub, HubSettings, Parts};
+use lyceum_spawn::process::{Places, ProcessSpawner};
+use lyceum_store::Store;
+use lyceum_web::render::{
+    Announcement, AnnouncementLevel, Branding, Language, Link, Options, Renderer,
+};
+use lyceum_web::{Web, WebSettings};
+
+/// Everything that a running Lyceum consists of, put together but not yet running.
+pub(crate) struct Assembly {
+    pub(crate) hub: Hub,
+    pub(crate) web: Web,
+    pub(crate) routes: RouteTable,
+    /// The listener for people.
+    pub(crate) gateway: BoundGateway,
+    /// The listener for servers' API calls.
+    pub(crate) api: BoundGateway,
+}
+
+/// What the command adds to the configuration.
+pub(crate) struct Extras {
+    /// The listener for people, which is bound before anything that takes long.
+    pub(crate) gateway: BoundGateway,
+    /// The authenticator, if it is not the configured one.
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    /// Folders that come first on the servers' `PATH`.
+    pub(crate) programs: Vec<PathBuf>,
+}
+
+/// Puts a Lyceum together. Must be called on the hub's runtime.
+pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<Assembly> {
+    let settings = config.store.settings(&config.hub.data_dir)?;
+    let store = Store::open(&settings, SystemClock.now())
+        .await
+        .map_err(with_hint)?;
+    let instance = kept(&store, "instance", || random::hex(8)).await?;
+    let xsrf_secret = kept(&store, "xsrf_secret", || random::hex(32)).await?;
+    let api = bind_api(&store, &config.hub).await?;
+    let api_port = tcp_port(&api).context("the listener for servers has no port")?;
+
+    let authenticator = match extras.authenticator {
+        Some(authenticator) => authenticator,
+        None => authenticator(&config, &extras.gateway)?,
+    };
+    let spawner: Arc<dyn Spawner> = match config.spawner.clone() {
+        SpawnerConfig::Process(process) => {
+            let places = Places {
+                data_dir: config.hub.data_dir.clone(),
+                runtime_dir: config.hub.runtime_dir.clone(),
+                programs: extras.programs,
+            };
+            Arc::new(
+                ProcessSpawner::new(process, places, &instance)
+                    .context("could not set up the spawner `process`")?,
+            )
+        }
+    };
+    let routes = RouteTable::new();
+    let settings = hub_settings(&config, api_port);
+    let web_settings = web_settings(&config, &xsrf_secret)?;
+    let renderer = renderer(&settings, &config.pages)?;
+    let hub = Hub::new(Parts {
+        settings,
+        store,
+        clock: Arc::new(SystemClock),
+        authenticator,
+        spawner,
+        routes: Arc::new(routes.clone()),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let web = Web::new(hub.clone(), renderer, web_settings);
+    Ok(Assembly {
+        hub,
+        web,
+        routes,
+        gateway: extras.gateway,
+        api,
+    })
+}
+
+/// Keeps the next step beside an error of the store.
+fn with_hint(error: lyceum_store::OpenError) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => anyhow::Error::new(error).context(Hint(hint)),
+        None => error.into(),
+    }
+}
+
+/// What to do about an error; found again in the chain by whoever prints it.
+#[derive(Debug)]
+pub(crate) struct Hint(pub(crate) String);
+
+impl std::fmt::Display for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads a setting that was made at the first start, or makes it.
+async fn kept(store: &Store, key: &str, make: impl FnOnce() -> String) -> anyhow::Result<String> {
+    if let Some(value) = store.find_setting(key).await? {
+        return Ok(value);
+    }
+    let value = make();
+    let mut tx = store.begin().await?;
+    tx.set_setting(key, Some(&value)).await?;
+    tx.commit().await?;
+    Ok(value)
+}
+
+/// Binds the listener for servers. With port 0, the port of the last time is tried first: servers that still
+/// run know no other.
+async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGateway> {
+    const KEY: &str = "api_port";
+    let bind = |address: SocketAddr| {
+        Gateway::bind(GatewayConfig {
+            listen: vec![ListenAddress::Tcp(address)],
+            threads: 1,
+            ..GatewayConfig::default()
+        })
+    };
+    if config.api_listen.port() != 0 {
+        return bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"));
+    }
+    let last = store
+        .find_setting(KEY)
+        .await?
+        .and_then(|port| port.parse::<u16>().ok());
+    if let Some(port) = last
+        && let Ok(bound) = bind(SocketAddr::new(config.api_listen.ip(), port))
+    {
+        return Ok(bound);
+    }
+    let bound = bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
+    let port = tcp_port(&bound).context("the listener for servers has no port")?;
+    let mut tx = store.begin().await?;
+    tx.set_setting(KEY, Some(&port.to_string())).await?;
+    tx.commit().await?;
+    Ok(bound)
+}
+
+fn tcp_port(bound: &BoundGateway) -> Option<u16> {
+    bound
+        .local_addrs()
+        .iter()
+        .find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        })
+}
+
+fn gateway_error(error: lyceum_gateway::GatewayError, key: &str) -> anyhow::Error {
+    let hint = error.hint().map_or_else(
+        || format!("see `{key}`"),
+        |hint| format!("{hint} (`{key}`)"),
+    );
+    anyhow::Error::new(error).context(Hint(hint))
+}
+
+/// Makes the configured authenticator.
+fn authenticator(
+    config: &Config,
+    gateway: &BoundGateway,
+) -> anyhow::Result<Arc<dyn Authenticator>> {
+    match &config.auth {
+        AuthConfig::SharedPassword(shared) => Ok(Arc::new(SharedPassword::from_config(
+            shared,
+            &config.access.admin_users.0,
+        )?)),
+        AuthConfig::Dummy(dummy) => {
+            let listen: Vec<SocketAddr> = gateway
+                .local_addrs()
+                .iter()
+                .filter_map(|address| match address {
+                    ListenAddress::Tcp(address) => Some(*address),
+                    ListenAddress::Unix(_) => None,
+                })
+                .collect();
+            Ok(Arc::new(Dummy::from_config(dummy, &listen)?))
+        }
+    }
+}
+
+fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
+    let hub = &config.hub;
+    let api = SocketAddr::new(hub.api_listen.ip(), api_port);
+    HubSettings {
+        base_url: hub.base_url.clone(),
+        api_url: format!("http://{api}{}hub/api", hub.base_url),
+        public_url: hub.public_url.clone(),
+        cookie_max_age: hub.cookie_max_age.get(),
+        oauth_token_lifetime: hub.effective_oauth_token_lifetime().get(),
+        start_timeout: hub.start_timeout.get(),
+        http_timeout: hub.http_timeout.get(),
+        stop_timeout: hub.stop_timeout.get(),
+        slow_spawn_timeout: hub.slow_spawn_timeout.get(),
+        slow_stop_timeout: hub.slow_stop_timeout.get(),
+        default_url: hub.default_url.clone(),
+        redirect_to_server: hub.redirect_to_server,
+        allow_named_servers: hub.named_servers.allowed(),
+        named_server_limit: hub.named_servers.limit(),
+        concurrent_spawn_limit: hub.concurrent_spawn_limit,
+        active_server_limit: hub.active_server_limit,
+        access: Access {
+            allow_all: config.access.allow_all,
+            allowed_users: config.access.allowed_users.0.clone(),
+            allow_existing_users: config.access.effective_allow_existing_users(),
+            blocked_users: config.access.blocked_users.0.clone(),
+            admin_users: config.access.admin_users.0.clone(),
+        },
+    }
+}
+
+fn renderer(settings: &HubSettings, pages: &PagesConfig) -> anyhow::Result<Renderer> {
+    let branding = Branding {
+        title: pages.title.clone(),
+        login_text: pages.login_text.clone(),
+        links: pages
+            .links
+            .iter()
+            .map(|link| Link {
+                title: link.text.clone(),
+                url: link.url.clone(),
+            })
+            .collect(),
+        announcement: pages.announcement.clone().map(|text| Announcement {
+            text,
+            level: AnnouncementLevel::Info,
+        }),
+    };
+    let options = Options {
+        base_url: settings.hub_url(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        branding,
+        override_dir: None,
+    };
+    Renderer::new(options).context("could not prepare the pages")
+}
+
+fn web_settings(config: &Config, xsrf_secret: &str) -> anyhow::Result<WebSettings> {
+    let logo = match &config.pages.logo {
+        Some(path) => {
+            let bytes = fs::read(path)
+                .with_context(|| format!("could not read the logo {}", path.display()))?;
+            let kind = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("svg") => "image/svg+xml",
+                Some("jpg" | "jpeg") => "image/jpeg",
+                Some("webp") => "image/webp",
+                _ => "image/png",
+            };
+            Some((Bytes::from(bytes), kind))
+        }
+        None => None,
+    };
+    let https = config
+        .hub
+        .public_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"));
+    Ok(WebSettings {
+        xsrf_key: XsrfKey::new(xsrf_secret.as_bytes()),
+        languages: config
+            .pages
+            .languages
+            .iter()
+            .map(|language| page_language(*language))
+            .collect(),
+        logo,
+        always_secure: https,
+    })
+}
+
+fn page_language(language: ConfigLanguage) -> Language {
+    Language::find(language.code()).unwrap_or_default()
+}
