@@ -327,7 +327,8 @@ fn switch(
 /// The body of an answer to a client.
 pub(crate) struct Served {
     source: Source,
-    _busy: Option<Busy>,
+    /// There to be dropped with the body.
+    busy: Option<Busy>,
 }
 
 enum Source {
@@ -339,20 +340,20 @@ impl Served {
     pub(crate) fn body(body: Body) -> Self {
         Self {
             source: Source::Body(body),
-            _busy: None,
+            busy: None,
         }
     }
 
     fn upstream(body: Upstreamed) -> Self {
         Self {
             source: Source::Upstream(body),
-            _busy: None,
+            busy: None,
         }
     }
 
     /// Keeps the mark that a request is being served until the body has gone.
     pub(crate) fn keeping(mut self, busy: Busy) -> Self {
-        self._busy = Some(busy);
+        self.busy = Some(busy);
         self
     }
 }

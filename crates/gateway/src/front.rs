@@ -99,7 +99,8 @@ fn check(head: &mut request::Parts) -> Result<String, ErrorReason> {
         }
         None => host,
     };
-    if !is_host(&host) && !(host.is_empty() && head.version == Version::HTTP_10) {
+    let may_be_absent = host.is_empty() && head.version == Version::HTTP_10;
+    if !may_be_absent && !is_host(&host) {
         return Err(ErrorReason::BadRequest);
     }
     if !head.uri.path().starts_with('/') {
@@ -183,12 +184,13 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
         ..failure.context
     };
     let status = failure.reason.status();
-    let plain = context.wants_json || status.is_client_error();
-    let page = match plain {
-        true => None,
-        false => core.hub.render(context.clone()).await,
+    // Programs get our JSON, and broken requests no work.
+    let rendered = if context.wants_json || status.is_client_error() {
+        None
+    } else {
+        core.hub.render(context.clone()).await
     };
-    let page = page.unwrap_or_else(|| pages::plain(&context));
+    let page = rendered.unwrap_or_else(|| pages::plain(&context));
     let mut response = bare(status, page.body);
     response
         .headers_mut()

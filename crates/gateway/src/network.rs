@@ -84,15 +84,13 @@ impl FromStr for Network {
             return Ok(Self(Kind::Unix));
         }
         let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => {
-                let address: IpAddr = address.parse().map_err(|_| malformed())?;
-                let bits: u8 = bits.parse().map_err(|_| malformed())?;
-                (address, bits)
-            }
-            None => {
-                let address: IpAddr = text.parse().map_err(|_| malformed())?;
-                (address, width(address))
-            }
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| malformed())?;
+        let bits: u8 = match bits {
+            Some(bits) => bits.parse().map_err(|_| malformed())?,
+            None => width(address),
         };
         if bits > width(address) {
             return Err(malformed());

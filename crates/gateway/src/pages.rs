@@ -116,7 +116,7 @@ pub(crate) fn plain(context: &ErrorContext) -> ErrorPage {
     }
     ErrorPage {
         content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
-        body: format!("{}\n\n{message}\n", status).into(),
+        body: format!("{status}\n\n{message}\n").into(),
     }
 }
 

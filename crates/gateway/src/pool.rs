@@ -26,7 +26,7 @@ use crate::socket::Socket;
 use crate::table::Entry;
 
 /// How long an unused connection to an upstream is kept.
-pub(crate) const KEEP: Duration = Duration::from_secs(60);
+pub(crate) const KEEP: Duration = Duration::from_mins(1);
 /// How long it is good for a request that must not be repeated, should it turn out to be closed.
 const FRESH: Duration = Duration::from_secs(1);
 /// How many unused connections to one upstream are kept by each thread.

@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
 /// When to ask a silent client whether it is still there; a laptop that sleeps does not say good-bye.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Is told what the gateway notices about upstreams. Called on the gateway's threads: must not wait.
 pub trait UpstreamEvents: Send + Sync + 'static {

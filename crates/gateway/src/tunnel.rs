@@ -20,7 +20,7 @@ use crate::socket::Socket;
 /// Copied at once, at most.
 const CHUNK: usize = 64 * 1024;
 /// How long a tunnel stays without traffic when one side has said that it sends no more.
-const HALF_CLOSED: Duration = Duration::from_secs(60);
+const HALF_CLOSED: Duration = Duration::from_mins(1);
 /// Copies in one go before other connections of the thread get their turn.
 const TURNS: usize = 16;
 
