@@ -1,0 +1,300 @@
+//! Loads the configuration: defaults, files, environment, command line, in this order; later ones win.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::given::{self, Override};
+use crate::problem::{ConfigErrors, Problem, Report};
+use crate::schema::{Schema, Shape, is_path};
+use crate::semantic;
+use crate::settings::Config;
+use crate::source::{Origin, Place, Source, SourceKind, Sources};
+use crate::tree::{Data, Node, Step, Table, path_text};
+use crate::{catalog, check, decode, file};
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/lyceum/lyceum.toml";
+
+/// What to load.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The file that was asked for, which must exist. If `None`, [`DEFAULT_FILE`] is read if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment; only variables that begin with [`crate::ENVIRONMENT_PREFIX`] count.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What the command line sets; it wins over everything else.
+    pub overrides: Vec<Override>,
+    /// The folder to which relative paths in the environment and on the command line belong.
+    pub current_dir: PathBuf,
+}
+
+impl LoadOptions {
+    /// Takes environment and current folder of this process.
+    pub fn from_process(file: Option<PathBuf>, overrides: Vec<Override>) -> Self {
+        Self {
+            file,
+            environment: std::env::vars_os().collect(),
+            overrides,
+            current_dir: std::env::current_dir().unwrap_or_default(),
+        }
+    }
+
+    /// Loads exactly one file, without environment and command line.
+    pub fn file_alone(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: Some(file.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// A configuration without errors.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// What is probably not meant, though it can be used.
+    pub warnings: Vec<Problem>,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
+    pub(crate) tree: Node,
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+impl Loaded {
+    /// Tells where the value of a key, such as `hub.base_url`, comes from.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+}
+
+/// Loads the configuration, or tells everything that is wrong with it.
+pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigErrors> {
+    let schema = Schema::new();
+    let mut sources = Sources::default();
+    let mut report = Report::default();
+    let (mut tree, files) = merged(options, &schema, &mut sources, &mut report);
+
+    let mut unusable = check::check(&tree, &schema, &mut report);
+    remove_all(&mut tree, &unusable);
+    name_kinds(&mut tree, &schema);
+    place_below_root(&mut tree, &mut sources);
+    make_paths_absolute(&mut tree, &schema, &sources);
+
+    // What is left is read, so that values of the right type but without sense are found as well.
+    let mut readable = tree.clone();
+    let (config, unreadable) = decode::decode::<Config>(&mut readable, &schema, &mut report);
+    unusable.extend(unreadable);
+    if let Some(config) = &config {
+        let unusable: Vec<String> = unusable.iter().map(|path| path_text(path)).collect();
+        semantic::check(config, &tree, &unusable, &sources, &mut report);
+    }
+
+    let mut origins = BTreeMap::new();
+    note_origins(&tree, &mut Vec::new(), &sources, &mut origins);
+    let (errors, warnings) = report.finish(&Arc::new(sources));
+    let loaded = config.map(|config| Loaded {
+        config,
+        warnings: warnings.clone(),
+        files,
+        tree,
+        origins,
+    });
+    match loaded {
+        Some(loaded) if errors.is_empty() => Ok(loaded),
+        readable => Err(ConfigErrors {
+            errors,
+            warnings,
+            readable: readable.map(Box::new),
+        }),
+    }
+}
+
+/// Reads all sources and lays them over each other.
+fn merged(
+    options: &LoadOptions,
+    schema: &Schema,
+    sources: &mut Sources,
+    report: &mut Report,
+) -> (Node, Vec<PathBuf>) {
+    let mut tree = Node {
+        data: Data::Table(Table::new()),
+        at: nowhere(),
+    };
+    let files = files(options, report);
+    for path in &files {
+        if let Some(layer) = file::read(path, sources, report) {
+            tree.merge(layer);
+        }
+    }
+    let base = options.current_dir.as_path();
+    let mut layers = given::from_environment(&options.environment, base, schema, sources, report);
+    layers.extend(given::from_overrides(
+        &options.overrides,
+        base,
+        schema,
+        sources,
+        report,
+    ));
+    for layer in layers {
+        tree.merge(layer);
+    }
+    (tree, files)
+}
+
+/// Lists the file and those of the folder beside it (`lyceum.d` for `lyceum.toml`), in the order of their names.
+fn files(options: &LoadOptions, report: &mut Report) -> Vec<PathBuf> {
+    let (main, is_wanted) = match &options.file {
+        Some(file) => (file.clone(), true),
+        None => (PathBuf::from(DEFAULT_FILE), false),
+    };
+    let mut files = Vec::new();
+    if is_wanted || main.exists() {
+        files.push(main.clone());
+    }
+    let folder = main.with_extension("d");
+    if folder == main {
+        return files;
+    }
+    match std::fs::read_dir(&folder) {
+        Ok(entries) => {
+            let mut more: Vec<PathBuf> = entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .filter(|path| is_fragment(path))
+                .collect();
+            more.sort();
+            files.extend(more);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => report.add(
+            Problem::error(format!(
+                "cannot read the folder {}: {error}",
+                folder.display()
+            ))
+            .help("the files in it belong to the configuration, so it has to be a readable folder"),
+        ),
+    }
+    files
+}
+
+/// Whether a file of the folder counts: `*.toml`, but not the hidden ones that editors leave.
+fn is_fragment(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && path.extension().is_some_and(|end| end == "toml")
+}
+
+/// Takes values out of the tree; from the back, so that the numbers of list entries stay right.
+fn remove_all(tree: &mut Node, paths: &[Vec<Step>]) {
+    let mut paths: Vec<_> = paths.iter().collect();
+    paths.sort();
+    for path in paths.into_iter().rev() {
+        tree.remove(path);
+    }
+}
+
+/// The place of what nobody has written.
+fn nowhere() -> Place {
+    Place {
+        source: usize::MAX,
+        span: 0..0,
+    }
+}
+
+/// Gives sections that have kinds, but do not name theirs, the default one.
+fn name_kinds(tree: &mut Node, schema: &Schema) {
+    for section in catalog::sections(schema.root()) {
+        let Shape::Tagged { tag, .. } = section.at.shape() else {
+            continue;
+        };
+        let default = section
+            .at
+            .default()
+            .and_then(|whole| whole.get(tag)?.as_str());
+        let path = [section.name, tag].map(|key| Step::Key(key.to_owned()));
+        let (Some(default), Some(_), None) =
+            (default, tree.find(path.split_at(1).0), tree.find(&path))
+        else {
+            continue;
+        };
+        let keys = [section.name, tag].map(str::to_owned);
+        tree.put(&keys, &nowhere(), Node::text(default.to_owned(), nowhere()));
+    }
+}
+
+/// The folders that `root` moves, and what they are called below it.
+const BELOW_ROOT: [(&str, &str, &str); 2] =
+    [("hub", "data_dir", "data"), ("hub", "runtime_dir", "run")];
+
+/// Gives the folders that are not set their places below `root`.
+fn place_below_root(tree: &mut Node, sources: &mut Sources) {
+    let path = [Step::Key("root".to_owned())];
+    let Some(root) = tree.find(&path) else {
+        return;
+    };
+    let Some(folder) = root.as_str() else {
+        return;
+    };
+    let base = sources.base(&root.at).unwrap_or(Path::new("")).join(folder);
+    let number = sources.add(Source {
+        kind: SourceKind::Root,
+        text: String::new(),
+        base: base.clone(),
+    });
+    let at = Place {
+        source: number,
+        span: 0..0,
+    };
+    for (section, key, name) in BELOW_ROOT {
+        let keys = [section.to_owned(), key.to_owned()];
+        if tree.find(&keys.clone().map(Step::Key)).is_none() {
+            let folder = base.join(name).display().to_string();
+            tree.put(&keys, &at, Node::text(folder, at.clone()));
+        }
+    }
+}
+
+/// Joins relative paths to the folder of the source that they stand in.
+fn make_paths_absolute(tree: &mut Node, schema: &Schema, sources: &Sources) {
+    let shape = tree.clone();
+    tree.change_texts(&mut Vec::new(), &|path, text, at| {
+        let Some(Step::Key(key)) = path.last() else {
+            return None;
+        };
+        let tag = |path: &[Step], tag: &str| decode::tag_in(&shape, path, tag);
+        let place = schema.root().find(path, &tag)?;
+        let parent = path.split_last().map_or(&[][..], |(_, parents)| parents);
+        let free = schema
+            .root()
+            .find(parent, &tag)
+            .is_some_and(|parent| parent.is_free_key(key));
+        if free || !is_path(place, key) || text.is_empty() || Path::new(text).is_absolute() {
+            return None;
+        }
+        Some(sources.base(at)?.join(text).display().to_string())
+    });
+}
+
+fn note_origins(
+    node: &Node,
+    path: &mut Vec<Step>,
+    sources: &Sources,
+    origins: &mut BTreeMap<String, Origin>,
+) {
+    match &node.data {
+        Data::Table(table) => {
+            for (key, entry) in table {
+                path.push(Step::Key(key.clone()));
+                note_origins(&entry.node, path, sources, origins);
+                path.pop();
+            }
+        }
+        Data::Array(_) | Data::Leaf(_) => {
+            origins.insert(path_text(path), sources.origin(&node.at));
+        }
+    }
+}

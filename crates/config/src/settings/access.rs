@@ -1,0 +1,50 @@
+//! `[access]`: who may log in, and who is an administrator.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Names;
+
+/// Who may log in, and who is an administrator.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// Admits everybody who can prove who they are. With a shared password or the dummy login, that is everybody who
+    /// can reach the login page and knows the password.
+    #[schemars(example = true)]
+    pub allow_all: bool,
+
+    /// Admits these users. Upper and lower case are the same.
+    #[schemars(example = ["ada", "bob"])]
+    pub allowed_users: Names,
+
+    /// Makes these users administrators, and admits them. Taking a name out of the list does not take the right away
+    /// again: do that on the admin page.
+    #[schemars(example = ["ada"])]
+    pub admin_users: Names,
+
+    /// Keeps these users out, whatever else admits them.
+    #[schemars(example = ["bob"])]
+    pub blocked_users: Names,
+
+    /// Admits everybody who has an account in the hub already, for instance because an administrator has added them.
+    /// If it is not set: yes, as soon as `allowed_users` names somebody.
+    #[schemars(example = true)]
+    pub allow_existing_users: Option<bool>,
+}
+
+impl AccessConfig {
+    /// Whether people with an account in the hub are admitted: as set, or else if `allowed_users` names somebody.
+    pub fn effective_allow_existing_users(&self) -> bool {
+        self.allow_existing_users
+            .unwrap_or(!self.allowed_users.is_empty())
+    }
+
+    /// Whether there is anybody who could be admitted.
+    pub fn admits_somebody(&self) -> bool {
+        self.allow_all
+            || self.effective_allow_existing_users()
+            || !self.allowed_users.is_empty()
+            || !self.admin_users.is_empty()
+    }
+}

@@ -1,0 +1,214 @@
+//! `[hub]`: the hub's place in the URL, its folders, and how long things may take.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use lyceum_core::duration::HumanDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The hub: its place in the URL, its folders, how long things may take.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HubConfig {
+    /// The path below which everything is served. It begins and ends with a slash.
+    #[schemars(example = "/jupyter/")]
+    pub base_url: String,
+
+    /// Scheme and host under which browsers reach this server, such as `https://jupyter.example.org`. Needed when
+    /// another proxy stands in front; otherwise it follows from each request.
+    #[schemars(example = "https://jupyter.example.org")]
+    pub public_url: Option<String>,
+
+    /// The folder for what must be kept: database, generated secrets, logs of servers. Back up this one.
+    #[schemars(example = "/srv/lyceum/data", extend("format" = "path"))]
+    pub data_dir: PathBuf,
+
+    /// The folder for sockets, which may be emptied at boot.
+    #[schemars(example = "/srv/lyceum/run", extend("format" = "path"))]
+    pub runtime_dir: PathBuf,
+
+    /// The address at which users' servers reach the hub's API. It must be one of this machine's own (loopback)
+    /// addresses; it answers nothing but API calls with a token. Port 0 lets the system choose.
+    #[schemars(example = "127.0.0.1:8081", extend("format" = "socket-address"))]
+    pub api_listen: SocketAddr,
+
+    /// How long a login lasts. After that, people log in again; their servers go on running.
+    #[schemars(example = "7 days")]
+    pub cookie_max_age: HumanDuration,
+
+    /// How long a browser may use a server before it asks the hub again, without the user's noticing.
+    /// If it is not set, as long as a login lasts.
+    #[schemars(example = "1 day")]
+    pub oauth_token_lifetime: Option<HumanDuration>,
+
+    /// How long it may take to start the process of a user's server.
+    #[schemars(example = "2 min")]
+    pub start_timeout: HumanDuration,
+
+    /// How long a user's server may take from the start of its process to its first answer.
+    #[schemars(example = "1 min")]
+    pub http_timeout: HumanDuration,
+
+    /// How long stopping a user's server may take in all, before it is tried again.
+    #[schemars(example = "2 min")]
+    pub stop_timeout: HumanDuration,
+
+    /// How long an API request to start a server waits for the result before it answers "still starting" (202).
+    #[schemars(example = "5s")]
+    pub slow_spawn_timeout: HumanDuration,
+
+    /// How long an API request to stop a server waits for the result before it answers "still stopping" (202).
+    #[schemars(example = "5s")]
+    pub slow_stop_timeout: HumanDuration,
+
+    /// Where a login leads if nothing else was asked for: a path on this hub, beginning with a slash.
+    /// If it is not set, to the user's server, or to the home page.
+    #[schemars(example = "/hub/home")]
+    pub default_url: Option<String>,
+
+    /// Whether a login leads straight to the user's own server (`true`) or to the home page (`false`).
+    #[schemars(example = false)]
+    pub redirect_to_server: bool,
+
+    /// Whether a user may have further servers beside the default one, each with its own name: `true` for as many
+    /// as they like, or a number, the most that each user may have.
+    #[schemars(example = 3)]
+    pub named_servers: NamedServers,
+
+    /// How many servers may be starting at the same time; who comes then is asked to try again in a moment.
+    /// 0 for any number.
+    #[schemars(example = 10)]
+    pub concurrent_spawn_limit: u32,
+
+    /// How many servers may run at the same time. 0 for any number.
+    #[schemars(example = 50)]
+    pub active_server_limit: u32,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "/".to_owned(),
+            public_url: None,
+            data_dir: PathBuf::from("/var/lib/lyceum"),
+            runtime_dir: PathBuf::from("/run/lyceum"),
+            api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            cookie_max_age: HumanDuration::from_secs(14 * 24 * 3600),
+            oauth_token_lifetime: None,
+            start_timeout: HumanDuration::from_secs(60),
+            http_timeout: HumanDuration::from_secs(30),
+            stop_timeout: HumanDuration::from_secs(75),
+            slow_spawn_timeout: HumanDuration::from_secs(10),
+            slow_stop_timeout: HumanDuration::from_secs(10),
+            default_url: None,
+            redirect_to_server: true,
+            named_servers: NamedServers::Off,
+            concurrent_spawn_limit: 100,
+            active_server_limit: 0,
+        }
+    }
+}
+
+impl HubConfig {
+    /// How long an OAuth access token lasts: its own setting, or as long as a login.
+    pub fn effective_oauth_token_lifetime(&self) -> HumanDuration {
+        self.oauth_token_lifetime.unwrap_or(self.cookie_max_age)
+    }
+}
+
+/// Whether users may have named servers, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedServers {
+    /// Only the default server.
+    Off,
+    /// As many as they like.
+    Unlimited,
+    /// At most this many for each user.
+    UpTo(u32),
+}
+
+impl NamedServers {
+    /// Whether there can be named servers at all.
+    pub fn allowed(self) -> bool {
+        !matches!(self, Self::Off)
+    }
+
+    /// The most that one user may have; 0 for any number (JupyterHub `named_server_limit_per_user`).
+    pub fn limit(self) -> u32 {
+        match self {
+            Self::UpTo(count) => count,
+            Self::Off | Self::Unlimited => 0,
+        }
+    }
+}
+
+impl Serialize for NamedServers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::Unlimited => serializer.serialize_bool(true),
+            Self::UpTo(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NamedServers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = NamedServers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`true`, `false` or the most that each user may have")
+            }
+
+            fn visit_bool<E: de::Error>(self, allowed: bool) -> Result<NamedServers, E> {
+                Ok(if allowed {
+                    NamedServers::Unlimited
+                } else {
+                    NamedServers::Off
+                })
+            }
+
+            fn visit_i64<E: de::Error>(self, count: i64) -> Result<NamedServers, E> {
+                match u32::try_from(count) {
+                    Ok(0) => Ok(NamedServers::Off),
+                    Ok(count) => Ok(NamedServers::UpTo(count)),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(count), &self)),
+                }
+            }
+
+            fn visit_u64<E: de::Error>(self, count: u64) -> Result<NamedServers, E> {
+                let count = i64::try_from(count)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(count), &self))?;
+                self.visit_i64(count)
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for NamedServers {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "NamedServers".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "boolean" },
+                { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+            ],
+        })
+    }
+}
