@@ -1,0 +1,72 @@
+// One story told by a test: its hub, its browser and its visitors are cleaned up, and pictures are kept if it fails.
+
+import { test } from "node:test";
+
+import { Visitor, startBrowser } from "./browser.mjs";
+import { Demo } from "./demo.mjs";
+
+/**
+ * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
+ * `demo(options)` starts `lyceum demo`, `visitor(hub, options)` opens a browser.
+ */
+export function scenario(name, story, limit = 10 * 60_000) {
+  test(name, { timeout: limit }, async (context) => {
+    const stage = new Stage(name, context);
+    try {
+      await story(stage);
+    } catch (error) {
+      await stage.keepPictures();
+      throw error;
+    } finally {
+      await stage.clean();
+    }
+  });
+}
+
+class Stage {
+  demos = [];
+  visitors = [];
+
+  constructor(name, context) {
+    this.name = name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
+    this.context = context;
+    this.step = this.step.bind(this);
+    this.demo = this.demo.bind(this);
+    this.visitor = this.visitor.bind(this);
+  }
+
+  /** Does a part of the story; its name is in the report, and in the error if it fails. */
+  async step(name, action) {
+    const begun = Date.now();
+    try {
+      const result = await action();
+      this.context.diagnostic(`${name}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+      return result;
+    } catch (error) {
+      throw new Error(`at the step “${name}”: ${error.message}`, { cause: error });
+    }
+  }
+
+  async demo(options = {}) {
+    const demo = await Demo.start(this.name, options);
+    this.demos.push(demo);
+    return demo;
+  }
+
+  async visitor(hub, options = {}) {
+    this.browser ??= await startBrowser();
+    const visitor = await Visitor.arrive(this.browser, hub, options);
+    this.visitors.push(visitor);
+    return visitor;
+  }
+
+  async keepPictures() {
+    for (const visitor of this.visitors) await visitor.keepPictures(this.name);
+    for (const demo of this.demos) this.context.diagnostic(`output of lyceum demo: ${demo.dataFolder}.log`);
+  }
+
+  async clean() {
+    await this.browser?.close();
+    for (const demo of this.demos) await demo.clean();
+  }
+}
