@@ -101,13 +101,7 @@ impl PythonEnvironment {
         spec: &PythonSpec,
         progress: &dyn Progress,
     ) -> Result<Self, EnvError> {
-        let folder = std::path::absolute(root)
-            .map_err(|source| EnvError::Io {
-                doing: "find",
-                path: root.to_owned(),
-                source,
-            })?
-            .join("python/base");
+        let folder = absolute(root)?.join("python/base");
         if folder.as_os_str().as_encoded_bytes().contains(&b':') {
             return Err(EnvError::PathWithColon { path: folder });
         }
@@ -116,6 +110,8 @@ impl PythonEnvironment {
             return Ok(found);
         }
         generations.create_folder()?;
+        // Only now can links in the path be resolved: what is built must not depend on them.
+        let generations = Generations::new(absolute(root)?.join("python/base"));
         let _lock = generations
             .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
             .await?;
@@ -180,6 +176,17 @@ impl Stamp {
                 .is_ok_and(|real| real == self.interpreter)
             && interpreter::is_executable(&prefix.join("bin/jupyterhub-singleuser"))
     }
+}
+
+/// The folder's absolute path, without links as far as it exists.
+fn absolute(root: &Path) -> Result<PathBuf, EnvError> {
+    root.canonicalize()
+        .or_else(|_| std::path::absolute(root))
+        .map_err(|source| EnvError::Io {
+            doing: "find",
+            path: root.to_owned(),
+            source,
+        })
 }
 
 fn find_fitting(generations: &Generations, spec: &PythonSpec) -> Option<PythonEnvironment> {

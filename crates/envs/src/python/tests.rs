@@ -216,6 +216,23 @@ async fn an_environment_is_made_once_and_then_found_at_once() {
 }
 
 #[tokio::test]
+async fn an_environment_does_not_depend_on_the_link_that_led_to_it() {
+    let place = Place::new();
+    let spec = place.spec();
+    fs::create_dir_all(place.root()).unwrap();
+    let link = place.folder.path().join("link");
+    symlink(place.root(), &link).unwrap();
+    let made = PythonEnvironment::ensure_on(&plain(), &link, &spec, &Silent)
+        .await
+        .expect(INSTALL_PYTHON);
+    assert_eq!(made.prefix, place.base().join("1"));
+    fs::remove_file(link).unwrap();
+    let program = made.program("jupyterhub-singleuser");
+    let output = Command::new(program).arg("--version").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
 async fn of_two_at_once_one_works_and_the_other_waits() {
     let place = Place::new();
     let (root, spec) = (place.root(), place.spec());
