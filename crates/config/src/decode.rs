@@ -9,9 +9,12 @@ use crate::problem::{Problem, Report};
 use crate::schema::Schema;
 use crate::tree::{Data, Node, Step, path_text};
 
+/// How many values are left out before giving up: each takes another reading of the whole.
+const MAX_FAULTS: usize = 100;
+
 /// Makes the settings, leaving out every value that cannot be read after reporting it.
 ///
-/// `None` if what remains cannot be read either; the report then says why.
+/// `None` if what remains cannot be read either, or there are too many of them; the report then says why.
 pub(crate) fn decode<T: DeserializeOwned>(
     tree: &mut Node,
     schema: &Schema,
@@ -28,6 +31,9 @@ pub(crate) fn decode<T: DeserializeOwned>(
             return (None, unusable);
         }
         unusable.push(fault.path);
+        if unusable.len() >= MAX_FAULTS {
+            return (None, unusable);
+        }
     }
 }
 

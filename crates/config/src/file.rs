@@ -20,7 +20,7 @@ const MAX_REPAIRS: usize = 20;
 /// Reads a file; if that is not possible, reports it and gives nothing.
 pub(crate) fn read(path: &Path, sources: &mut Sources, report: &mut Report) -> Option<Node> {
     let shown = path.display();
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             let help = match error.kind() {
@@ -61,6 +61,20 @@ pub(crate) fn read(path: &Path, sources: &mut Sources, report: &mut Report) -> O
         }
     };
     Some(parse(kind, &text, base, sources, report))
+}
+
+/// Reads an ordinary file up to a little more than what is allowed. Anything else could be without an end.
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read as _};
+
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "this is not a file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn parse(

@@ -72,10 +72,18 @@ impl Loaded {
 
 /// Loads the configuration, or tells everything that is wrong with it.
 pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigErrors> {
+    load_or_default(options, Path::new(DEFAULT_FILE))
+}
+
+/// Loads with another file in place of [`DEFAULT_FILE`].
+pub(crate) fn load_or_default(
+    options: &LoadOptions,
+    default_file: &Path,
+) -> Result<Loaded, ConfigErrors> {
     let schema = Schema::new();
     let mut sources = Sources::default();
     let mut report = Report::default();
-    let (mut tree, files) = merged(options, &schema, &mut sources, &mut report);
+    let (mut tree, files) = merged(options, default_file, &schema, &mut sources, &mut report);
 
     let mut unusable = check::check(&tree, &schema, &mut report);
     remove_all(&mut tree, &unusable);
@@ -115,6 +123,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfigErrors> {
 /// Reads all sources and lays them over each other.
 fn merged(
     options: &LoadOptions,
+    default_file: &Path,
     schema: &Schema,
     sources: &mut Sources,
     report: &mut Report,
@@ -123,7 +132,7 @@ fn merged(
         data: Data::Table(Table::new()),
         at: nowhere(),
     };
-    let files = files(options, report);
+    let files = files(options, default_file, report);
     for path in &files {
         if let Some(layer) = file::read(path, sources, report) {
             tree.merge(layer);
@@ -145,10 +154,10 @@ fn merged(
 }
 
 /// Lists the file and those of the folder beside it (`lyceum.d` for `lyceum.toml`), in the order of their names.
-fn files(options: &LoadOptions, report: &mut Report) -> Vec<PathBuf> {
+fn files(options: &LoadOptions, default_file: &Path, report: &mut Report) -> Vec<PathBuf> {
     let (main, is_wanted) = match &options.file {
         Some(file) => (file.clone(), true),
-        None => (PathBuf::from(DEFAULT_FILE), false),
+        None => (default_file.to_owned(), false),
     };
     let mut files = Vec::new();
     if is_wanted || main.exists() {

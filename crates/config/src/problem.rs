@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and how it is shown: file, line, a pointer at the text, and what helps.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::load::Loaded;
 use crate::source::{Origin, Place, SourceKind, Sources};
+
+/// How many problems are shown; nobody reads more, and each shows a part of the text.
+const MAX_SHOWN: usize = 100;
 
 /// How grave a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -248,9 +252,13 @@ impl ConfigErrors {
     /// Shows everything, and how much it is; `styled` with colours, for a terminal.
     pub fn render(&self, styled: bool) -> String {
         let mut text = String::new();
-        for problem in self.errors.iter().chain(&self.warnings) {
+        for problem in self.errors.iter().chain(&self.warnings).take(MAX_SHOWN) {
             text.push_str(&problem.render(styled));
             text.push_str("\n\n");
+        }
+        let left_out = (self.errors.len() + self.warnings.len()).saturating_sub(MAX_SHOWN);
+        if left_out > 0 {
+            let _ = write!(text, "… and {left_out} more\n\n");
         }
         text.push_str(&count(self.errors.len(), "error"));
         if !self.warnings.is_empty() {

@@ -279,3 +279,24 @@ fn two_listeners_cannot_have_one_address() {
             .bad()
     );
 }
+
+#[test]
+fn a_flood_of_errors_is_cut_short() {
+    let names = "\"a/b\", ".repeat(3000);
+    let text = format!(
+        "[access]\nallowed_users = [{names}]\n{}",
+        "x = 1\n".repeat(3000)
+    );
+    let errors = Folder::with(text).bad();
+    assert!(errors.contains("more\n"), "{errors}");
+    assert!(errors.len() < 200_000);
+}
+
+#[test]
+fn what_is_not_a_file_is_not_read() {
+    for path in ["/dev/zero", "/"] {
+        let options = crate::LoadOptions::file_alone(path);
+        let errors = crate::load(&options).unwrap_err().to_string();
+        assert!(errors.contains("this is not a file"), "{errors}");
+    }
+}
