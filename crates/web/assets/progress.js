@@ -19,6 +19,8 @@ const steps = /** @type {HTMLElement} */ (document.getElementById("steps"));
 const said = new Set([...steps.children].map((step) => step.textContent?.trim() ?? ""));
 let eventsUrl = main.dataset.events ?? "";
 let over = false;
+/** How long to wait before asking again, in milliseconds; grows until the events flow. */
+let patience = 250;
 
 /**
  * A text that is read out when it appears.
@@ -70,8 +72,9 @@ async function fail() {
 
 /** Asks the hub for the page until it answers; what it says decides how to go on. */
 async function recover() {
-  for (let wait = 500; !over; wait = Math.min(wait * 2, 5000)) {
-    await pause(wait);
+  while (!over) {
+    patience = Math.min(patience * 2, 5000);
+    await pause(patience);
     const found = await look().catch(() => null);
     // No answer, or the gateway answers in place of a hub that is being restarted.
     if (!found || (found.status >= 502 && found.status <= 504)) {
@@ -95,7 +98,10 @@ async function recover() {
 
 function follow() {
   const events = new EventSource(eventsUrl);
-  events.onopen = () => notice("lost", false);
+  events.onopen = () => {
+    patience = 250;
+    notice("lost", false);
+  };
   events.onmessage = (event) => {
     /** @type {Progress} */
     let progress;
