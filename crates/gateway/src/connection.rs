@@ -195,17 +195,16 @@ impl Guarded {
         }
     }
 
-    /// Fails when the client has kept us waiting too long; otherwise wakes the task when that is so.
+    /// Fails when the client has kept us waiting too long; otherwise wakes the task to look again.
+    ///
+    /// The timer is moved as seldom as possible: one that fires too early is set again then. It runs while
+    /// a request is served too, as the HTTP library does not ask again when the connection becomes idle.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.busy.load(Ordering::Relaxed) || self.framing.is_opaque() {
+        if self.framing.is_opaque() {
             return Poll::Pending;
         }
-        let deadline = match self.head_since {
-            Some(since) => since + self.header_timeout,
-            None => self.last_io + self.idle_timeout,
-        };
         loop {
-            // A timer that fires too early is set again then; that costs less than moving it every time.
+            let deadline = self.deadline();
             let timer = self
                 .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -220,6 +219,15 @@ impl Guarded {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// When the client will have kept us waiting too long, if nothing comes meanwhile.
+    fn deadline(&self) -> Instant {
+        match self.head_since {
+            _ if self.busy.load(Ordering::Relaxed) => Instant::now() + self.idle_timeout,
+            Some(since) => since + self.header_timeout,
+            None => self.last_io + self.idle_timeout,
         }
     }
 }

@@ -195,7 +195,8 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, page.content_type);
-    if failure.reason == ErrorReason::BadRequest {
+    // After a request that was not understood, nobody knows what the next bytes are.
+    if status.is_client_error() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

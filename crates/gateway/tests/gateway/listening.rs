@@ -1,1 +1,96 @@
-//! x
+//! Taking addresses, and saying well why that failed.
+
+use lyceum_gateway::{Gateway, GatewayConfig, GatewayError};
+
+use crate::support::{Client, Setup, TestGateway, soon};
+
+fn config(listen: &str) -> GatewayConfig {
+    GatewayConfig {
+        listen: vec![listen.parse().unwrap()],
+        ..GatewayConfig::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_refused_and_its_holder_named() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let error = Gateway::bind(config(&address)).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, GatewayError::InUse { .. }), "{text}");
+    let expected = format!(
+        "could not listen on {address}: it is in use by process {} (",
+        std::process::id()
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(error.hint().unwrap().contains("another port"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_does_not_share_the_port_of_the_first() {
+    let gateway = TestGateway::start();
+    let address = format!("127.0.0.1:{}", gateway.port());
+    assert!(matches!(
+        Gateway::bind(config(&address)),
+        Err(GatewayError::InUse { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_can_be_taken_again_right_after_the_end() {
+    let gateway = TestGateway::start();
+    let address = format!("127.0.0.1:{}", gateway.port());
+    assert_eq!(gateway.get("/hub/").await.status, 200);
+    gateway.shutdown.cancel();
+    soon(gateway.serving).await.unwrap().unwrap();
+    assert!(Gateway::bind(config(&address)).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_are_not_ours_are_refused() {
+    let error = Gateway::bind(config("192.0.2.1:0")).unwrap_err();
+    assert!(error.to_string().contains("192.0.2.1:0"));
+    assert!(error.hint().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_addresses_are_served_at_once() {
+    let gateway = Setup::default()
+        .config(|config| {
+            config.listen = ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0"]
+                .map(|text| text.parse().unwrap())
+                .to_vec();
+        })
+        .start();
+    for address in &gateway.addresses {
+        let stream = soon(tokio::net::TcpStream::connect(address.to_string()))
+            .await
+            .unwrap();
+        assert_eq!(Client::new(stream).await.get("/hub/").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_left_over_socket_is_replaced_and_anything_else_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sock");
+    let listen = format!("unix:{}", path.display());
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let gateway = Setup::default()
+        .config(|config| config.listen = vec![listen.parse().unwrap()])
+        .start();
+    assert!(matches!(
+        Gateway::bind(config(&listen)),
+        Err(GatewayError::InUse { .. })
+    ));
+    gateway.shutdown.cancel();
+    soon(gateway.serving).await.unwrap().unwrap();
+    assert!(!path.exists(), "the socket is removed at the end");
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(
+        Gateway::bind(config(&listen)),
+        Err(GatewayError::NotASocket(_))
+    ));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}

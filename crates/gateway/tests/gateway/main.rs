@@ -1,11 +1,20 @@
 //! The gateway between real sockets: clients, upstreams and a hub that do what the tests tell them.
 
+#[cfg(test)]
 mod activity;
+#[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod hub;
+#[cfg(test)]
 mod listening;
+#[cfg(test)]
 mod streaming;
+#[cfg(test)]
 mod strictness;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod upgrades;

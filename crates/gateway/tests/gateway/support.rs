@@ -483,7 +483,9 @@ impl Peer {
                 .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
                 .collect();
             lines.sort();
-            let body = body.collect().await.unwrap();
+            let Ok(body) = body.collect().await else {
+                return Response::new(full("the body broke off"));
+            };
             let trailers = format!("{:?}", body.trailers());
             let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
             let text = format!(
