@@ -16,14 +16,13 @@ mod hub;
 mod log;
 mod names;
 mod pages;
-mod spawner;
 
 pub use access::AccessConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use log::{LogConfig, LogFormat, LogLevel};
+pub use lyceum_spawn::SpawnerConfig;
 pub use names::Names;
 pub use pages::{Language, Link, PagesConfig};
-pub use spawner::SpawnerConfig;
 
 /// All settings of Lyceum. Every one has a default, so that a file holds only what differs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

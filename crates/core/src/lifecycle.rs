@@ -315,7 +315,9 @@ impl State {
             (Self::Starting { .. }, Event::Launched(running)) => {
                 Ok((Self::Probing(running), vec![Watch, Probe]))
             }
-            (Self::Probing(running), Event::Published) => {
+            (Self::Probing(running), Event::Published)
+            // Coming back after a restart of Lyceum, alive.
+            | (Self::Checking(running), Event::CheckPassed | Event::Failed(_)) => {
                 Ok((Self::Ready(running.clone()), vec![]))
             }
 
@@ -323,15 +325,9 @@ impl State {
             (Self::Stopped { .. }, Event::Found(running)) => {
                 Ok((Self::Checking(running), vec![PutRoute, Watch, Check]))
             }
-            (Self::Checking(running), Event::CheckPassed) => {
-                Ok((Self::Ready(running.clone()), vec![]))
-            }
             // Slow is not dead: the process lives, or we would have had `Exited`.
             (Self::Checking(running), Event::TimedOut) => {
                 Ok((Self::Ready(running.clone()), vec![Cancel]))
-            }
-            (Self::Checking(running), Event::Failed(_)) => {
-                Ok((Self::Ready(running.clone()), vec![]))
             }
 
             // Failing to start.

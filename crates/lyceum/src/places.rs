@@ -92,7 +92,9 @@ pub(crate) fn demo_runtime_dir(data_dir: &Path) -> Result<PathBuf, Report> {
 
 fn is_private(path: &Path, user: Uid) -> bool {
     fs::symlink_metadata(path).is_ok_and(|data| {
-        data.is_dir() && data.uid() == user.as_raw() && data.permissions().mode() & 0o077 == 0
+        data.is_dir()
+            && data.uid() == user.as_raw()
+            && data.permissions().mode().trailing_zeros() >= 6
     })
 }
 

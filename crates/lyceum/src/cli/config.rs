@@ -1,5 +1,6 @@
 //! `lyceum config`: check, show, explain, schema.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -25,6 +26,16 @@ pub(crate) fn run(command: &ConfigCommand) -> ExitCode {
 
 /// Loads the configuration from its file, the environment and the command line.
 pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, Report> {
+    let options = options(args)?;
+    let styled = std::io::stderr().is_terminal();
+    lyceum_config::load(&options).map_err(|errors| {
+        Report::text(errors.render(styled))
+            .hint("`lyceum config explain KEY` tells what a key means")
+            .code(BAD_CONFIGURATION)
+    })
+}
+
+fn options(args: &ConfigArgs) -> Result<LoadOptions, Report> {
     let mut overrides = Vec::new();
     for text in &args.set {
         let (key, value) = text.split_once('=').ok_or_else(|| {
@@ -36,13 +47,7 @@ pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, Report> {
         })?;
         overrides.push(Override::text(format!("--set {key}"), key.trim(), value));
     }
-    let options = LoadOptions::from_process(args.config.clone(), overrides);
-    let styled = std::io::stderr().is_terminal();
-    lyceum_config::load(&options).map_err(|errors| {
-        Report::text(errors.render(styled))
-            .hint("`lyceum config explain KEY` tells what a key means")
-            .code(BAD_CONFIGURATION)
-    })
+    Ok(LoadOptions::from_process(args.config.clone(), overrides))
 }
 
 fn check(args: &ConfigArgs) -> Result<String, Report> {
@@ -61,16 +66,21 @@ fn check(args: &ConfigArgs) -> Result<String, Report> {
                 .iter()
                 .map(|file| file.display().to_string())
                 .collect();
-            text.push_str(&format!(" ({}).", files.join(", ")));
+            let _ = write!(text, " ({}).", files.join(", "));
         }
     }
     Ok(text)
 }
 
 fn explain(key: &str, args: &ConfigArgs) -> Result<String, Report> {
-    // What a key means can be told with a broken file, too; only its present value then is not known.
-    let loaded = load(args).ok();
-    lyceum_config::explain(key, loaded.as_ref()).map_err(|error| Report::new(&error))
+    let tell = |loaded: Option<&Loaded>| {
+        lyceum_config::explain(key, loaded).map_err(|error| Report::new(&error))
+    };
+    // What a key means can be told with a broken file, too.
+    match lyceum_config::load(&options(args)?) {
+        Ok(loaded) => tell(Some(&loaded)),
+        Err(errors) => tell(errors.readable()),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]

@@ -179,7 +179,7 @@ fn environment_report(error: &EnvError) -> Report {
 /// The configuration of the demo: the ordinary one, with everything in one folder and on one address.
 fn config(data_dir: &Path, environment: &PythonEnvironment) -> Result<Config, Report> {
     let mut config = Config::default();
-    config.hub.data_dir = data_dir.to_owned();
+    data_dir.clone_into(&mut config.hub.data_dir);
     config.hub.runtime_dir = places::demo_runtime_dir(data_dir)?;
     config.hub.api_listen = ([127, 0, 0, 1], 0).into();
     // A machine that is busy with something else is slow to start JupyterLab for the first time.
@@ -205,7 +205,7 @@ fn greet(addresses: &[ListenAddress], user: &str, password: &str, data_dir: &Pat
     say(&format!(
         "\n  Lyceum is ready:  {url}\n\n      User name     {user}\n      Password      {password}\n\n  \
          Files are in {}\n  The log is in {}\n  Ctrl-C ends it.\n",
-        data_dir.join("home").display(),
+        data_dir.join("homes").display(),
         data_dir.join("lyceum.log").display()
     ));
 }

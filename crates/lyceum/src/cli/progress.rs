@@ -10,7 +10,7 @@ use lyceum_envs::{Phase, Progress, Report};
 /// A bar on a terminal; a line for each part of the work elsewhere.
 #[derive(Debug)]
 pub(crate) struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     terminal: bool,
     last: Mutex<Option<Phase>>,
 }
@@ -31,7 +31,7 @@ impl Bar {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         Self {
-            bar,
+            drawn: bar,
             terminal,
             last: Mutex::new(None),
         }
@@ -39,7 +39,7 @@ impl Bar {
 
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 }
 
@@ -58,7 +58,7 @@ impl Progress for Bar {
             self.bar
                 .set_position((fraction.clamp(0.0, 1.0) * 1000.0) as u64);
         }
-        self.bar.set_message(report.text.clone());
+        self.drawn.set_message(report.text.clone());
         if !self.terminal {
             let mut last = self
                 .last
