@@ -21,7 +21,17 @@ enum Inner {
     Full(Option<Bytes>),
     Incoming(Incoming),
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
-    Channel(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>),
+    Channel {
+        pieces: mpsc::Receiver<Piece>,
+        ended: bool,
+    },
+}
+
+/// A piece of a body that is produced elsewhere. Its end is said in words: if the producer panics, the
+/// channel merely closes, and the client must not take the part for the whole.
+pub(crate) enum Piece {
+    Frame(Result<Frame<Bytes>, BodyError>),
+    End,
 }
 
 /// Why a body broke off.
@@ -65,8 +75,11 @@ impl Body {
         }
     }
 
-    pub(crate) fn channel(frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>) -> Self {
-        Self(Inner::Channel(frames))
+    pub(crate) fn channel(pieces: mpsc::Receiver<Piece>) -> Self {
+        Self(Inner::Channel {
+            pieces,
+            ended: false,
+        })
     }
 }
 
@@ -115,7 +128,16 @@ impl HttpBody for Body {
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::new)))
             }
             Inner::Boxed(body) => Pin::new(body).poll_frame(cx),
-            Inner::Channel(frames) => frames.poll_recv(cx),
+            Inner::Channel { ended: true, .. } => Poll::Ready(None),
+            Inner::Channel { pieces, ended } => {
+                let piece = ready!(pieces.poll_recv(cx));
+                *ended = !matches!(piece, Some(Piece::Frame(Ok(_))));
+                Poll::Ready(match piece {
+                    Some(Piece::Frame(frame)) => Some(frame),
+                    Some(Piece::End) => None,
+                    None => Some(Err(BodyError::new("its producer has failed"))),
+                })
+            }
         }
     }
 
@@ -124,7 +146,7 @@ impl HttpBody for Body {
             Inner::Full(bytes) => bytes.is_none(),
             Inner::Incoming(body) => body.is_end_stream(),
             Inner::Boxed(body) => body.is_end_stream(),
-            Inner::Channel(_) => false,
+            Inner::Channel { ended, .. } => *ended,
         }
     }
 
@@ -135,7 +157,7 @@ impl HttpBody for Body {
             }
             Inner::Incoming(body) => body.size_hint(),
             Inner::Boxed(body) => body.size_hint(),
-            Inner::Channel(_) => SizeHint::default(),
+            Inner::Channel { .. } => SizeHint::default(),
         }
     }
 }

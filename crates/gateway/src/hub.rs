@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Piece};
 use crate::pages::{ErrorContext, ErrorPage, ErrorPages};
 
 /// How long an error page may take to render before the plain one is sent.
@@ -75,8 +75,8 @@ impl HubCaller {
         if let Ok(response) = answered.await {
             return Ok(response.map(|body| match body {
                 Answer::Whole(body) => body,
-                Answer::Streamed(frames) => Body::new(Guarded {
-                    body: Body::channel(frames),
+                Answer::Streamed(pieces) => Body::new(CallBody {
+                    body: Body::channel(pieces),
                     _call: guard,
                 }),
             }));
@@ -104,7 +104,7 @@ impl HubCaller {
 
 enum Answer {
     Whole(Body),
-    Streamed(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>),
+    Streamed(mpsc::Receiver<Piece>),
 }
 
 /// Runs on the hub's runtime until the last piece of the body has gone.
@@ -134,23 +134,24 @@ async fn answer_on_hub(
         }
         first => first,
     };
-    let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
+    let (sender, pieces) = mpsc::channel(FRAMES_AHEAD);
     if answer
-        .send(Response::from_parts(head, Answer::Streamed(frames)))
+        .send(Response::from_parts(head, Answer::Streamed(pieces)))
         .is_err()
     {
         return;
     }
     if let Some(frame) = first
-        && sender.send(frame).await.is_err()
+        && sender.send(Piece::Frame(frame)).await.is_err()
     {
         return;
     }
     while let Some(frame) = body.frame().await {
-        if sender.send(frame).await.is_err() {
+        if sender.send(Piece::Frame(frame)).await.is_err() {
             return;
         }
     }
+    let _ = sender.send(Piece::End).await;
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -162,12 +163,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// A body whose producer is ended with it.
-struct Guarded {
+struct CallBody {
     body: Body,
     _call: AbortOnDrop,
 }
 
-impl HttpBody for Guarded {
+impl HttpBody for CallBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -93,7 +93,8 @@ impl RouteTable {
     /// `host` may have a port, `path` is the raw path of the URL. A route for the host wins over one for
     /// every host. A route for `/user/ada/` covers `/user/ada` and not `/user/adam/`.
     pub fn find_spec(&self, host: &str, path: &str) -> Option<RouteSpec> {
-        self.find(host, path).map(|entry| entry.route.spec.clone())
+        self.find(host, &path::resolve_dots(path))
+            .map(|entry| entry.route.spec.clone())
     }
 
     /// Finds the route for a request; the path has no dot segments any more.

@@ -327,32 +327,26 @@ async fn an_upstream_that_closes_after_each_answer_is_no_trouble() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abandoned_request_ends_at_the_upstream_too() {
-    let ended = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&ended);
+    let stage = Arc::new(AtomicUsize::new(0));
+    let reached = Arc::clone(&stage);
     let peer = Peer::raw(move |mut stream, _| {
-        let count = Arc::clone(&count);
+        let reached = Arc::clone(&reached);
         async move {
             read_until(&mut stream, "\r\n\r\n").await;
+            reached.store(1, Ordering::SeqCst);
             read_to_end(&mut stream).await;
-            count.fetch_add(1, Ordering::SeqCst);
+            reached.store(2, Ordering::SeqCst);
         }
     })
     .await;
     let gateway = TestGateway::to(&peer).await;
     let mut stream = gateway.connect().await;
-    stream
-        .write_all(b"GET /user/ada/slow HTTP/1.1\r\nHost: h\r\n\r\n")
-        .await
-        .unwrap();
-    until("the upstream has the request", async || {
-        peer.connections() == 1
-    })
-    .await;
+    let ask = b"GET /user/ada/slow HTTP/1.1\r\nHost: h\r\n\r\n";
+    stream.write_all(ask).await.unwrap();
+    let at = async |wanted| stage.load(Ordering::SeqCst) == wanted;
+    until("the upstream has the request", async || at(1).await).await;
     drop(stream);
-    until("the upstream is told", async || {
-        ended.load(Ordering::SeqCst) == 1
-    })
-    .await;
+    until("the upstream is told", async || at(2).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

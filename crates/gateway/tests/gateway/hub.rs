@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Setup, TestGateway, request, soon, until};
+use crate::support::{Setup, TestGateway, read_to_end, read_until, request, soon, until};
 use crate::upgrades::{echo_peer, round_trip, websocket};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +81,38 @@ async fn a_panic_in_the_hub_is_an_answer_with_status_500() {
     let answer = client.get("/hub/panic").await;
     assert_eq!((answer.status, answer.text()), (500, "page HubFailed None"));
     assert_eq!(client.get("/hub/home").await.text(), "well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_middle_of_an_answer_does_not_look_like_its_end() {
+    let (go_on, wait) = tokio::sync::watch::channel(false);
+    let gateway = Setup::default()
+        .hub(move |_| {
+            let wait = wait.clone();
+            async move {
+                let pieces = futures_util::stream::unfold(0, move |number| {
+                    let mut wait = wait.clone();
+                    async move {
+                        if number > 0 {
+                            wait.wait_for(|go_on| *go_on).await.unwrap();
+                            panic!("as the test wants it");
+                        }
+                        let frame = Frame::data(Bytes::from("part"));
+                        Some((Ok::<_, std::io::Error>(frame), number + 1))
+                    }
+                });
+                Response::new(Body::new(StreamBody::new(pieces)))
+            }
+        })
+        .start();
+    let mut stream = gateway.connect().await;
+    let ask = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, ask)
+        .await
+        .unwrap();
+    read_until(&mut stream, "part\r\n").await;
+    go_on.send(true).unwrap();
+    assert_eq!(read_to_end(&mut stream).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
