@@ -54,7 +54,7 @@ scenario("a folder that cannot be is explained", async ({ step }) => {
   const { code, output } = await step("start", () => runDemo(["--port", "0", "--data-dir", join(file, "data")]));
   assert.equal(code, 1, output);
   assert.match(output, /error: .*file/);
-  assert.match(output, /hint:.*--data-dir/);
+  assert.match(output, /hint: .*file/);
 });
 
 /** Runs `lyceum demo` to its end, which must come soon; gives its exit status and all its output. */
