@@ -55,7 +55,7 @@ impl Progress for Bar {
                 clippy::cast_sign_loss,
                 reason = "a fraction from 0 to 1"
             )]
-            self.bar
+            self.drawn
                 .set_position((fraction.clamp(0.0, 1.0) * 1000.0) as u64);
         }
         self.drawn.set_message(report.text.clone());

@@ -1,0 +1,231 @@
+//! `lyceum serve`: what it needs, what it refuses, and what survives its end.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Site, alive, lyceum, mode, output, pause, text, value};
+
+#[test]
+fn a_port_in_use_is_told_with_the_process_that_holds_it() {
+    let site = Site::new();
+    let holder = TcpListener::bind(("127.0.0.1", site.port)).unwrap();
+    let answer = output(&["serve", "--config", &site.file_text()]);
+    drop(holder);
+    let errors = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains(&format!("127.0.0.1:{}", site.port)),
+        "{errors}"
+    );
+    assert!(
+        errors.contains(&format!("process {}", std::process::id())),
+        "{errors}"
+    );
+    assert!(errors.contains("hint:"), "{errors}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_to_is_told() {
+    let site = Site::new();
+    let text_of = |set: &str| {
+        let answer = output(&["serve", "--config", &site.file_text(), "--set", set]);
+        assert_eq!(answer.status.code(), Some(1), "{}", text(&answer.stderr));
+        text(&answer.stderr)
+    };
+    // Not even root can make a folder there.
+    let errors = text_of("hub.data_dir=/proc/lyceum");
+    assert!(
+        errors.contains("/proc/lyceum") && errors.contains("hint:"),
+        "{errors}"
+    );
+    let file = site.dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let errors = text_of(&format!("hub.data_dir={}", file.display()));
+    assert!(
+        errors.contains(&file.display().to_string()) && errors.contains("hint:"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left_half_made() {
+    let site = Site::new();
+    let data = site.dir.path().join("full");
+    fs::create_dir(&data).unwrap();
+    // A mount that nobody else sees, and that is gone with the process.
+    let script = "mount -t tmpfs -o size=16k,mode=0777 lyceum-test \"$DATA\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let data_dir = format!("hub.data_dir={}", data.display());
+    command
+        .args([
+            "sh",
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_lyceum"),
+            "serve",
+            "--config",
+            &site.file_text(),
+        ])
+        .args(["--set", &data_dir])
+        .env("DATA", &data);
+    let answer = command.output().unwrap();
+    let errors = text(&answer.stderr);
+    assert_eq!(
+        answer.status.code(),
+        Some(1),
+        "this test needs the right to mount a small file system:\n{errors}"
+    );
+    assert!(errors.contains("space"), "{errors}");
+    assert!(errors.contains("hint:"), "{errors}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let site = Site::new();
+    let data = site.dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(
+        data.join("lyceum.sqlite"),
+        "this is not a database, but a long enough text to look at twice",
+    )
+    .unwrap();
+    let answer = output(&["serve", "--config", &site.file_text()]);
+    let errors = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("lyceum.sqlite") && errors.contains("hint:"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_dummy_login_is_refused_on_a_public_address() {
+    let site = Site::new();
+    let answer = lyceum(&["serve", "--config", &site.file_text()])
+        .args(["--set", "gateway.listen=[\"0.0.0.0:0\"]"])
+        .output()
+        .unwrap();
+    assert_eq!(answer.status.code(), Some(78), "{}", text(&answer.stderr));
+    assert!(
+        text(&answer.stderr).contains("allow_public"),
+        "{}",
+        text(&answer.stderr)
+    );
+}
+
+#[tokio::test]
+async fn servers_and_logins_survive_kill_9() {
+    let site = Site::new();
+    let mut first = site.serve().await;
+    let cookies = first.log_in("ada").await;
+    let started = first.get("/hub/spawn", &cookies).await;
+    assert_eq!(started.status(), 302);
+    let pid = first.await_server("ada").await;
+    first.signal("-KILL");
+    first.wait();
+    assert!(alive(pid), "the server ended with the hub");
+
+    let mut second = site.serve().await;
+    // Served again at once: the route is there before the listener is.
+    assert_eq!(second.get("/user/ada/api", "").await.status(), 200);
+    assert_eq!(second.await_server("ada").await, pid);
+    assert_eq!(
+        second.get("/hub/home", &cookies).await.status(),
+        200,
+        "the login was lost"
+    );
+    stop(&second, &cookies, "ada").await;
+    await_death(pid).await;
+    second.signal("-TERM");
+    assert_eq!(second.wait().code(), Some(0), "{}", second.log());
+}
+
+#[tokio::test]
+async fn an_orderly_end_leaves_servers_running() {
+    let site = Site::new();
+    let mut first = site.serve().await;
+    let cookies = first.log_in("bob").await;
+    first.get("/hub/spawn", &cookies).await;
+    let pid = first.await_server("bob").await;
+    first.signal("-TERM");
+    assert_eq!(first.wait().code(), Some(0), "{}", first.log());
+    assert!(alive(pid), "the server ended with the hub");
+
+    let second = site.serve().await;
+    assert_eq!(second.await_server("bob").await, pid);
+    stop(&second, &cookies, "bob").await;
+    await_death(pid).await;
+}
+
+#[tokio::test]
+async fn only_the_owner_can_read_what_is_kept() {
+    let site = Site::new();
+    let running = site.serve().await;
+    running.log_in("ada").await;
+    let data = site.dir.path().join("data");
+    assert_eq!(mode(&data), 0o700);
+    for entry in fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    }
+    assert_eq!(mode(&site.dir.path().join("run")), 0o700);
+}
+
+#[tokio::test]
+async fn no_secret_reaches_the_log_or_the_list_of_processes() {
+    let site = Site::new();
+    site.add("[log]\nlevel = \"trace\"\n");
+    let mut running = site.serve().await;
+    let cookies = running.log_in("ada").await;
+    running.get("/hub/spawn", &cookies).await;
+    let pid = running.await_server("ada").await;
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let token = environment
+        .split('\0')
+        .find_map(|pair| pair.strip_prefix("JUPYTERHUB_API_TOKEN="))
+        .unwrap();
+    let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(!arguments.contains(token));
+    stop(&running, &cookies, "ada").await;
+    running.signal("-TERM");
+    running.wait();
+    let log = running.log();
+    for secret in [
+        token,
+        value(&cookies, "jupyterhub-hub-login"),
+        value(&cookies, "_xsrf"),
+        "password=x",
+    ] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+    assert!(log.contains("logged in"), "{log}");
+}
+
+async fn stop(running: &crate::support::Running, cookies: &str, user: &str) {
+    let xsrf = value(cookies, "_xsrf");
+    let answer = running
+        .post(
+            &format!("/hub/stop/{user}"),
+            cookies,
+            &format!("_xsrf={xsrf}"),
+        )
+        .await;
+    assert_eq!(answer.status(), 302, "{}", text(answer.body()));
+}
+
+async fn await_death(pid: u64) {
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while alive(pid) {
+            tokio::task::spawn_blocking(pause).await.unwrap();
+        }
+    })
+    .await
+    .expect("the server does not end");
+}
