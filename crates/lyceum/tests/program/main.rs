@@ -1,5 +1,8 @@
 //! The built program, as a person at a terminal meets it: its answers, its errors, its life cycle.
 
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod serve;
+#[cfg(test)]
 mod support;
