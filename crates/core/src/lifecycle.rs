@@ -3,6 +3,8 @@
 //! Nothing is done here. [`State::on`] says which state follows and which [`Command`]s the driver carries
 //! out; what comes of them returns as further events. Every state that waits has a time limit.
 
+mod reasons;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -155,6 +157,13 @@ pub enum Event {
     Found(Running),
     /// The check after a restart found it alive.
     CheckPassed,
+    /// Lyceum has started and found this server in its store in the midst of a start or a stop.
+    Left {
+        /// What there may be to stop, as far as it was written down.
+        handle: Option<Handle>,
+        /// Why it does not run, if that was not on purpose.
+        failure: Option<Failure>,
+    },
 }
 
 /// What the driver has to do on entering a state, in this order.
@@ -325,6 +334,10 @@ impl State {
             (Self::Stopped { .. }, Event::Found(running)) => {
                 Ok((Self::Checking(running), vec![PutRoute, Watch, Check]))
             }
+            // What was under way is brought to an end, and nothing starts before that is done.
+            (Self::Stopped { .. }, Event::Left { handle, failure }) => {
+                Ok((Self::Stopping { handle, failure }, vec![Stop]))
+            }
             // Slow is not dead: the process lives, or we would have had `Exited`.
             (Self::Checking(running), Event::TimedOut) => {
                 Ok((Self::Ready(running.clone()), vec![Cancel]))
@@ -339,7 +352,7 @@ impl State {
             )),
             (Self::Requested, Event::TimedOut) => Ok((
                 Self::Stopped {
-                    failure: Some(too_slow_to_prepare()),
+                    failure: Some(reasons::too_slow_to_prepare()),
                 },
                 vec![Cancel, Clear],
             )),
@@ -347,7 +360,7 @@ impl State {
                 Ok((stopping(handle.clone(), failure), vec![Stop]))
             }
             (Self::Starting { handle }, Event::TimedOut) => Ok((
-                stopping(handle.clone(), too_slow_to_start()),
+                stopping(handle.clone(), reasons::too_slow_to_start()),
                 vec![Cancel, Stop],
             )),
             (Self::Probing(running), Event::Failed(failure)) => Ok((
@@ -355,11 +368,11 @@ impl State {
                 vec![Cancel, RemoveRoute, Stop],
             )),
             (Self::Probing(running), Event::TimedOut) => Ok((
-                stopping(Some(running.handle.clone()), too_slow_to_answer()),
+                stopping(Some(running.handle.clone()), reasons::too_slow_to_answer()),
                 vec![Cancel, RemoveRoute, Stop],
             )),
             (Self::Probing(running), Event::Exited(exit)) => Ok((
-                stopping(Some(running.handle.clone()), exited_early(exit)),
+                stopping(Some(running.handle.clone()), reasons::exited_early(exit)),
                 vec![Cancel, RemoveRoute, Stop],
             )),
 
@@ -369,7 +382,7 @@ impl State {
                 vec![RemoveRoute, Stop],
             )),
             (Self::Checking(running), Event::Exited(_)) => Ok((
-                stopping(Some(running.handle.clone()), gone_at_restart()),
+                stopping(Some(running.handle.clone()), reasons::gone_at_restart()),
                 vec![Cancel, RemoveRoute, Stop],
             )),
 
@@ -439,52 +452,6 @@ fn stopping(handle: Option<Handle>, failure: Failure) -> State {
         handle,
         failure: Some(failure),
     }
-}
-
-fn too_slow_to_prepare() -> Failure {
-    Failure::new(
-        Cause::Internal,
-        "The start could not be prepared in time.",
-        "Try again; if this repeats, the administrator finds the reason in Lyceum's log.",
-    )
-}
-
-fn too_slow_to_start() -> Failure {
-    Failure::new(
-        Cause::StartTimeout,
-        "The server's process was not started in time.",
-        "The machine may be busy. Try again in a minute.",
-    )
-}
-
-fn too_slow_to_answer() -> Failure {
-    Failure::new(
-        Cause::NeverAnswered,
-        "The server was started, but did not answer in time.",
-        "Try again; if this repeats, the last lines of its log say what it was doing.",
-    )
-}
-
-fn exited_early(exit: Exit) -> Failure {
-    let message = match exit {
-        Exit::Unknown => "The server ended before it was ready.".to_owned(),
-        Exit::Code(_) | Exit::Signal(_) => {
-            format!("The server ended before it was ready, with {exit}.")
-        }
-    };
-    Failure::new(
-        Cause::ExitedEarly,
-        message,
-        "The last lines of its log usually name the reason.",
-    )
-}
-
-fn gone_at_restart() -> Failure {
-    Failure::new(
-        Cause::GoneAtRestart,
-        "The server has ended while Lyceum was restarting.",
-        "Start it again; files that were saved are where they were.",
-    )
 }
 
 #[cfg(test)]

@@ -93,6 +93,18 @@ fn a_slow_server_is_kept_after_a_restart() {
     assert!(state.is_ready());
 }
 
+#[test]
+fn what_a_restart_interrupted_ends_before_anything_starts() {
+    let (state, commands) = walk(&[Event::Left {
+        handle: Some(handle()),
+        failure: Some(failure()),
+    }]);
+    assert_eq!(commands, vec![Command::Stop]);
+    assert_eq!(state.on(Event::StartRequested), Err(Refusal::Stopping));
+    let (state, _) = state.on(Event::StopDone).unwrap();
+    assert_eq!(state.failure(), Some(&failure()));
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::StartRequested),
@@ -107,6 +119,14 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::TimedOut),
         Just(Event::Found(running())),
         Just(Event::CheckPassed),
+        Just(Event::Left {
+            handle: Some(handle()),
+            failure: None
+        }),
+        Just(Event::Left {
+            handle: None,
+            failure: Some(failure())
+        }),
     ]
 }
 
