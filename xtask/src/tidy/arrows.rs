@@ -33,7 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries that one part of the house has chosen for itself, so that it can choose another.
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
-    ("axum", &["web"]),
+    // The program hands the hub's router to the gateway.
+    ("axum", &["web", "lyceum"]),
     ("minijinja", &["web"]),
     ("rustls", &["gateway", "certs"]),
     ("clap", &["lyceum", "xtask"]),
