@@ -73,8 +73,7 @@ fn header_limit(config: &GatewayConfig) -> usize {
 }
 
 /// Serves a client until its connection ends, is upgraded, or a drain lets it go.
-pub(crate) async fn serve(core: Rc<Core>, socket: Socket) {
-    let peer = socket.peer().map(|address| address.ip().to_canonical());
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) {
     let busy = Arc::new(AtomicBool::new(false));
     let connection = Connection {
         peer,

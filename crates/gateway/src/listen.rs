@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use thiserror::Error;
 
 use crate::address::ListenAddress;
@@ -16,6 +17,8 @@ use crate::holder;
 
 /// Connections that may wait to be accepted, per listener.
 const BACKLOG: i32 = 4096;
+/// When to ask a silent client whether it is still there; a laptop that sleeps does not say good-bye.
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The gateway before it listens.
 #[derive(Debug)]
@@ -160,6 +163,9 @@ fn bind_tcp(address: SocketAddr, per_thread: &mut [Vec<TcpListener>]) -> io::Res
     for listeners in per_thread {
         let socket = tcp_socket(bound)?;
         socket.set_reuse_port(true)?;
+        // Accepted connections inherit these two, which saves calls for each of them.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         socket.bind(&bound.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;

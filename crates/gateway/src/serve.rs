@@ -1,12 +1,12 @@
 //! The threads that carry the traffic: one runtime per core, each with its own listeners and connections.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::oneshot;
@@ -29,8 +29,6 @@ use crate::table::RouteTable;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
-/// When to ask a silent client whether it is still there; a laptop that sleeps does not say good-bye.
-const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Is told what the gateway notices about upstreams. Called on the gateway's threads: must not wait.
 pub trait UpstreamEvents: Send + Sync + 'static {
@@ -202,11 +200,8 @@ async fn sweep(core: Rc<Core>) {
 
 async fn accept_tcp(core: Rc<Core>, listener: TcpListener) {
     accept(&core, || async {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Socket::Tcp(stream))
+        let (stream, peer) = listener.accept().await?;
+        Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
     })
     .await;
 }
@@ -214,22 +209,22 @@ async fn accept_tcp(core: Rc<Core>, listener: TcpListener) {
 async fn accept_unix(core: Rc<Core>, listener: UnixListener) {
     accept(&core, || async {
         let (stream, _) = listener.accept().await?;
-        Ok(Socket::Unix(stream))
+        Ok((Socket::Unix(stream), None))
     })
     .await;
 }
 
 /// Accepts until the drain begins.
-async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<Socket>) {
+async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Socket, Option<IpAddr>)>) {
     loop {
         let accepted = tokio::select! {
             accepted = next() => accepted,
             () = core.draining.cancelled() => return,
         };
         match accepted {
-            Ok(socket) => {
+            Ok((socket, peer)) => {
                 core.clients
-                    .spawn_local(connection::serve(Rc::clone(core), socket));
+                    .spawn_local(connection::serve(Rc::clone(core), socket, peer));
             }
             // The client went away before it was accepted; the listener is well.
             Err(error) if is_about_one_connection(&error) => {}

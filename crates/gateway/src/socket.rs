@@ -1,7 +1,6 @@
 //! A connection's socket, TCP or Unix.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,14 +26,6 @@ impl Socket {
     /// Connects to a Unix socket.
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
-    }
-
-    /// The other end's address; `None` on a Unix socket.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
     }
 }
 
