@@ -248,7 +248,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     }
     needs::npm_packages(root, installing)?;
     let folder = root.join("target/e2e");
-    fs::create_dir_all(&folder)?;
+    remove_old_results(&folder)?;
     let report = folder.join("report.tap");
     let mut tests = command(
         &root.join("e2e"),
@@ -271,6 +271,23 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
         counts.passed, counts.failed
     );
     result
+}
+
+/// Empties the folder of results, but for the Python environment that the tests share: making it takes a minute.
+fn remove_old_results(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.ends_with("shared") {
+            continue;
+        }
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files with browser tests, in the order of their names.

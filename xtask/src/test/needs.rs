@@ -43,16 +43,12 @@ impl Package {
 
     fn is_there(self) -> bool {
         match self {
-            Self::PythonVenv => shell::output(&mut command(
-                Path::new("/"),
-                "python3",
-                &[
-                    "-I",
-                    "-c",
-                    "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))",
-                ],
-            ))
-            .is_ok(),
+            Self::PythonVenv => {
+                let check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+                command(Path::new("/"), "python3", &["-I", "-c", check])
+                    .output()
+                    .is_ok_and(|output| output.status.success())
+            }
             Self::PostgreSql => find_program("initdb").is_some() || has_postgres_folder(),
             Self::Chromium => {
                 std::env::var_os("LYCEUM_TEST_CHROMIUM").is_some()
