@@ -1,9 +1,10 @@
 //! Who was active when: gathered in memory, written in batches, moved only forward.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lyceum_core::ids::{ServerId, TokenId, UserId};
+use lyceum_core::ids::{ServerId, SessionId, TokenId, UserId};
 use lyceum_core::{Clock, Timestamp};
 use lyceum_store::{ActivityBatch, Store};
 use tokio::sync::{Notify, oneshot};
@@ -20,15 +21,72 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Gathers activity.
 #[derive(Debug)]
 pub struct Activity {
-    clock: std::sync::Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     pending: Mutex<Pending>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
-    batch: ActivityBatch,
+    gathered: Gathered,
+    /// What is being written just now.
+    in_flight: Arc<Gathered>,
     reports: Vec<oneshot::Sender<()>>,
+}
+
+/// The latest instant of each.
+#[derive(Debug, Default)]
+struct Gathered {
+    users: BTreeMap<UserId, Timestamp>,
+    servers: BTreeMap<ServerId, Timestamp>,
+    tokens: BTreeMap<TokenId, Timestamp>,
+    sessions: BTreeMap<SessionId, Timestamp>,
+}
+
+fn note<K: Ord>(map: &mut BTreeMap<K, Timestamp>, key: K, at: Timestamp) {
+    let known = map.entry(key).or_insert(at);
+    *known = at.max(*known);
+}
+
+impl Gathered {
+    fn is_empty(&self) -> bool {
+        self.users.is_empty()
+            && self.servers.is_empty()
+            && self.tokens.is_empty()
+            && self.sessions.is_empty()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (id, at) in &other.users {
+            note(&mut self.users, *id, *at);
+        }
+        for (id, at) in &other.servers {
+            note(&mut self.servers, *id, *at);
+        }
+        for (id, at) in &other.tokens {
+            note(&mut self.tokens, *id, *at);
+        }
+        for (id, at) in &other.sessions {
+            note(&mut self.sessions, *id, *at);
+        }
+    }
+
+    fn batch(&self) -> ActivityBatch {
+        let mut batch = ActivityBatch::default();
+        for (id, at) in &self.users {
+            batch.user(*id, *at);
+        }
+        for (id, at) in &self.servers {
+            batch.server(*id, *at);
+        }
+        for (id, at) in &self.tokens {
+            batch.token(*id, *at);
+        }
+        for (id, at) in &self.sessions {
+            batch.session(*id, *at);
+        }
+        batch
+    }
 }
 
 /// The activity was not written within reasonable time; it is kept, and written later.
@@ -37,7 +95,7 @@ struct Pending {
 pub struct NotWritten;
 
 impl Activity {
-    pub(crate) fn new(clock: std::sync::Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             pending: Mutex::default(),
@@ -48,20 +106,48 @@ impl Activity {
     /// Notes that a user did something just now.
     pub(crate) fn user_seen(&self, user: UserId) {
         let now = self.clock.now();
-        self.lock().batch.user(user, now);
+        note(&mut self.lock().gathered.users, user, now);
+    }
+
+    /// Notes that a login was used just now.
+    pub(crate) fn session_used(&self, session: SessionId) {
+        let now = self.clock.now();
+        note(&mut self.lock().gathered.sessions, session, now);
     }
 
     /// Notes that a token was used just now.
     pub(crate) fn token_used(&self, token: TokenId) {
         let now = self.clock.now();
-        self.lock().batch.token(token, now);
+        note(&mut self.lock().gathered.tokens, token, now);
     }
 
     /// Notes what the gateway saw.
     pub(crate) fn server_used(&self, user: UserId, server: ServerId, at: Timestamp) {
         let mut pending = self.lock();
-        pending.batch.user(user, at);
-        pending.batch.server(server, at);
+        note(&mut pending.gathered.users, user, at);
+        note(&mut pending.gathered.servers, server, at);
+    }
+
+    /// When a user was last seen, as far as it is not written yet.
+    pub(crate) fn of_user(&self, user: UserId) -> Option<Timestamp> {
+        let pending = self.lock();
+        let known = [&pending.gathered, &*pending.in_flight];
+        known
+            .into_iter()
+            .filter_map(|one| one.users.get(&user))
+            .max()
+            .copied()
+    }
+
+    /// When a server was last used, as far as it is not written yet.
+    pub(crate) fn of_server(&self, server: ServerId) -> Option<Timestamp> {
+        let pending = self.lock();
+        let known = [&pending.gathered, &*pending.in_flight];
+        known
+            .into_iter()
+            .filter_map(|one| one.servers.get(&server))
+            .max()
+            .copied()
     }
 
     /// Takes a report and returns when it is written.
@@ -74,10 +160,10 @@ impl Activity {
         {
             let mut pending = self.lock();
             if let Some((id, at)) = user {
-                pending.batch.user(id, at);
+                note(&mut pending.gathered.users, id, at);
             }
             for (id, at) in servers {
-                pending.batch.server(*id, *at);
+                note(&mut pending.gathered.servers, *id, *at);
             }
             pending.reports.push(sender);
         }
@@ -111,16 +197,26 @@ impl Activity {
 
     /// Writes what is pending; what cannot be written is kept. Returns whether it was.
     pub(crate) async fn write(&self, store: &Store) -> bool {
-        let Pending { batch, reports } = std::mem::take(&mut *self.lock());
-        if batch.is_empty() && reports.is_empty() {
+        let (gathered, reports) = {
+            let mut pending = self.lock();
+            pending.in_flight = Arc::new(std::mem::take(&mut pending.gathered));
+            (
+                Arc::clone(&pending.in_flight),
+                std::mem::take(&mut pending.reports),
+            )
+        };
+        if gathered.is_empty() && reports.is_empty() {
             return true;
         }
         let written = async {
             let mut tx = store.begin().await?;
-            tx.record_activity(&batch).await?;
+            tx.record_activity(&gathered.batch()).await?;
             tx.commit().await
         };
-        match written.await {
+        let written = written.await;
+        let mut pending = self.lock();
+        pending.in_flight = Arc::default();
+        match written {
             Ok(()) => {
                 for report in reports {
                     let _ = report.send(());
@@ -132,9 +228,10 @@ impl Activity {
                     error = &error as &dyn std::error::Error,
                     "could not write activity; it is kept and tried again"
                 );
-                let mut pending = self.lock();
-                pending.batch.merge(batch);
-                pending.reports.extend(reports);
+                pending.gathered.merge(&gathered);
+                // Who does not wait any more was told that it is not written yet.
+                let waiting = reports.into_iter().filter(|report| !report.is_closed());
+                pending.reports.extend(waiting);
                 false
             }
         }

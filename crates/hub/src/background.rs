@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Hub;
 
 /// How often the gateway is asked which servers were used.
-const TRAFFIC_EVERY: Duration = Duration::from_secs(60);
+const TRAFFIC_EVERY: Duration = Duration::from_mins(1);
 /// How often expired tokens, codes and sessions are deleted (JupyterHub: hourly).
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
+const PURGE_EVERY: Duration = Duration::from_hours(1);
 
 impl Hub {
     /// Starts the background tasks; they end with [`Hub::shut_down`].

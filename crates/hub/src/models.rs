@@ -64,6 +64,8 @@ impl Hub {
     }
 
     async fn view(&self, user: &User) -> Result<UserView, StoreError> {
+        let mut user = user.clone();
+        user.last_activity = user.last_activity.max(self.activity().of_user(user.id));
         let mut details = self.store().load_details(&[user.id]).await?;
         let details = details.remove(&user.id).unwrap_or_default();
         let mut roles = details.roles;
@@ -78,16 +80,11 @@ impl Hub {
             .into_iter()
             .map(|row| {
                 let server = ServerRef::new(user.name.clone(), row.name.clone());
-                let now = self.servers().snapshot(&server);
-                ServerView {
-                    server,
-                    row: Some(row),
-                    now,
-                }
+                self.view_with(server, Some(row))
             })
             .collect();
         Ok(UserView {
-            user: user.clone(),
+            user,
             groups: details.groups,
             roles,
             servers,
@@ -103,12 +100,17 @@ impl Hub {
             .store()
             .find_server(permit.user().id, &permit.server().server)
             .await?;
-        let now = self.servers().snapshot(permit.server());
-        Ok(ServerView {
-            server: permit.server().clone(),
-            row,
-            now,
-        })
+        Ok(self.view_with(permit.server().clone(), row))
+    }
+
+    /// Adds what is known of this run of Lyceum, and activity that is not yet written.
+    fn view_with(&self, server: ServerRef, row: Option<Server>) -> ServerView {
+        let now = self.servers().snapshot(&server);
+        let row = row.map(|mut row| {
+            row.last_activity = row.last_activity.max(self.activity().of_server(row.id));
+            row
+        });
+        ServerView { server, row, now }
     }
 
     /// Finds out which server a path below `/user/NAME/` means: a named one if the first segment names one
@@ -151,12 +153,7 @@ impl Hub {
     /// Gives a server of a user, on behalf of somebody who may use it.
     pub async fn view_of(&self, user: &User, server: &ServerRef) -> Result<ServerView, StoreError> {
         let row = self.store().find_server(user.id, &server.server).await?;
-        let now = self.servers().snapshot(server);
-        Ok(ServerView {
-            server: server.clone(),
-            row,
-            now,
-        })
+        Ok(self.view_with(server.clone(), row))
     }
 
     /// The groups that a user is in.
@@ -184,17 +181,8 @@ impl Hub {
 
     /// Deletes the record of a server that does not run, and what the spawner keeps for it.
     pub async fn remove_server(&self, permit: &ServerPermit<StopServer>) -> Result<(), StoreError> {
-        if !self.servers().forget(permit.server()) {
+        if !self.servers().remove(permit.server()).await? {
             return Ok(());
-        }
-        if let Some(row) = self
-            .store()
-            .find_server(permit.user().id, &permit.server().server)
-            .await?
-        {
-            let mut tx = self.store().begin().await?;
-            tx.delete_server(row.id).await?;
-            tx.commit().await?;
         }
         if let Err(error) = self.shared().spawner.forget(permit.server()).await {
             tracing::warn!(server.name = %permit.server(), error = &error as &dyn std::error::Error,
@@ -207,7 +195,7 @@ impl Hub {
     pub fn remove_when_stopped(&self, permit: ServerPermit<StopServer>) {
         let hub = self.clone();
         self.tasks().spawn("remove a server when it has stopped", async move {
-            let limit = hub.settings().stop_timeout;
+            let limit = hub.settings().limits().stop;
             if hub.await_stop(&permit, limit).await
                 && let Err(error) = hub.remove_server(&permit).await
             {

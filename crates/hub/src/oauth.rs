@@ -300,6 +300,14 @@ impl Hub {
             tx.commit().await?;
             return Err(checked.err().unwrap_or(TokenError::InvalidGrant).into());
         };
+        // A logout deletes the tokens of its session; one that came later would outlive it.
+        if let Some(session_id) = &code.session_id {
+            let sessions = tx.sessions_of_user(code.user_id, now).await?;
+            if !sessions.iter().any(|one| one.public_id == *session_id) {
+                tx.commit().await?;
+                return Err(TokenError::InvalidGrant.into());
+            }
+        }
         let secret = Secret::new(new_access_token());
         let lifetime = self.settings().oauth_token_lifetime;
         tx.create_token(NewToken {

@@ -188,6 +188,7 @@ impl Hub {
             &Shares::default(),
         );
         self.activity().user_seen(session.user.id);
+        self.activity().session_used(session.id);
         Ok(Some(Principal {
             owner,
             groups,

@@ -1,12 +1,16 @@
 //! Starting and stopping servers, and following what becomes of it.
 
-use lyceum_core::lifecycle::{Failure, Refusal, State};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lyceum_core::lifecycle::{Cause, Failure, Refusal, State};
 use lyceum_core::{ServerName, ServerRef, random};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::error::StartError;
 use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
-use crate::servers::{Counts, Snapshot, StartInput};
+use crate::servers::{Admission, Capacity, Counts, NoRoom, Snapshot, StartInput};
 use crate::{Action, Hub};
 
 /// Permissions that include starting.
@@ -74,8 +78,9 @@ impl Hub {
         input: StartInput,
     ) -> Result<(), StartError> {
         self.check_name(permit).await?;
-        self.check_limits(permit.server())?;
+        let place = self.take_place(permit.server())?;
         self.servers().start(permit.server(), input).await?;
+        drop(place);
         tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
             "starting the server of {}", permit.user().name);
         Ok(())
@@ -94,7 +99,7 @@ impl Hub {
     pub async fn await_start_for<A: MayStart>(
         &self,
         permit: &ServerPermit<A>,
-        limit: std::time::Duration,
+        limit: Duration,
     ) -> Result<Outcome, Failure> {
         // A failed start counts as done when its remains are gone, too.
         let settled = |state: &State| matches!(state, State::Ready(_) | State::Stopped { .. });
@@ -103,17 +108,17 @@ impl Hub {
             State::Ready(_) => Ok(Outcome::Done),
             State::Stopped {
                 failure: Some(failure),
-            } => Err(failure),
-            // Stopped by somebody else meanwhile.
-            State::Stopped { failure: None } => Err(Failure::new(
-                lyceum_core::lifecycle::Cause::NotAllowed,
-                "The start was cancelled.",
-                "Start the server again if you want it.",
-            )),
-            State::Stopping {
+            }
+            | State::Stopping {
                 failure: Some(failure),
                 ..
             } => Err(failure),
+            // Stopped by somebody else meanwhile.
+            State::Stopped { failure: None } => Err(Failure::new(
+                Cause::NotAllowed,
+                "The start was cancelled.",
+                "Start the server again if you want it.",
+            )),
             _ => Ok(Outcome::Pending),
         }
     }
@@ -138,11 +143,7 @@ impl Hub {
     }
 
     /// Waits until a server has stopped, at most `limit`; returns whether it has.
-    pub async fn await_stop<A: MayStop>(
-        &self,
-        permit: &ServerPermit<A>,
-        limit: std::time::Duration,
-    ) -> bool {
+    pub async fn await_stop<A: MayStop>(&self, permit: &ServerPermit<A>, limit: Duration) -> bool {
         !self
             .servers()
             .wait(permit.server(), limit, |state| !state.is_active())
@@ -164,19 +165,23 @@ impl Hub {
     }
 
     /// Stops all servers at once and waits for them, at most `limit`; returns how many are left.
-    pub async fn stop_all(&self, limit: std::time::Duration) -> usize {
-        let active = self.servers().active();
-        for (server, _) in &active {
-            let _ = self.servers().stop(server).await;
-        }
+    pub async fn stop_all(&self, limit: Duration) -> usize {
         let all = async {
-            for (server, _) in &active {
-                self.servers()
-                    .wait(server, limit, |state| !state.is_active())
-                    .await;
+            // A start that was under way may be accepted while the others stop.
+            loop {
+                let active = self.servers().active();
+                if active.is_empty() {
+                    return;
+                }
+                join_all(active.iter().map(|server| self.servers().stop(server))).await;
+                for server in &active {
+                    self.servers()
+                        .wait(server, limit, |state| !state.is_active())
+                        .await;
+                }
             }
         };
-        let _ = tokio::time::timeout(limit, all).await;
+        let _ = timeout(limit, all).await;
         self.servers().active().len()
     }
 
@@ -210,21 +215,17 @@ impl Hub {
         Ok(())
     }
 
-    fn check_limits(&self, server: &ServerRef) -> Result<(), StartError> {
-        if self.servers().snapshot(server).state.is_active() {
-            // The life cycle has its own answer.
-            return Ok(());
-        }
-        let counts = self.servers().counts();
-        let settings = self.settings();
-        if settings.concurrent_spawn_limit > 0 && counts.starting >= settings.concurrent_spawn_limit
-        {
-            return Err(StartError::Busy(random_within(RETRY_RANGE)));
-        }
-        if settings.active_server_limit > 0 && counts.active >= settings.active_server_limit {
-            return Err(StartError::Full);
-        }
-        Ok(())
+    fn take_place(&self, server: &ServerRef) -> Result<Admission<'_>, StartError> {
+        let capacity = Capacity {
+            starting: self.settings().concurrent_spawn_limit,
+            active: self.settings().active_server_limit,
+        };
+        self.servers()
+            .admit(server, capacity)
+            .map_err(|full| match full {
+                NoRoom::Starting => StartError::Busy(random_within(RETRY_RANGE)),
+                NoRoom::Active => StartError::Full,
+            })
     }
 }
 

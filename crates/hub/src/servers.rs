@@ -5,18 +5,19 @@ pub mod probe;
 pub mod progress;
 
 mod actor;
-pub(crate) mod records;
+mod records;
+mod routes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lyceum_core::lifecycle::{Refusal, Running, State};
+use lyceum_core::lifecycle::{Pending, Refusal, State};
 use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Routes, Spawner};
-use lyceum_core::{Clock, ServerRef, Timestamp};
-use lyceum_store::Store;
+use lyceum_core::{Clock, ServerRef};
+use lyceum_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -24,11 +25,14 @@ use tokio_util::task::TaskTracker;
 
 pub use self::actor::Snapshot;
 use self::actor::{Actor, Message};
+pub(crate) use self::actor::{Found, FoundLife};
 pub use self::records::StartInput;
 use crate::settings::HubSettings;
 
 /// How many questions may wait for one server; more than people can click.
 const INBOX: usize = 64;
+/// How often something is asked anew of a server whose actor has just ended, because its record was deleted.
+const TRIES: u32 = 3;
 
 /// What every actor needs.
 #[derive(Debug)]
@@ -45,14 +49,54 @@ pub(crate) struct Shared {
 /// All servers that run, or did something since Lyceum was started.
 pub(crate) struct Servers {
     shared: Arc<Shared>,
-    known: Mutex<HashMap<ServerRef, Known>>,
+    known: Mutex<KnownServers>,
     actors: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct KnownServers {
+    all: HashMap<ServerRef, Known>,
+    /// Those that are about to start: admitted, but not yet told.
+    admitted: HashSet<ServerRef>,
+    /// Lyceum is ending: nobody new is taken on.
+    closed: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
     inbox: mpsc::Sender<Message>,
     seen: watch::Receiver<Snapshot>,
+}
+
+/// How many servers may be starting, and how many may be active; 0 for any number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    pub(crate) starting: u32,
+    pub(crate) active: u32,
+}
+
+/// Why a server may not start just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// Too many are starting.
+    Starting,
+    /// Too many are active.
+    Active,
+}
+
+/// A place among the starting servers, held until the start is under way.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    servers: &'a Servers,
+    server: Option<ServerRef>,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            self.servers.lock().admitted.remove(server);
+        }
+    }
 }
 
 impl Servers {
@@ -77,31 +121,52 @@ impl Servers {
 
     /// How many servers are starting, and how many are active in all.
     pub(crate) fn counts(&self) -> Counts {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = Counts::default();
-        for entry in known.values() {
-            let state = &entry.seen.borrow().state;
-            counts.active += u32::from(state.is_active());
-            counts.ready += u32::from(state.is_ready());
-            counts.starting +=
-                u32::from(state.pending() == Some(lyceum_core::lifecycle::Pending::Spawn));
+        self.lock().counts()
+    }
+
+    /// Takes a place for a start, if there is room; requests at the same time cannot take the same place.
+    /// A server that is active needs none: the life cycle has its own answer for it.
+    pub(crate) fn admit(
+        &self,
+        server: &ServerRef,
+        capacity: Capacity,
+    ) -> Result<Admission<'_>, NoRoom> {
+        let mut known = self.lock();
+        let active = |entry: &Known| entry.seen.borrow().state.is_active();
+        let held = known.admitted.contains(server) || known.all.get(server).is_some_and(active);
+        if held {
+            return Ok(Admission {
+                servers: self,
+                server: None,
+            });
         }
-        counts
+        let counts = known.counts();
+        if capacity.starting > 0 && counts.starting >= capacity.starting {
+            return Err(NoRoom::Starting);
+        }
+        if capacity.active > 0 && counts.active >= capacity.active {
+            return Err(NoRoom::Active);
+        }
+        known.admitted.insert(server.clone());
+        Ok(Admission {
+            servers: self,
+            server: Some(server.clone()),
+        })
     }
 
     /// Asks for a start; returns when it is accepted or refused, not when it is done.
     pub(crate) async fn start(&self, server: &ServerRef, input: StartInput) -> Result<(), Refusal> {
-        let known = self.find_or_make(server);
-        let (reply, answer) = oneshot::channel();
-        if known
-            .inbox
-            .send(Message::Start { input, reply })
-            .await
-            .is_err()
-        {
-            return Err(Refusal::Late);
+        for _ in 0..TRIES {
+            let Some(known) = self.find_or_make(server) else {
+                break;
+            };
+            let input = input.clone();
+            match ask(&known, |reply| Message::Start { input, reply }).await {
+                Some(result) => return result,
+                None => self.drop_ended(server, &known),
+            }
         }
-        answer.await.unwrap_or(Err(Refusal::Late))
+        Err(Refusal::Late)
     }
 
     /// Asks for a stop; returns when it is accepted or refused.
@@ -109,33 +174,15 @@ impl Servers {
         let Some(known) = self.find(server) else {
             return Err(Refusal::NotRunning);
         };
-        let (reply, answer) = oneshot::channel();
-        if known.inbox.send(Message::Stop { reply }).await.is_err() {
-            return Err(Refusal::Late);
-        }
-        answer.await.unwrap_or(Err(Refusal::Late))
+        ask(&known, |reply| Message::Stop { reply })
+            .await
+            .unwrap_or(Err(Refusal::NotRunning))
     }
 
-    /// Takes over a server that was running when Lyceum ended; returns when its route is back.
-    pub(crate) async fn adopt(
-        &self,
-        server: &ServerRef,
-        running: Running,
-        started: Option<Timestamp>,
-    ) {
-        let known = self.find_or_make(server);
-        let (reply, answer) = oneshot::channel();
-        if known
-            .inbox
-            .send(Message::Found {
-                running,
-                started,
-                reply,
-            })
-            .await
-            .is_ok()
-        {
-            let _ = answer.await;
+    /// Takes over a server that was not stopped when Lyceum ended; returns when its route is back, if it runs.
+    pub(crate) async fn adopt(&self, server: &ServerRef, found: Found) {
+        if let Some(known) = self.find_or_make(server) {
+            ask(&known, |reply| Message::Found { found, reply }).await;
         }
     }
 
@@ -157,54 +204,57 @@ impl Servers {
             return Snapshot::never_started();
         };
         let _ = timeout(limit, seen.wait_for(|snapshot| condition(&snapshot.state))).await;
-        let last = seen.borrow().clone();
-        last
+        seen.borrow().clone()
     }
 
-    /// Forgets a server that does not run; returns whether it did not.
-    pub(crate) fn forget(&self, server: &ServerRef) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known
-            .get(server)
-            .is_some_and(|entry| entry.seen.borrow().state.is_active())
-        {
-            return false;
+    /// Deletes the record of a server that does not run; returns whether it did not.
+    pub(crate) async fn remove(&self, server: &ServerRef) -> Result<bool, StoreError> {
+        for _ in 0..TRIES {
+            let Some(known) = self.find_or_make(server) else {
+                break;
+            };
+            let answer = ask(&known, |reply| Message::Remove { reply }).await;
+            if !matches!(answer, Some(Ok(false) | Err(_))) {
+                self.drop_ended(server, &known);
+            }
+            if let Some(answer) = answer {
+                return answer;
+            }
         }
-        known.remove(server);
-        true
+        Ok(false)
     }
 
     /// All servers that are active now.
-    pub(crate) fn active(&self) -> Vec<(ServerRef, Snapshot)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshots = known
+    pub(crate) fn active(&self) -> Vec<ServerRef> {
+        let known = self.lock();
+        let active = known
+            .all
             .iter()
-            .map(|(server, entry)| (server.clone(), entry.seen.borrow().clone()));
-        snapshots
-            .filter(|(_, snapshot)| snapshot.state.is_active())
-            .collect()
+            .filter(|(_, entry)| entry.seen.borrow().state.is_active());
+        active.map(|(server, _)| server.clone()).collect()
     }
 
     /// Ends all actors, leaving the servers as they are. Jobs that were under way are dropped.
     pub(crate) async fn shut_down(&self, limit: Duration) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        {
+            let mut known = self.lock();
+            known.closed = true;
+            known.all.clear();
+        }
         self.actors.close();
         let _ = timeout(limit, self.actors.wait()).await;
     }
 
     fn find(&self, server: &ServerRef) -> Option<Known> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(server)
-            .cloned()
+        self.lock().all.get(server).cloned()
     }
 
-    fn find_or_make(&self, server: &ServerRef) -> Known {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    /// `None` when Lyceum is ending.
+    fn find_or_make(&self, server: &ServerRef) -> Option<Known> {
+        let mut known = self.lock();
+        if known.closed {
+            return None;
+        }
         let make = || {
             let (inbox, receiver) = mpsc::channel(INBOX);
             let (sender, seen) = watch::channel(Snapshot::never_started());
@@ -212,8 +262,49 @@ impl Servers {
             self.actors.spawn_on(actor.run(), &self.shared.runtime);
             Known { inbox, seen }
         };
-        known.entry(server.clone()).or_insert_with(make).clone()
+        Some(known.all.entry(server.clone()).or_insert_with(make).clone())
     }
+
+    /// Forgets an actor that has ended.
+    fn drop_ended(&self, server: &ServerRef, ended: &Known) {
+        let mut known = self.lock();
+        if known
+            .all
+            .get(server)
+            .is_some_and(|entry| entry.inbox.same_channel(&ended.inbox))
+        {
+            known.all.remove(server);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KnownServers> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KnownServers {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (server, entry) in &self.all {
+            let state = &entry.seen.borrow().state;
+            // Those that are admitted are counted below.
+            let waits = self.admitted.contains(server);
+            counts.active += u32::from(state.is_active() && !waits);
+            counts.ready += u32::from(state.is_ready());
+            counts.starting += u32::from(state.pending() == Some(Pending::Spawn) && !waits);
+        }
+        let admitted = u32::try_from(self.admitted.len()).unwrap_or(u32::MAX);
+        counts.active = counts.active.saturating_add(admitted);
+        counts.starting = counts.starting.saturating_add(admitted);
+        counts
+    }
+}
+
+/// Asks an actor; `None` if it has ended before it dealt with the question.
+async fn ask<T>(known: &Known, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    known.inbox.send(message(reply)).await.ok()?;
+    answer.await.ok()
 }
 
 impl fmt::Debug for Servers {

@@ -22,8 +22,10 @@ pub struct HubSettings {
     pub start_timeout: Duration,
     /// How long a server may take until its first answer.
     pub http_timeout: Duration,
-    /// How long a stop may take before it is tried again.
+    /// How long a stop may take before it is tried again; see [`HubSettings::limits`].
     pub stop_timeout: Duration,
+    /// How long a server is given after each of the two polite signals of a stop.
+    pub stop_grace: Duration,
     /// How long a request to start waits for the result before it answers "pending".
     pub slow_spawn_timeout: Duration,
     /// How long a request to stop waits for the result before it answers "pending".
@@ -61,12 +63,18 @@ pub struct Access {
 
 impl HubSettings {
     /// The time limits of a server's life. A job's own limit comes first; these catch what hangs.
+    ///
+    /// A stop is tried again no sooner than the spawner can be done with it: two polite signals, then what
+    /// it takes to kill what is left.
     pub fn limits(&self) -> lifecycle::Limits {
         let grace = Duration::from_secs(2);
+        let killing = Duration::from_secs(20);
         lifecycle::Limits {
-            start: self.start_timeout + grace,
-            http: self.http_timeout + grace,
-            stop: self.stop_timeout,
+            start: self.start_timeout.saturating_add(grace),
+            http: self.http_timeout.saturating_add(grace),
+            stop: self
+                .stop_timeout
+                .max(self.stop_grace.saturating_mul(2).saturating_add(killing)),
         }
     }
 
@@ -79,16 +87,17 @@ impl HubSettings {
 impl Default for HubSettings {
     /// JupyterHub's defaults.
     fn default() -> Self {
-        let fortnight = Duration::from_secs(14 * 24 * 3600);
+        let fortnight = Duration::from_hours(14 * 24);
         Self {
             base_url: "/".to_owned(),
             api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
             public_url: None,
             cookie_max_age: fortnight,
             oauth_token_lifetime: fortnight,
-            start_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_mins(1),
             http_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(75),
+            stop_grace: Duration::from_secs(10),
             slow_spawn_timeout: Duration::from_secs(10),
             slow_stop_timeout: Duration::from_secs(10),
             default_url: None,
@@ -99,5 +108,21 @@ impl Default for HubSettings {
             active_server_limit: 0,
             access: Access::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_not_tried_again_while_the_spawner_is_still_polite() {
+        let settings = |timeout, grace| HubSettings {
+            stop_timeout: Duration::from_secs(timeout),
+            stop_grace: Duration::from_secs(grace),
+            ..HubSettings::default()
+        };
+        assert_eq!(settings(75, 10).limits().stop, Duration::from_secs(75));
+        assert_eq!(settings(5, 60).limits().stop, Duration::from_secs(140));
     }
 }

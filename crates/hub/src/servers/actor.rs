@@ -1,29 +1,29 @@
 //! The actor of one server: applies events to the life cycle, carries out its commands, tells who watches.
 //!
-//! It never waits for the outside itself: what takes time is a job, and jobs answer with events. A job that
-//! is cancelled is dropped and gone before the next command runs.
+//! What takes time is a job, and jobs answer with events. A job that is cancelled is dropped and gone before
+//! the next command runs.
 
+mod jobs;
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Limits, Refusal, Running, State};
-use lyceum_core::seams::{Exit, Handle, StartProgress, StartRequest, Started, StopMode};
-use lyceum_core::{Route, RouteSpec, ServerRef, Timestamp, escape};
-use serde_json::{Map, Value, json};
+use lyceum_core::ids::ServerId;
+use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Refusal, Running, State};
+use lyceum_core::seams::{Handle, StartRequest, Started};
+use lyceum_core::{ServerRef, Timestamp};
+use lyceum_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Instant, sleep_until};
 
+use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished};
 use super::progress::ProgressEvent;
 use super::records::{self, StartInput};
-use super::{Shared, probe};
+use super::{Shared, routes};
 
 /// How many lines of its log a failed server's page shows.
 const LOG_LINES: usize = 30;
-/// How long each of the polite signals is given at a stop.
-const GRACE: Duration = Duration::from_secs(15);
-/// The pause before a watch that failed is tried again.
-const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What can be seen of a server at any time.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub progress: Arc<Vec<ProgressEvent>>,
 }
 
-/// What is asked of the actor.
+/// What is asked of the actor. One whose reply is dropped was not dealt with: the actor has ended.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Start the server.
@@ -50,31 +50,43 @@ pub(crate) enum Message {
     },
     /// It was found in the store at the start of Lyceum.
     Found {
-        running: Running,
-        started: Option<Timestamp>,
+        found: Found,
         reply: oneshot::Sender<()>,
     },
     /// Traffic could not reach it: look whether it lives.
     Suspect,
+    /// Delete its record, if it does not run; the answer says whether that was so. The actor ends with it.
+    Remove {
+        reply: oneshot::Sender<Result<bool, StoreError>>,
+    },
 }
 
-/// What a finished job answers.
+/// A server that was not stopped when Lyceum ended.
 #[derive(Debug)]
-enum Done {
-    Prepared(Result<Box<StartRequest>, Failure>),
-    Launched(Result<Started, Failure>),
-    Probed(Result<(), Failure>),
-    Checked(Event),
-    Exited(Exit),
-    Stopped(bool),
+pub(crate) struct Found {
+    /// Its record.
+    pub(crate) row: ServerId,
+    /// When its run began.
+    pub(crate) started: Option<Timestamp>,
+    /// What it was doing.
+    pub(crate) life: FoundLife,
 }
 
-type Job = Option<AbortOnDropHandle<Done>>;
+/// What a server that is found in the store was doing.
+#[derive(Debug)]
+pub(crate) enum FoundLife {
+    /// It ran, or its process had been started.
+    Running(Running),
+    /// A start or a stop was under way, and is to be brought to an end.
+    Unfinished {
+        handle: Option<Handle>,
+        failure: Option<Failure>,
+    },
+}
 
 /// Drives one server.
 pub(crate) struct Actor {
-    server: ServerRef,
-    shared: Arc<Shared>,
+    subject: Subject,
     state: State,
     started: Option<Timestamp>,
     progress: Arc<Vec<ProgressEvent>>,
@@ -87,37 +99,13 @@ pub(crate) struct Actor {
     work: Job,
     watch: Job,
     stop: Job,
+    /// Writing down the end of a run, where that did not work at once.
+    clearing: Job,
     input: StartInput,
-    request: Option<Box<StartRequest>>,
+    request: Option<StartRequest>,
     deadline: Option<Instant>,
     /// Counts starts, so that words of an earlier one are not taken for the present one's.
     generation: u64,
-}
-
-#[derive(Debug)]
-enum Aside {
-    Handle(u64, Handle),
-    Say(u64, u8, String),
-}
-
-/// Hands the spawner's words to the actor.
-struct Reporter {
-    generation: u64,
-    sender: mpsc::UnboundedSender<Aside>,
-}
-
-impl StartProgress for Reporter {
-    fn handle(&self, handle: &Handle) {
-        let _ = self
-            .sender
-            .send(Aside::Handle(self.generation, handle.clone()));
-    }
-
-    fn say(&self, percent: u8, message: &str) {
-        let _ = self
-            .sender
-            .send(Aside::Say(self.generation, percent, message.to_owned()));
-    }
 }
 
 impl Actor {
@@ -134,8 +122,11 @@ impl Actor {
             progress,
         } = seen.borrow().clone();
         Self {
-            server,
-            shared,
+            subject: Subject {
+                shared,
+                server,
+                row: None,
+            },
             state,
             started,
             progress,
@@ -146,6 +137,7 @@ impl Actor {
             work: None,
             watch: None,
             stop: None,
+            clearing: None,
             input: StartInput::default(),
             request: None,
             deadline: None,
@@ -153,7 +145,7 @@ impl Actor {
         }
     }
 
-    /// Runs until nobody can ask anything of it any more.
+    /// Runs until nobody can ask anything of it any more, or its server is removed.
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
@@ -161,21 +153,24 @@ impl Actor {
                 biased;
                 Some(aside) = self.asides.recv() => self.on_aside(aside).await,
                 done = finished(&mut self.work) => self.on_done(done).await,
-                done = finished(&mut self.stop) => self.on_done(done).await,
-                done = finished(&mut self.watch) => self.on_done(done).await,
+                done = finished(&mut self.stop) => self.on_stop_done(done).await,
+                done = finished(&mut self.watch) => self.on_watch_done(done).await,
+                _ = finished(&mut self.clearing) => {}
                 () = at(self.deadline) => {
                     self.deadline = None;
                     let _ = self.apply(Event::TimedOut).await;
                 }
                 message = self.inbox.recv() => match message {
-                    Some(message) => self.on_message(message).await,
+                    Some(message) => if self.on_message(message).await.is_break() {
+                        return;
+                    },
                     None => return,
                 },
             }
         }
     }
 
-    async fn on_message(&mut self, message: Message) {
+    async fn on_message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Start { input, reply } => {
                 let earlier = std::mem::replace(&mut self.input, input);
@@ -189,34 +184,53 @@ impl Actor {
                 let result = self.apply(Event::StopRequested).await;
                 let _ = reply.send(result);
             }
-            Message::Found {
-                running,
-                started,
-                reply,
-            } => {
-                self.started = started;
-                let _ = self.apply(Event::Found(running)).await;
+            Message::Found { found, reply } => {
+                self.on_found(found).await;
                 let _ = reply.send(());
             }
             Message::Suspect => {
-                if let State::Ready(running) = &self.state
-                    && let Ok(lyceum_core::seams::Liveness::Exited(exit)) =
-                        self.shared.spawner.poll(&running.handle).await
-                {
-                    let _ = self.apply(Event::Exited(exit)).await;
+                if let (State::Ready(running), true) = (&self.state, self.work.is_none()) {
+                    self.work = Some(self.subject.check(running.clone()));
+                }
+            }
+            Message::Remove { reply } => {
+                if self.state.is_active() {
+                    let _ = reply.send(Ok(false));
+                    return ControlFlow::Continue(());
+                }
+                // Whoever asks for something from now on asks a new actor, which finds no record.
+                cancel(&mut self.clearing).await;
+                let deleted = records::delete(&self.subject.shared, &self.subject.server).await;
+                let ends = deleted.is_ok();
+                if ends {
+                    self.inbox.close();
+                }
+                let _ = reply.send(deleted.map(|()| true));
+                if ends {
+                    return ControlFlow::Break(());
                 }
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    async fn on_found(&mut self, found: Found) {
+        if self.state.is_active() {
+            return;
+        }
+        self.subject.row = Some(found.row);
+        self.started = found.started;
+        let event = match found.life {
+            FoundLife::Running(running) => Event::Found(running),
+            FoundLife::Unfinished { handle, failure } => Event::Left { handle, failure },
+        };
+        let _ = self.apply(event).await;
     }
 
     async fn on_aside(&mut self, aside: Aside) {
         match aside {
             Aside::Handle(generation, handle) if generation == self.generation => {
-                if let Err(error) = records::handle_known(&self.shared, &self.server, &handle).await
-                {
-                    tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                        "could not write down the process of a starting server");
-                }
+                self.subject.write_handle(&handle).await;
                 let _ = self.apply(Event::HandleKnown(handle)).await;
             }
             Aside::Say(generation, percent, message) if generation == self.generation => {
@@ -226,46 +240,64 @@ impl Actor {
         }
     }
 
+    /// Preparing, launching, probing or checking is done.
     async fn on_done(&mut self, done: Done) {
         let event = match done {
-            Done::Prepared(Ok(request)) => {
-                self.started = Some(self.shared.clock.now());
-                self.request = Some(request);
+            Done::Prepared(Ok(prepared)) => {
+                self.subject.row = Some(prepared.row);
+                self.started = Some(prepared.started);
+                self.request = Some(prepared.request);
                 Event::Prepared
             }
             Done::Launched(Ok(Started { upstream, handle })) => {
-                let running = Running { handle, upstream };
-                if let Err(error) = records::running(&self.shared, &self.server, &running).await {
-                    tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                        "could not write down where a starting server will answer");
-                }
                 self.say(ProgressEvent::step(
                     50,
                     "The server's process runs; waiting for its first answer",
                 ));
-                Event::Launched(running)
+                Event::Launched(Running { handle, upstream })
             }
             Done::Prepared(Err(failure))
             | Done::Launched(Err(failure))
             | Done::Probed(Err(failure)) => Event::Failed(failure),
             Done::Probed(Ok(())) => Event::Published,
             Done::Checked(event) => event,
-            Done::Exited(exit) => Event::Exited(exit),
-            Done::Stopped(true) => Event::StopDone,
-            // The state's time limit tries again.
-            Done::Stopped(false) => return,
+            Done::Broke => Event::Failed(Failure::new(
+                Cause::Internal,
+                "Something in Lyceum itself went wrong.",
+                "Try again; the administrator finds the reason in Lyceum's log.",
+            )),
+            Done::Exited(_) | Done::Stopped(_) | Done::Cleared => return,
         };
         let _ = self.apply(event).await;
+    }
+
+    async fn on_stop_done(&mut self, done: Done) {
+        // A stop that did not work is tried again by the state's time limit.
+        if let Done::Stopped(true) = done {
+            let _ = self.apply(Event::StopDone).await;
+        }
+    }
+
+    async fn on_watch_done(&mut self, done: Done) {
+        match (done, self.state.handle()) {
+            (Done::Exited(exit), _) => {
+                let _ = self.apply(Event::Exited(exit)).await;
+            }
+            (_, Some(handle)) => {
+                self.watch = Some(self.subject.watch(handle.clone(), WATCH_AGAIN.0));
+            }
+            (_, None) => {}
+        }
     }
 
     /// Applies an event; a refused one changes nothing.
     async fn apply(&mut self, event: Event) -> Result<(), Refusal> {
         let (next, commands) = self.state.on(event)?;
-        tracing::debug!(server.name = %self.server, from = name(&self.state), to = name(&next), "server state");
+        tracing::debug!(server.name = %self.subject.server, from = name(&self.state), to = name(&next), "server state");
         let before = std::mem::replace(&mut self.state, next);
         self.deadline = self
             .state
-            .limit(&self.limits())
+            .limit(&self.subject.shared.settings.limits())
             .map(|limit| Instant::now() + limit);
         if matches!(self.state, State::Requested) {
             self.generation += 1;
@@ -274,184 +306,56 @@ impl Actor {
         for command in commands {
             self.carry_out(command).await;
         }
-        self.announce(&before).await;
+        self.announce(&before);
         Ok(())
     }
 
     async fn carry_out(&mut self, command: Command) {
-        match command {
-            Command::Cancel => cancel(&mut self.work).await,
-            Command::Prepare => self.prepare(),
-            Command::Launch => self.launch(),
-            Command::Probe => self.probe(),
-            Command::Check => self.check(),
-            Command::Watch => self.watch(),
-            Command::PutRoute => self.put_route().await,
-            Command::RemoveRoute => self.remove_route().await,
-            Command::Stop => self.stop().await,
-            Command::Clear => self.clear().await,
+        match (command, &self.state) {
+            (Command::Cancel, _) => cancel(&mut self.work).await,
+            (Command::Prepare, _) => {
+                // The end of the run before must not be written over the new one.
+                cancel(&mut self.clearing).await;
+                self.started = None;
+                self.work = Some(self.subject.prepare(self.input.clone()));
+            }
+            (Command::Launch, _) => self.launch(),
+            (Command::Probe, State::Probing(running)) => {
+                self.work = Some(self.subject.probe(running.clone()));
+            }
+            (Command::Check, State::Checking(running)) => {
+                self.work = Some(self.subject.check(running.clone()));
+            }
+            (Command::Watch, State::Probing(running) | State::Checking(running)) => {
+                self.watch = Some(self.subject.watch(running.handle.clone(), Duration::ZERO));
+            }
+            (Command::PutRoute, State::Checking(running)) => {
+                // What went wrong is logged; the server is left as it is.
+                let _ = routes::publish(&self.subject.shared, &self.subject.server, running).await;
+            }
+            (Command::RemoveRoute, _) => {
+                routes::remove(&self.subject.shared, &self.subject.server).await;
+            }
+            (Command::Stop, state) => {
+                let handle = state.handle().cloned();
+                cancel(&mut self.watch).await;
+                cancel(&mut self.stop).await;
+                self.stop = Some(self.subject.stop(handle));
+            }
+            (Command::Clear, _) => self.clear().await,
+            (Command::Probe | Command::Check | Command::Watch | Command::PutRoute, _) => {}
         }
-    }
-
-    fn prepare(&mut self) {
-        let (shared, server, input) = (
-            Arc::clone(&self.shared),
-            self.server.clone(),
-            self.input.clone(),
-        );
-        self.work =
-            Some(self.job(async move {
-                Done::Prepared(records::prepare(&shared, &server, &input).await)
-            }));
     }
 
     fn launch(&mut self) {
         let Some(request) = self.request.take() else {
             return;
         };
-        let shared = Arc::clone(&self.shared);
         let reporter = Reporter {
             generation: self.generation,
             sender: self.aside_sender.clone(),
         };
-        let limit = shared.settings.start_timeout;
-        self.work = Some(self.job(async move {
-            let started = timeout(limit, shared.spawner.start(*request, &reporter)).await;
-            Done::Launched(started.unwrap_or_else(|_| {
-                Err(Failure::new(
-                    Cause::StartTimeout,
-                    format!(
-                        "The server's process was not started within {} seconds.",
-                        limit.as_secs()
-                    ),
-                    "The machine may be busy. Try again in a minute.",
-                ))
-            }))
-        }));
-    }
-
-    fn probe(&mut self) {
-        let State::Probing(running) = &self.state else {
-            return;
-        };
-        let (shared, server, running) = (
-            Arc::clone(&self.shared),
-            self.server.clone(),
-            running.clone(),
-        );
-        self.work = Some(self.job(async move {
-            let prefix = server.url_path(&shared.settings.base_url);
-            match probe::wait_until_up(&running.upstream, &prefix, shared.settings.http_timeout)
-                .await
-            {
-                Ok(answer) => {
-                    warn_of_other_version(&server, answer.version.as_deref());
-                    Done::Probed(publish(&shared, &server, &running).await)
-                }
-                Err(failure) => Done::Probed(Err(failure)),
-            }
-        }));
-    }
-
-    fn check(&mut self) {
-        let State::Checking(running) = &self.state else {
-            return;
-        };
-        let (shared, server, running) = (
-            Arc::clone(&self.shared),
-            self.server.clone(),
-            running.clone(),
-        );
-        self.work = Some(self.job(async move {
-            match shared.spawner.poll(&running.handle).await {
-                Ok(lyceum_core::seams::Liveness::Exited(exit)) => {
-                    Done::Checked(Event::Exited(exit))
-                }
-                Ok(lyceum_core::seams::Liveness::Running) | Err(_) => {
-                    let prefix = server.url_path(&shared.settings.base_url);
-                    // Busy is not dead: a server that lives but is slow to answer stays.
-                    let _ = probe::is_up(&running.upstream, &prefix).await;
-                    Done::Checked(Event::CheckPassed)
-                }
-            }
-        }));
-    }
-
-    fn watch(&mut self) {
-        let (State::Probing(running) | State::Checking(running)) = &self.state else {
-            return;
-        };
-        let (shared, server, handle) = (
-            Arc::clone(&self.shared),
-            self.server.clone(),
-            running.handle.clone(),
-        );
-        self.watch = Some(self.job(async move {
-            loop {
-                match shared.spawner.wait(&handle).await {
-                    Ok(exit) => return Done::Exited(exit),
-                    Err(error) => {
-                        tracing::warn!(server.name = %server, error = &error as &dyn std::error::Error,
-                            "could not watch the process of a server; trying again");
-                        tokio::time::sleep(WATCH_AGAIN).await;
-                    }
-                }
-            }
-        }));
-    }
-
-    async fn put_route(&self) {
-        let State::Checking(running) = &self.state else {
-            return;
-        };
-        if let Err(error) = self
-            .shared
-            .routes
-            .put(route(&self.shared, &self.server, running))
-            .await
-        {
-            tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                "could not put the route of a running server");
-        }
-    }
-
-    async fn remove_route(&self) {
-        if let Err(error) = self
-            .shared
-            .routes
-            .remove(&route_spec(&self.shared, &self.server))
-            .await
-        {
-            tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                "could not remove the route of a server");
-        }
-    }
-
-    async fn stop(&mut self) {
-        cancel(&mut self.watch).await;
-        let handle = self.state.handle().cloned();
-        if let Err(error) = records::stopping(&self.shared, &self.server).await {
-            tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                "could not write down that a server is stopping");
-        }
-        let (shared, server) = (Arc::clone(&self.shared), self.server.clone());
-        self.stop = Some(self.job(async move {
-            let Some(handle) = handle else {
-                return Done::Stopped(true);
-            };
-            match shared
-                .spawner
-                .stop(&handle, StopMode::Graceful(GRACE))
-                .await
-            {
-                Ok(()) => Done::Stopped(true),
-                Err(error) => {
-                    tracing::error!(server.name = %server, error = &error as &dyn std::error::Error,
-                        "could not stop a server; trying again later");
-                    Done::Stopped(false)
-                }
-            }
-        }));
+        self.work = Some(self.subject.launch(request, reporter));
     }
 
     /// Cleans up after the end of a run, and completes the failure with the log's last lines.
@@ -466,40 +370,43 @@ impl Actor {
                 Cause::CommandMissing | Cause::NotAllowed | Cause::Internal
             )
         {
-            failure.log = self.shared.spawner.log_tail(&self.server, LOG_LINES).await;
+            let log = self
+                .subject
+                .shared
+                .spawner
+                .log_tail(&self.subject.server, LOG_LINES);
+            failure.log = log.await;
         }
-        if let Err(error) = records::cleared(&self.shared, &self.server, self.state.failure()).await
-        {
-            tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                "could not write down that a server has stopped");
+        if !self.subject.write_cleared(self.state.failure()).await {
+            self.clearing = Some(self.subject.clear(self.state.failure().cloned()));
         }
     }
 
     /// Says the news to the log, and to whoever waits.
-    async fn announce(&mut self, before: &State) {
+    fn announce(&mut self, before: &State) {
+        let (server, user) = (&self.subject.server, &self.subject.server.user);
         match &self.state {
             State::Ready(_) if !before.is_ready() => {
-                let url = self.server.url_path(&self.shared.settings.base_url);
                 let how = if matches!(before, State::Checking(_)) {
-                    "adopted after the restart"
+                    "was adopted after the restart"
                 } else {
                     "is ready"
                 };
-                tracing::info!(server.name = %self.server, "the server of {} {how}", self.server.user);
+                tracing::info!(server.name = %server, "the server of {user} {how}");
+                let url = server.url_path(&self.subject.shared.settings.base_url);
                 self.push(ProgressEvent::ready(&url));
             }
             State::Stopped {
                 failure: Some(failure),
             } => {
-                tracing::warn!(server.name = %self.server, cause = ?failure.cause,
-                    "the server of {} does not run: {}", self.server.user, failure.message);
-                let event = ProgressEvent::failed(failure);
+                tracing::warn!(server.name = %server, cause = ?failure.cause,
+                    "the server of {user} does not run: {}", failure.message);
                 if failure.is_of_start() {
-                    self.push(event);
+                    self.push(ProgressEvent::failed(failure));
                 }
             }
             State::Stopped { failure: None } => {
-                tracing::info!(server.name = %self.server, "the server of {} has stopped", self.server.user);
+                tracing::info!(server.name = %server, "the server of {user} has stopped");
             }
             _ => {}
         }
@@ -521,85 +428,6 @@ impl Actor {
             started: self.started,
             progress: Arc::clone(&self.progress),
         });
-    }
-
-    fn limits(&self) -> Limits {
-        self.shared.settings.limits()
-    }
-
-    fn job(&self, future: impl Future<Output = Done> + Send + 'static) -> AbortOnDropHandle<Done> {
-        AbortOnDropHandle::new(self.shared.runtime.spawn(future))
-    }
-}
-
-/// Puts the route; only then is the server ready.
-async fn publish(shared: &Shared, server: &ServerRef, running: &Running) -> Result<(), Failure> {
-    shared.routes.put(route(shared, server, running)).await.map_err(|error| {
-        tracing::error!(server.name = %server, error = &error as &dyn std::error::Error, "could not put a route");
-        Failure::new(
-            Cause::Internal,
-            "The server runs, but the proxy could not be told where.",
-            "Try again; if this repeats, the administrator finds the reason in Lyceum's log.",
-        )
-    })
-}
-
-fn route(shared: &Shared, server: &ServerRef, running: &Running) -> Route {
-    let data = json!({"user": server.user, "server_name": server.server});
-    let data = if let Value::Object(data) = data {
-        data
-    } else {
-        Map::new()
-    };
-    Route {
-        spec: route_spec(shared, server),
-        target: running.upstream.clone(),
-        data,
-    }
-}
-
-/// The route of a server; routes are written with decoded paths.
-pub(crate) fn route_spec(shared: &Shared, server: &ServerRef) -> RouteSpec {
-    let path = server.url_path(&shared.settings.base_url);
-    RouteSpec::path(&escape::decode(&path).unwrap_or(path))
-}
-
-fn warn_of_other_version(server: &ServerRef, version: Option<&str>) {
-    let major = |version: &str| version.split('.').next().map(str::to_owned);
-    if let Some(version) = version
-        && major(version) != major(crate::JUPYTERHUB_VERSION)
-    {
-        tracing::warn!(server.name = %server, %version,
-            "the single-user server is of JupyterHub {version}; this hub speaks {}", crate::JUPYTERHUB_VERSION);
-    }
-}
-
-async fn finished(job: &mut Job) -> Done {
-    match job {
-        Some(handle) => {
-            let result = handle.await;
-            *job = None;
-            result.unwrap_or_else(|error| {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a job of a server broke off"
-                );
-                Done::Probed(Err(Failure::new(
-                    Cause::Internal,
-                    "Something in Lyceum itself went wrong.",
-                    "Try again; the administrator finds the reason in Lyceum's log.",
-                )))
-            })
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Drops a job and waits until it is gone.
-async fn cancel(job: &mut Job) {
-    if let Some(handle) = job.take() {
-        handle.abort();
-        let _ = handle.await;
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const ONE_TRY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long an answer may take to appear once its connection has ended.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How many answers that are not HTTP it takes to give up: a Jupyter server never sends one.
 const GARBAGE_LIMIT: u32 = 3;
 
@@ -156,9 +158,9 @@ where
         biased;
         result = &mut answer => result,
         ended = &mut connection => match ended {
-            Ok(()) => timeout(Duration::from_millis(100), answer).await.unwrap_or(Err(Problem::NoAnswer)),
             Err(error) if error.is_parse() => Err(Problem::NotHttp),
-            Err(_) => timeout(Duration::from_millis(100), answer).await.unwrap_or(Err(Problem::NoAnswer)),
+            // The answer may have come with the end of the connection.
+            Ok(()) | Err(_) => timeout(LAST_WORDS, answer).await.unwrap_or(Err(Problem::NoAnswer)),
         },
     }
 }

@@ -1,10 +1,11 @@
 //! What the store is told of a server's life: each step is one transaction.
 
+use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Failure, Running};
 use lyceum_core::scope::{KnownMembers, RawScope, default_role, server_token_scopes};
 use lyceum_core::seams::{Handle, StartRequest};
-use lyceum_core::{ServerRef, random, token};
-use lyceum_store::{NewOAuthClient, NewToken, Server, StoreError, TokenOwner, Tx, User};
+use lyceum_core::{ServerRef, Timestamp, random, token};
+use lyceum_store::{NewOAuthClient, NewToken, Phase, StoreError, TokenOwner, Tx, User};
 use serde_json::{Map, Value};
 
 use super::{Shared, environment};
@@ -19,23 +20,35 @@ pub struct StartInput {
     pub display_name: Option<String>,
 }
 
-/// Writes down a start: the server's row, its fresh token, its OAuth client; gives what the spawner needs.
+/// A start that is written down.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// What the spawner needs.
+    pub(super) request: StartRequest,
+    /// The server's record.
+    pub(super) row: ServerId,
+    /// When the run began, as it is written down.
+    pub(super) started: Timestamp,
+}
+
+/// Writes down a start: the server's row, its fresh token, its OAuth client.
 pub(super) async fn prepare(
     shared: &Shared,
     server: &ServerRef,
     input: &StartInput,
-) -> Result<Box<StartRequest>, Failure> {
-    try_prepare(shared, server, input).await.map_err(|error| {
+) -> Result<Box<Prepared>, Failure> {
+    try_prepare(shared, server, input).await.unwrap_or_else(|error| {
         tracing::error!(server.name = %server, error = &error as &dyn std::error::Error, "could not write down a start");
-        store_failure(&error)
+        Err(store_failure(&error))
     })
 }
 
+/// The inner error is what the person is told; nothing is written then.
 async fn try_prepare(
     shared: &Shared,
     server: &ServerRef,
     input: &StartInput,
-) -> Result<Box<StartRequest>, StoreError> {
+) -> Result<Result<Box<Prepared>, Failure>, StoreError> {
     let now = shared.clock.now();
     let base = shared.settings.base_url.as_str();
     let user = shared.store.get_user(&server.user).await?;
@@ -45,7 +58,18 @@ async fn try_prepare(
     let url = server.url_path(base);
 
     let mut tx = shared.store.begin().await?;
-    let (row, _) = tx.ensure_server(user.id, &server.server, now).await?;
+    let (row, new) = tx.ensure_server(user.id, &server.server, now).await?;
+    let limit = shared.settings.named_server_limit;
+    if new && !server.server.is_default() && limit > 0 {
+        // Asked before, too; but two names at once may both have been fine then.
+        let named = tx.count_servers_of_user(user.id).await?.named;
+        if named > u64::from(limit) {
+            return Ok(Err(too_many_named(limit)));
+        }
+    }
+    if client_is_taken(&mut tx, server, row.id).await? {
+        return Ok(Err(same_client(server)));
+    }
     if let Some(display_name) = &input.display_name {
         tx.set_display_name(row.id, Some(display_name)).await?;
     }
@@ -78,13 +102,57 @@ async fn try_prepare(
     .await?;
     tx.commit().await?;
 
-    Ok(Box::new(StartRequest {
+    let request = StartRequest {
         server: server.clone(),
         marker,
         environment: environment::for_server(&shared.settings, server, api_token.expose()),
         service_prefix: url,
         user_options: user_options.unwrap_or_default(),
-    }))
+    };
+    Ok(Ok(Box::new(Prepared {
+        request,
+        row: row.id,
+        started: now,
+    })))
+}
+
+/// Whether another server that is active has the same OAuth client id.
+///
+/// JupyterHub's ids are ambiguous: server `lab` of user `ada` has the one of the default server of user `ada-lab`.
+/// Taking it over would break the logins of the other one.
+async fn client_is_taken(
+    tx: &mut Tx,
+    server: &ServerRef,
+    row: ServerId,
+) -> Result<bool, StoreError> {
+    let client = tx.find_oauth_client(&server.client_id()).await?;
+    let Some(other) = client
+        .and_then(|client| client.server_id)
+        .filter(|other| *other != row)
+    else {
+        return Ok(false);
+    };
+    let other = tx.find_server_by_id(other).await?;
+    Ok(other.is_some_and(|(_, other)| other.phase != Phase::Stopped))
+}
+
+fn same_client(server: &ServerRef) -> Failure {
+    Failure::new(
+        Cause::NotAllowed,
+        format!(
+            "A running server of somebody else has the same id, {}, for logins.",
+            server.client_id()
+        ),
+        "Choose another name for the server, or wait until the other one has stopped.",
+    )
+}
+
+fn too_many_named(limit: u32) -> Failure {
+    Failure::new(
+        Cause::NotAllowed,
+        format!("The limit of {limit} named servers is reached."),
+        "Delete a server that is not needed any more.",
+    )
 }
 
 /// The scopes of a server's own token: those of the `server` role, as far as its owner has them.
@@ -114,39 +182,33 @@ async fn token_scopes(
 /// Writes down what there is to stop.
 pub(super) async fn handle_known(
     shared: &Shared,
-    server: &ServerRef,
+    row: Option<ServerId>,
     handle: &Handle,
 ) -> Result<(), StoreError> {
-    let Some(row) = find(shared, server).await? else {
-        return Ok(());
-    };
+    let Some(row) = row else { return Ok(()) };
     let mut tx = shared.store.begin().await?;
-    tx.record_handle(row.id, handle).await?;
+    tx.record_handle(row, handle).await?;
     tx.commit().await
 }
 
 /// Writes down where the server answers, so that a restart of Lyceum finds it again.
 pub(super) async fn running(
     shared: &Shared,
-    server: &ServerRef,
+    row: Option<ServerId>,
     running: &Running,
 ) -> Result<(), StoreError> {
-    let Some(row) = find(shared, server).await? else {
-        return Ok(());
-    };
+    let Some(row) = row else { return Ok(()) };
     let mut tx = shared.store.begin().await?;
-    tx.record_running(row.id, &running.handle, &running.upstream)
+    tx.record_running(row, &running.handle, &running.upstream)
         .await?;
     tx.commit().await
 }
 
 /// Writes down that the server is being stopped, so that a restart of Lyceum goes on stopping it.
-pub(super) async fn stopping(shared: &Shared, server: &ServerRef) -> Result<(), StoreError> {
-    let Some(row) = find(shared, server).await? else {
-        return Ok(());
-    };
+pub(super) async fn stopping(shared: &Shared, row: Option<ServerId>) -> Result<(), StoreError> {
+    let Some(row) = row else { return Ok(()) };
     let mut tx = shared.store.begin().await?;
-    tx.record_stopping(row.id).await?;
+    if_there(tx.record_stopping(row).await)?;
     tx.commit().await
 }
 
@@ -154,33 +216,53 @@ pub(super) async fn stopping(shared: &Shared, server: &ServerRef) -> Result<(), 
 pub(super) async fn cleared(
     shared: &Shared,
     server: &ServerRef,
+    row: Option<ServerId>,
     failure: Option<&Failure>,
 ) -> Result<(), StoreError> {
-    let Some(row) = find(shared, server).await? else {
+    let mut tx = shared.store.begin().await?;
+    let Some(row) = find_row(&mut tx, server, row).await? else {
         return Ok(());
     };
-    let mut tx = shared.store.begin().await?;
-    clear_row(&mut tx, server, &row, failure).await?;
+    tx.delete_tokens_of_server(row).await?;
+    let client = tx.find_oauth_client(&server.client_id()).await?;
+    if client.is_some_and(|client| client.server_id == Some(row)) {
+        tx.delete_oauth_client(&server.client_id()).await?;
+    }
+    if_there(tx.record_stopped(row, failure).await)?;
     tx.commit().await
 }
 
-/// The same, within a transaction.
-pub(crate) async fn clear_row(
-    tx: &mut Tx,
-    server: &ServerRef,
-    row: &Server,
-    failure: Option<&Failure>,
-) -> Result<(), StoreError> {
-    tx.delete_tokens_of_server(row.id).await?;
-    tx.delete_oauth_client(&server.client_id()).await?;
-    tx.record_stopped(row.id, failure).await
+/// Deletes the record of a server.
+pub(super) async fn delete(shared: &Shared, server: &ServerRef) -> Result<(), StoreError> {
+    let mut tx = shared.store.begin().await?;
+    if let Some(row) = find_row(&mut tx, server, None).await? {
+        tx.delete_server(row).await?;
+    }
+    tx.commit().await
 }
 
-async fn find(shared: &Shared, server: &ServerRef) -> Result<Option<Server>, StoreError> {
-    let Some(user) = shared.store.find_user(&server.user).await? else {
+/// The record of a server; looked up if it is not known, as after a start that could not be written down.
+async fn find_row(
+    tx: &mut Tx,
+    server: &ServerRef,
+    row: Option<ServerId>,
+) -> Result<Option<ServerId>, StoreError> {
+    if row.is_some() {
+        return Ok(row);
+    }
+    let Some(user) = tx.find_user(&server.user).await? else {
         return Ok(None);
     };
-    shared.store.find_server(user.id, &server.server).await
+    let found = tx.find_server(user.id, &server.server).await?;
+    Ok(found.map(|row| row.id))
+}
+
+/// What was deleted meanwhile needs no change.
+fn if_there(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// Puts a failure of the store into words for the person who waits.
