@@ -1,10 +1,8 @@
 //! Forwarding to an upstream: connection headers, retries, bodies both ways, and upgrades.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{
@@ -12,17 +10,18 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode, Version, request, response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::{Body, BodyError};
-use crate::connection::{Busy, ClientIo};
+use crate::body::Body;
+use crate::connection::ClientIo;
 use crate::front::{self, Failure};
 use crate::pages::ErrorReason;
 use crate::pool::{BodyFate, ConnectError, RequestBody, Sender};
 use crate::serve::Core;
+use crate::served::{Finish, Served, Upstreamed};
 use crate::socket::Socket;
 use crate::table::Entry;
 use crate::tunnel::{self, End};
@@ -259,15 +258,7 @@ fn pass_on(
         sender,
         success: head.status.as_u16() < 300,
     };
-    let ended = body.is_end_stream();
-    let mut body = Upstreamed {
-        body,
-        finish: Some(finish),
-    };
-    if ended {
-        body.finish();
-    }
-    Response::from_parts(head, Served::upstream(body))
+    Response::from_parts(head, Served::upstream(Upstreamed::new(body, finish)))
 }
 
 fn clean_answer(head: &mut response::Parts) {
@@ -322,109 +313,4 @@ fn switch(
         head.headers.insert(UPGRADE, protocol);
     }
     Response::from_parts(head, Served::body(Body::empty()))
-}
-
-/// The body of an answer to a client.
-pub(crate) struct Served {
-    source: Source,
-    /// There to be dropped with the body.
-    busy: Option<Busy>,
-}
-
-enum Source {
-    Body(Body),
-    Upstream(Upstreamed),
-}
-
-impl Served {
-    pub(crate) fn body(body: Body) -> Self {
-        Self {
-            source: Source::Body(body),
-            busy: None,
-        }
-    }
-
-    fn upstream(body: Upstreamed) -> Self {
-        Self {
-            source: Source::Upstream(body),
-            busy: None,
-        }
-    }
-
-    /// Keeps the mark that a request is being served until the body has gone.
-    pub(crate) fn keeping(mut self, busy: Busy) -> Self {
-        self.busy = Some(busy);
-        self
-    }
-}
-
-impl HttpBody for Served {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
-            Source::Body(body) => Pin::new(body).poll_frame(cx),
-            Source::Upstream(body) => body.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Body(body) => body.is_end_stream(),
-            Source::Upstream(body) => body.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Body(body) => body.size_hint(),
-            Source::Upstream(body) => body.body.size_hint(),
-        }
-    }
-}
-
-/// An upstream's body, with what is to be done at its end.
-struct Upstreamed {
-    body: Incoming,
-    finish: Option<Finish>,
-}
-
-/// Dropped before the end of the body, it closes the connection to the upstream.
-struct Finish {
-    core: Rc<Core>,
-    entry: Arc<Entry>,
-    sender: Option<Sender>,
-    success: bool,
-}
-
-impl Upstreamed {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            None => self.finish(),
-            Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
-            Some(Ok(_)) => {}
-            Some(Err(_)) => self.finish = None,
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::new)))
-    }
-
-    fn finish(&mut self) {
-        let Some(finish) = self.finish.take() else {
-            return;
-        };
-        if finish.success {
-            finish.entry.touch(finish.core.parts.clock.now());
-        }
-        if let Some(sender) = finish.sender {
-            finish.core.pool.give_back(finish.entry.target_id, sender);
-        }
-    }
 }

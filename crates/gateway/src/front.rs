@@ -9,12 +9,13 @@ use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::connection::Connection;
-use crate::forward::{self, Served};
+use crate::forward;
 use crate::forwarded::{self, Inbound};
 use crate::hub::NoAnswer;
 use crate::pages::{self, ErrorContext, ErrorReason};
 use crate::path;
 use crate::serve::Core;
+use crate::served::Served;
 
 /// The path that tells whether the gateway lives, as configurable-http-proxy has it.
 const HEALTH_PATH: &str = "/_chp_healthz";

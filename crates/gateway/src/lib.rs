@@ -21,6 +21,7 @@ mod pages;
 mod path;
 mod pool;
 mod serve;
+mod served;
 mod socket;
 mod table;
 mod tunnel;

@@ -6,7 +6,8 @@ use http_body_util::BodyExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Peer, TestGateway, full, read_until, request, until};
+use crate::peer::Peer;
+use crate::support::{TestGateway, full, read_until, request, until};
 use crate::upgrades::{echo_peer, round_trip, websocket};
 
 const SPEC: &str = "/user/ada/";
@@ -60,7 +61,7 @@ async fn bytes_from_a_websockets_client_count_and_the_servers_do_not() {
     round_trip(&mut socket, Message::text("x")).await;
     assert_eq!(gateway.last_activity(SPEC).await, Some(20));
     // A replaced route keeps its time, and the open socket still counts for it.
-    gateway.route(SPEC, &crate::support::tcp(1)).await;
+    gateway.route(SPEC, &crate::peer::tcp(1)).await;
     gateway.clock.set(30);
     socket.send(Message::Ping(Vec::new().into())).await.unwrap();
     until("a ping counts", async || {

@@ -7,7 +7,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Peer, Setup, TestGateway, millis, read_to_end, read_until, soon, until};
+use crate::peer::Peer;
+use crate::support::{Setup, TestGateway, millis, read_to_end, read_until, soon, until};
 use crate::upgrades::{echo_peer, round_trip, websocket};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,9 @@ use http::Response;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
+use crate::peer::{Peer, dead};
 use crate::support::{
-    Client, Peer, Setup, TestGateway, dead, full, read_to_end, read_until, request, soon, until,
+    Client, Setup, TestGateway, full, read_to_end, read_until, request, soon, until,
 };
 
 #[tokio::test(flavor = "multi_thread")]

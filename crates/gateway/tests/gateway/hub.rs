@@ -31,7 +31,7 @@ async fn the_hub_gets_what_no_route_covers_and_knows_the_client() {
         })
         .start();
     gateway
-        .route("/user/ada/", &crate::support::dead().await)
+        .route("/user/ada/", &crate::peer::dead().await)
         .await;
     let mut sent = request("POST", "/user/bob/lab?x=%2F", "form");
     let headers = sent.headers_mut();
@@ -191,7 +191,7 @@ fn a_blocked_hub_blocks_nobody_else() {
             assert_eq!(gateway.get("/_chp_healthz").await.status, 200);
             // The page of a dead server cannot be rendered now; the plain one is sent in its place.
             gateway
-                .route("/user/bob/", &crate::support::dead().await)
+                .route("/user/bob/", &crate::peer::dead().await)
                 .await;
             let page = gateway.get("/user/bob/lab").await;
             assert_eq!(page.status, 503);

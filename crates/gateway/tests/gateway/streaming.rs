@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::peer::Peer;
 use crate::support::{
-    AnyBody, Peer, TestGateway, collect, full, read_to_end, read_until, request, soon, until,
+    AnyBody, TestGateway, collect, full, read_to_end, read_until, request, soon, until,
 };
 
 /// A body that is fed by hand.
@@ -116,7 +117,7 @@ async fn the_client_is_told_to_continue_when_its_body_is_wanted() {
 async fn nobody_is_told_to_continue_to_a_dead_upstream() {
     let gateway = TestGateway::start();
     gateway
-        .route("/user/ada/", &crate::support::dead().await)
+        .route("/user/ada/", &crate::peer::dead().await)
         .await;
     let answer = gateway
         .raw(

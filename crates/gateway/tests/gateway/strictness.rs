@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{
-    Peer, Setup, TestGateway, millis, read_to_end, read_until, seconds, soon, until,
-};
+use crate::peer::Peer;
+use crate::support::{Setup, TestGateway, millis, read_to_end, read_until, seconds, soon, until};
 
 const HOST: &str = "Host: h\r\n";
 
@@ -284,7 +283,7 @@ async fn a_body_that_never_ends_holds_nothing_but_its_own_connection() {
 async fn a_refused_upload_still_gets_its_answer() {
     let gateway = TestGateway::start();
     gateway
-        .route("/user/ada/", &crate::support::dead().await)
+        .route("/user/ada/", &crate::peer::dead().await)
         .await;
     let stream = gateway.connect().await;
     let (mut read, mut write) = stream.into_split();

@@ -7,9 +7,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::support::{
-    AnyStream, Peer, TestGateway, dead, read_to_end, read_until, request, soon, tcp,
-};
+use crate::peer::{AnyStream, Peer, dead, tcp};
+use crate::support::{TestGateway, read_to_end, read_until, request, soon};
 
 /// Echoes messages until the client closes.
 pub(crate) async fn echo(stream: AnyStream) {
