@@ -1,42 +1,55 @@
 //! The router: which URL is whose, and what every answer carries.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::{ApiError, Web, api, oauth, pages};
+use lyceum_core::escape;
+
+use crate::visit::Visitor;
+use crate::{ApiError, Web, api, oauth, pages, request_id};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-jupyterhub-version");
 /// Nothing of an API answer may be run or framed by a browser.
 const API_CSP: &str = "frame-ancestors 'none'; default-src 'none'";
-/// The largest body that the hub itself takes; uploads go to users' servers, past the hub.
-const BODY_LIMIT: usize = 10 * 1024 * 1024;
+/// For whatever has no policy of its own, such as pictures: they may have styles inside, but no scripts.
+const FILE_CSP: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
 
 impl Web {
     /// Makes the router of the whole hub: pages, OAuth2 and API.
     pub fn router(&self) -> Router {
-        let hub = pages_router().nest(
-            "/api",
+        let api = || {
             api_router()
                 .merge(authorize_router())
-                .layer(middleware::from_fn(api_answer)),
-        );
+                .layer(middleware::from_fn(api_answer))
+        };
         let everything = Router::new()
-            .nest("/hub", hub)
-            .route("/hub/", get(pages::root::hub))
+            .merge(api_root())
+            .nest("/hub", pages_router().nest("/api", api()))
+            .route("/hub", any(pages::root::elsewhere))
+            .route(
+                "/hub/",
+                get(pages::root::hub).fallback(pages::errors::wrong_method),
+            )
+            .route("/favicon.ico", get(pages::files::favicon))
+            .route("/robots.txt", get(pages::files::robots))
             .fallback(pages::root::elsewhere);
         self.finish(everything)
     }
 
     /// Makes the router for users' servers and services: nothing but API calls with a token.
     pub fn api_router(&self) -> Router {
-        let api = api_router()
-            .layer(middleware::from_fn(api_answer))
+        let api = api_router().layer(middleware::from_fn(api_answer));
+        let router = Router::new()
+            .merge(api_root())
+            .nest("/hub/api", api)
+            .fallback(not_here)
             .layer(middleware::from_fn(without_cookies));
-        self.finish(Router::new().nest("/hub/api", api).fallback(not_here))
+        self.finish(router)
     }
 
     fn finish(&self, router: Router<Self>) -> Router {
@@ -53,27 +66,44 @@ impl Web {
             Router::new().nest(&base, router).fallback(not_here)
         };
         router
-            .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(middleware::from_fn(every_answer))
+            .layer(middleware::from_fn_with_state(self.clone(), every_answer))
+            .layer(middleware::from_fn(request_id::give))
     }
+}
+
+/// The API's root with a slash, which the router takes for another path than the one without.
+fn api_root() -> Router<Web> {
+    Router::new()
+        .route("/hub/api/", get(api::hub::version))
+        .method_not_allowed_fallback(api_wrong_method)
+        .layer(middleware::from_fn(api_answer))
 }
 
 fn pages_router() -> Router<Web> {
     Router::new()
         .route("/login", get(pages::login::form).post(pages::login::submit))
-        .route("/logout", get(pages::login::log_out))
+        .route(
+            "/logout",
+            get(pages::login::log_out).head(pages::errors::wrong_method),
+        )
         .route("/home", get(pages::home::show))
         .route(
             "/spawn",
-            get(pages::spawn::own).post(pages::spawn::own_form),
+            get(pages::spawn::own)
+                .head(pages::errors::wrong_method)
+                .post(pages::spawn::own_form),
         )
         .route(
             "/spawn/{user}",
-            get(pages::spawn::default_server).post(pages::spawn::default_server_form),
+            get(pages::spawn::default_server)
+                .head(pages::errors::wrong_method)
+                .post(pages::spawn::default_server_form),
         )
         .route(
             "/spawn/{user}/{server}",
-            get(pages::spawn::named_server).post(pages::spawn::named_server_form),
+            get(pages::spawn::named_server)
+                .head(pages::errors::wrong_method)
+                .post(pages::spawn::named_server_form),
         )
         .route("/stop/{user}", post(pages::stop::default_server))
         .route("/stop/{user}/{server}", post(pages::stop::named_server))
@@ -170,38 +200,55 @@ async fn not_here() -> ApiError {
 }
 
 /// The rules of every API answer: `OPTIONS` is always fine, `HEAD` never means `GET` (JupyterHub
-/// `APIHandler.options`), and nothing may be framed.
-async fn api_answer(request: Request, next: Next) -> Response {
-    let health = request.uri().path().ends_with("/health");
-    let page = request.uri().path().ends_with("/oauth2/authorize");
-    let mut response = match *request.method() {
-        Method::OPTIONS => {
-            const ALLOWED: &str = "accept, content-type, authorization";
-            (
-                StatusCode::OK,
-                [(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)],
-            )
-                .into_response()
-        }
-        Method::HEAD if !health => ApiError::new(StatusCode::METHOD_NOT_ALLOWED).into_response(),
-        _ => next.run(request).await,
-    };
+/// `APIHandler.options`), nothing may be framed, and nothing is kept.
+async fn api_answer(mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let health = path.ends_with("/health");
+    let page = path.ends_with("/oauth2/authorize");
+    let root = matches!(path, "" | "/" | "/hub/api/");
+    let asks_options = *request.method() == Method::OPTIONS;
+    if *request.method() == Method::HEAD && !health {
+        // The router would take it for a GET; for OPTIONS it knows no handler, but which paths there are.
+        *request.method_mut() = Method::OPTIONS;
+    }
+    let mut response = next.run(request).await;
+    if asks_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        const ALLOWED: &str = "accept, content-type, authorization";
+        response = (
+            StatusCode::OK,
+            [(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)],
+        )
+            .into_response();
+    }
+    let headers = response.headers_mut();
+    if root {
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        );
+    }
     if !page {
-        let csp = HeaderValue::from_static(API_CSP);
-        response
-            .headers_mut()
+        headers
             .entry(header::CONTENT_SECURITY_POLICY)
-            .or_insert(csp);
+            .or_insert(HeaderValue::from_static(API_CSP));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }
 
-/// What every answer carries, errors too: the version (not on static files, as in JupyterHub), and that its
-/// type is to be believed.
-async fn every_answer(request: Request, next: Next) -> Response {
+/// What every answer carries, errors too: the version (not on static files, as in JupyterHub), that its
+/// type is to be believed, and what it may not do.
+async fn every_answer(State(web): State<Web>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let file = path.contains("/hub/static/") || path.ends_with("/hub/logo");
-    let mut response = next.run(request).await;
+    let inner = path.strip_prefix(&web.hub_url()).unwrap_or_default();
+    let file = inner.starts_with("static/") || inner == "logo";
+    let mut response = if escape::decode(path).is_none() {
+        not_utf8(&web, inner.starts_with("api/"), request)
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     if !file {
         headers.insert(
@@ -216,7 +263,21 @@ async fn every_answer(request: Request, next: Next) -> Response {
     headers
         .entry(header::REFERRER_POLICY)
         .or_insert(HeaderValue::from_static("same-origin"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(FILE_CSP));
     response
+}
+
+/// Nothing here has a name that is not text, so a path that is not UTF-8 is a mistake, wherever it leads.
+fn not_utf8(web: &Web, is_api: bool, request: Request) -> Response {
+    const TEXT: &str = "The address contains escapes that are not text in UTF-8.";
+    if is_api {
+        return ApiError::bad_request(TEXT).into_response();
+    }
+    let (parts, _) = request.into_parts();
+    let visitor = Visitor::of(web, &parts, None);
+    pages::errors::page(web, &visitor, StatusCode::BAD_REQUEST, Some(TEXT))
 }
 
 /// Takes the cookies away: on the listener for servers, only tokens count.

@@ -1,16 +1,24 @@
 //! Who makes a request: by token, else by login cookie; and whether the browser meant it (XSRF).
 
 use axum::extract::{FromRequestParts, OriginalUri};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use lyceum_core::xsrf::{Binding, RequestFacts, XsrfError};
 use lyceum_core::{Secret, escape};
 use lyceum_hub::{Principal, Session};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use crate::client::header_text;
 use crate::visit::Visitor;
 use crate::{ApiError, Web, cookies, pages};
+
+/// What programs are told that prove nothing.
+const NOT_LOGGED_IN: &str =
+    "missing or invalid credentials: log in, or send `Authorization: token …`";
+/// How many login cookies of one request are looked at: one on each path where a browser may have one, and
+/// some to spare.
+const MAX_LOGIN_COOKIES: usize = 4;
 
 /// The authenticated caller of an API endpoint.
 #[derive(Debug, Clone)]
@@ -30,10 +38,13 @@ impl FromRequestParts<Web> for ApiCaller {
             let session = caller.as_ref().and_then(Principal::session);
             check_xsrf(web, parts, session, None).map_err(|error| xsrf_refused(parts, error))?;
         }
-        let caller = caller.ok_or_else(ApiError::forbidden)?;
-        if by_cookie && parts.method == http::Method::POST && !is_json(&parts.headers) {
+        let caller = caller.ok_or_else(|| ApiError::with(StatusCode::FORBIDDEN, NOT_LOGGED_IN))?;
+        if by_cookie && parts.method == Method::POST && !is_json(&parts.headers) {
             // A form of another site can be posted without asking, JSON cannot (JupyterHub `check_post_content_type`).
-            return Err(ApiError::forbidden());
+            return Err(ApiError::with(
+                StatusCode::FORBIDDEN,
+                "with a login cookie, the body must be JSON, and Content-Type say so",
+            ));
         }
         Ok(Self(caller))
     }
@@ -125,7 +136,7 @@ pub(crate) async fn identify(
     {
         return Ok(Some(principal));
     }
-    for secret in cookies::all(&parts.headers, cookies::LOGIN) {
+    for secret in cookies::all(&parts.headers, cookies::LOGIN).take(MAX_LOGIN_COOKIES) {
         let secret = Secret::new(secret);
         if let Some(principal) = web
             .hub()
@@ -150,9 +161,11 @@ fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
 
 fn is_json(headers: &HeaderMap) -> bool {
     header_text(headers, &header::CONTENT_TYPE).is_none_or(|text| {
-        text.split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        text.is_empty()
+            || text
+                .split(';')
+                .next()
+                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
     })
 }
 
@@ -220,7 +233,8 @@ fn binding<'a>(
     }
 }
 
-fn xsrf_refused(parts: &Parts, error: XsrfError) -> ApiError {
+/// Says why a request is refused, to the log in full.
+pub(crate) fn xsrf_refused(parts: &Parts, error: XsrfError) -> ApiError {
     tracing::info!(path = target(parts).split('?').next().unwrap_or_default(), reason = %error, "refused a request without a valid XSRF token");
     ApiError::with(
         StatusCode::FORBIDDEN,
@@ -238,20 +252,29 @@ pub(crate) fn store_failed(error: &(dyn std::error::Error + 'static)) -> ApiErro
     .retry_after(5)
 }
 
-/// The login page, and from there back to this request.
+/// The login page, and from there back to this request; after a form, which cannot be sent again, to the
+/// home page.
 pub(crate) fn login_url(web: &Web, parts: &Parts) -> String {
-    format!(
-        "{}login?next={}",
-        web.hub_url(),
-        escape::query_value(target(parts))
-    )
+    let home = format!("{}home", web.hub_url());
+    let back = match parts.method {
+        Method::GET | Method::HEAD => target(parts),
+        _ => home.as_str(),
+    };
+    format!("{}login?next={}", web.hub_url(), escape::query_value(back))
 }
 
 /// Redirects with status 302, which every client of JupyterHub knows.
 pub(crate) fn found(url: &str) -> Response {
-    let mut response = Redirect::to(url).into_response();
-    *response.status_mut() = StatusCode::FOUND;
-    response
+    redirect(StatusCode::FOUND, url)
+}
+
+/// Redirects. What a header cannot carry is escaped: URLs may hold what somebody typed.
+pub(crate) fn redirect(status: StatusCode, url: &str) -> Response {
+    let escaped = utf8_percent_encode(url, CONTROLS).to_string();
+    match HeaderValue::from_str(&escaped) {
+        Ok(location) => (status, [(header::LOCATION, location)]).into_response(),
+        Err(_) => pages::errors::plain(StatusCode::INTERNAL_SERVER_ERROR),
+    }
 }
 
 /// Path and query as the browser sent them; the router cuts prefixes off the request's own URI.

@@ -12,6 +12,8 @@ pub(crate) const LOGIN: &str = "jupyterhub-hub-login";
 pub(crate) const SESSION_ID: &str = "jupyterhub-session-id";
 /// The XSRF token; scripts of the page read it. Path: the hub.
 pub(crate) const XSRF: &str = "_xsrf";
+/// The language that the person chose. Path: everything.
+pub(crate) const LANGUAGE: &str = "lyceum-language";
 /// Only ever cleared; old versions of JupyterHub set it.
 pub(crate) const OLD_SERVICES: &str = "jupyterhub-services";
 

@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::ApiError;
 
-/// The largest form or JSON document that is read into memory.
-const LIMIT: usize = 10 * 1024 * 1024;
+/// The largest form of options, or JSON document, that is read into memory.
+const LARGE: usize = 10 * 1024 * 1024;
+/// The largest form of any other kind. Some are taken from people who are not logged in.
+const SMALL: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -18,10 +20,22 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Reads a form from a body.
+    /// Reads a form that people fill in, or that a program makes, from a body.
     pub(crate) async fn read(body: Body) -> Result<Self, ApiError> {
-        let bytes = read(body).await?;
-        if std::str::from_utf8(&bytes).is_err() {
+        Self::read_up_to(SMALL, body).await
+    }
+
+    /// Reads a form of options, which may be long, from a body.
+    pub(crate) async fn read_large(body: Body) -> Result<Self, ApiError> {
+        Self::read_up_to(LARGE, body).await
+    }
+
+    async fn read_up_to(limit: usize, body: Body) -> Result<Self, ApiError> {
+        let bytes = read(body, limit).await?;
+        if percent_encoding::percent_decode(&bytes)
+            .decode_utf8()
+            .is_err()
+        {
             return Err(ApiError::bad_request("the form is not UTF-8 text"));
         }
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
@@ -51,26 +65,37 @@ impl Form {
     }
 }
 
-/// A JSON body; `None` if there is no body at all.
+/// The body of an API request. It is looked into only after it is clear what the caller may do.
 #[derive(Debug)]
-pub(crate) struct Json(pub(crate) Option<Value>);
+pub(crate) struct Json(bytes::Bytes);
+
+impl Json {
+    /// Reads it; `None` if there is no body at all.
+    pub(crate) fn parse(&self) -> Result<Option<Value>, ApiError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&self.0)
+            .map(Some)
+            .map_err(|_| ApiError::bad_request("Invalid JSON in body of request"))
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for Json {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let bytes = read(request.into_body()).await?;
-        if bytes.is_empty() {
-            return Ok(Self(None));
-        }
-        serde_json::from_slice(&bytes)
-            .map(|value| Self(Some(value)))
-            .map_err(|_| ApiError::bad_request("Invalid JSON in body of request"))
+        read(request.into_body(), LARGE).await.map(Self)
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
-    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, LIMIT).collect())
+/// Reads a small body as it is.
+pub(crate) async fn read_small(body: Body) -> Result<bytes::Bytes, ApiError> {
+    read(body, SMALL).await
+}
+
+async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
+    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect())
         .await
         .map_err(|_| {
             ApiError::with(

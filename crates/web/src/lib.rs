@@ -11,6 +11,7 @@ mod error;
 mod forms;
 mod oauth;
 mod pages;
+mod request_id;
 mod visit;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use lyceum_hub::Hub;
 
 pub use client::Client;
 pub use error::ApiError;
+pub use request_id::RequestId;
 
 use crate::render::{Language, Renderer};
 

@@ -141,11 +141,19 @@ pub(crate) async fn token(State(web): State<Web>, request: Request) -> Response 
             serde_json::to_string(&answer).unwrap_or_default(),
         ),
         Err(ExchangeFailure::Refused(error)) => {
-            tracing::info!(client = %request.client_id, reason = %error, "refused to issue an OAuth token");
+            tracing::info!(client = ?shortened(&request.client_id), reason = %error, "refused to issue an OAuth token");
             refused(error)
         }
         Err(ExchangeFailure::Store(error)) => store_failed(&error).into_response(),
     }
+}
+
+/// Enough of an id that anybody may have sent, for the log.
+fn shortened(id: &str) -> &str {
+    id.char_indices()
+        .nth(128)
+        .and_then(|(end, _)| id.get(..end))
+        .unwrap_or(id)
 }
 
 fn refused(error: TokenError) -> Response {

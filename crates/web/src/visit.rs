@@ -10,7 +10,7 @@ use crate::caller::{self, facts, xsrf_token};
 use crate::client::{Client, header_text};
 use crate::cookies::{self, Attributes, Keep};
 use crate::render::{CONTENT_SECURITY_POLICY, Language, Page, Viewer, Visit};
-use crate::{Web, pages};
+use crate::{RequestId, Web, pages};
 
 /// How long the browser keeps the XSRF cookie of somebody who is not logged in.
 const ANONYMOUS_XSRF: Keep = Keep::For(std::time::Duration::from_secs(3600));
@@ -39,7 +39,7 @@ impl Visitor {
             .first()
             .copied()
             .unwrap_or_default();
-        let lang_cookie = cookies::first(&parts.headers, "lang");
+        let lang_cookie = cookies::first(&parts.headers, cookies::LANGUAGE);
         let accept = header_text(&parts.headers, &header::ACCEPT_LANGUAGE);
         let cookie =
             cookies::first(&parts.headers, cookies::SESSION_ID).filter(|id| is_session_id(id));
@@ -56,11 +56,7 @@ impl Visitor {
             new_session_id,
             xsrf_cookie: cookies::first(&parts.headers, cookies::XSRF),
             may_set_cookie: facts(parts, false, false).may_set_cookie(),
-            request_id: header_text(
-                &parts.headers,
-                &header::HeaderName::from_static("x-request-id"),
-            )
-            .map(str::to_owned),
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
         }
     }
 

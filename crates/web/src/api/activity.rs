@@ -21,13 +21,13 @@ pub(crate) async fn report(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path(name): Path<String>,
-    Json(body): Json,
+    body: Json,
 ) -> Result<Response, ApiError> {
     let permit = web
         .hub()
         .permit_user::<ReportActivity>(&caller, &name)
         .await?;
-    let Some(Value::Object(body)) = body else {
+    let Some(Value::Object(body)) = body.parse()? else {
         return Err(ApiError::bad_request(
             "the body must be a JSON object with `last_activity`, `servers`, or both",
         ));

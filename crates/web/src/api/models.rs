@@ -22,6 +22,9 @@ pub(crate) fn answer(value: &Value) -> Response {
 
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response {
+    if status == StatusCode::NO_CONTENT {
+        return status.into_response();
+    }
     (status, [(header::CONTENT_TYPE, "text/plain")], "").into_response()
 }
 
@@ -169,7 +172,7 @@ pub(crate) fn server(
         "full_url": public.map(|origin| format!("{origin}{url}")),
         "progress_url": progress_url,
         "full_progress_url": public.map(|origin| format!("{origin}{progress_url}")),
-        "user_options": row.and_then(|row| row.user_options.clone()),
+        "user_options": row.map(|row| row.user_options.clone().unwrap_or_default()),
     });
     let target = Target::Server {
         user: view.server.user.as_str(),

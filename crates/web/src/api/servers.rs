@@ -3,11 +3,12 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
+use lyceum_core::ServerName;
 use lyceum_core::lifecycle::Refusal;
 use lyceum_core::names::NameError;
 use lyceum_hub::permit::{ReadServer, StartServer, StopServer};
 use lyceum_hub::running::Outcome;
-use lyceum_hub::{Principal, StartError, StartInput};
+use lyceum_hub::{Action, Principal, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
 
 use super::models;
@@ -35,7 +36,7 @@ pub(crate) async fn start_default(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path(user): Path<String>,
-    Json(body): Json,
+    body: Json,
 ) -> Result<Response, ApiError> {
     start(&web, &caller, &user, "", body).await
 }
@@ -44,7 +45,7 @@ pub(crate) async fn start_named(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path((user, server)): Path<(String, String)>,
-    Json(body): Json,
+    body: Json,
 ) -> Result<Response, ApiError> {
     start(&web, &caller, &user, &server, body).await
 }
@@ -53,7 +54,7 @@ pub(crate) async fn stop_default(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path(user): Path<String>,
-    Json(body): Json,
+    body: Json,
 ) -> Result<Response, ApiError> {
     stop(&web, &caller, &user, "", body).await
 }
@@ -62,7 +63,7 @@ pub(crate) async fn stop_named(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path((user, server)): Path<(String, String)>,
-    Json(body): Json,
+    body: Json,
 ) -> Result<Response, ApiError> {
     stop(&web, &caller, &user, &server, body).await
 }
@@ -95,13 +96,10 @@ async fn start(
     caller: &Principal,
     user: &str,
     server: &str,
-    body: Option<Value>,
+    body: Json,
 ) -> Result<Response, ApiError> {
-    let permit = web
-        .hub()
-        .permit_server::<StartServer>(caller, user, server)
-        .await?;
-    let input = start_input(body)?;
+    let permit = permit::<StartServer>(web, caller, user, server).await?;
+    let input = start_input(body.parse()?)?;
     match web.hub().request_start(&permit, input).await {
         // A second request while the first is under way waits for it, too.
         Ok(()) => {}
@@ -118,6 +116,20 @@ async fn start(
             Err(ApiError::with(StatusCode::INTERNAL_SERVER_ERROR, message))
         }
     }
+}
+
+/// Checks what the caller may do; whoever may touch the user's servers is told that a name cannot be one.
+async fn permit<A: Action>(
+    web: &Web,
+    caller: &Principal,
+    user: &str,
+    server: &str,
+) -> Result<ServerPermit<A>, ApiError> {
+    if let Err(error) = ServerName::parse(server) {
+        web.hub().permit_server::<A>(caller, user, "").await?;
+        return Err(bad_name(&error));
+    }
+    Ok(web.hub().permit_server::<A>(caller, user, server).await?)
 }
 
 fn start_refused(error: StartError) -> ApiError {
@@ -197,13 +209,10 @@ async fn stop(
     caller: &Principal,
     user: &str,
     server: &str,
-    body: Option<Value>,
+    body: Json,
 ) -> Result<Response, ApiError> {
-    let permit = web
-        .hub()
-        .permit_server::<StopServer>(caller, user, server)
-        .await?;
-    let remove = match body {
+    let permit = permit::<StopServer>(web, caller, user, server).await?;
+    let remove = match body.parse()? {
         None | Some(Value::Null) => false,
         Some(Value::Object(body)) => match body.get("remove") {
             None => false,

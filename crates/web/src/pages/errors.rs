@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::next;
-use crate::caller::{MaybeCaller, PageCaller, check_xsrf};
+use crate::caller::{MaybeCaller, PageCaller};
 use crate::render::{ErrorPage, Language, UnreachablePage, Visit};
 use crate::visit::Visitor;
-use crate::{GatewayFailure, Web, cookies};
+use crate::{GatewayFailure, Web, cookies, forms};
 
 /// How long a page about a server that does not answer waits before it looks again.
 const LOOK_AGAIN_SECONDS: u32 = 5;
@@ -16,6 +16,9 @@ const LOOK_AGAIN_SECONDS: u32 = 5;
 /// What is said of a form that came without a valid XSRF token.
 pub(crate) const STALE_FORM: &str =
     "This form was too old, or came from another site. Go back, reload the page, and try again.";
+
+/// How much of a report is written to the log.
+const CSP_REPORT_CHARS: usize = 1024;
 
 /// Makes an error page.
 pub(crate) fn page(
@@ -111,17 +114,19 @@ pub(crate) async fn for_proxy(
     }
 }
 
-/// Takes a browser's report of something that our content security policy forbade.
-pub(crate) async fn csp_report(
-    State(web): State<Web>,
-    caller: PageCaller,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
-    if check_xsrf(&web, &parts, Some(&caller.session), None).is_err() {
-        // Browsers send no token with a report; it is noted, and nothing else is done with it.
-        tracing::debug!("a browser reported a breach of the content security policy");
-    }
+/// Takes a browser's report of something that a content security policy forbade. Pages of servers and services
+/// may name this address; our own do not. Only what people who are logged in send is written down, briefly.
+pub(crate) async fn csp_report(caller: PageCaller, request: Request) -> Response {
+    let (_, body) = request.into_parts();
+    let report = match forms::read_small(body).await {
+        Ok(bytes) => String::from_utf8_lossy(&bytes)
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(CSP_REPORT_CHARS)
+            .collect::<String>(),
+        Err(error) => return error.into_response(),
+    };
+    tracing::debug!(user.name = %caller.session.user.name, report, "a browser reported a breach of the content security policy");
     StatusCode::OK.into_response()
 }
 
@@ -137,7 +142,7 @@ pub(crate) fn for_gateway(web: &Web, failure: &GatewayFailure<'_>) -> String {
         .first()
         .copied()
         .unwrap_or_default();
-    let lang = cookies::first(&headers, "lang");
+    let lang = cookies::first(&headers, cookies::LANGUAGE);
     let visit = Visit {
         user: None,
         language: Language::choose(lang.as_deref(), failure.accept_language, default),

@@ -62,6 +62,31 @@ pub(crate) async fn logo(State(web): State<Web>, headers: HeaderMap) -> Response
     }
 }
 
+/// `/favicon.ico`: browsers ask for it on pages that name no icon of their own.
+pub(crate) async fn favicon(headers: HeaderMap) -> Response {
+    match render::asset("favicon.svg") {
+        Some(asset) => file(
+            &headers,
+            asset.bytes.clone(),
+            asset.content_type,
+            &asset.hash,
+            Some("max-age=86400"),
+        ),
+        None => errors::plain(StatusCode::NOT_FOUND),
+    }
+}
+
+/// `/robots.txt`: there is nothing here for search engines.
+pub(crate) async fn robots() -> Response {
+    const TEXT: &str = "User-agent: *\nDisallow: /\n";
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        TEXT,
+    )
+        .into_response()
+}
+
 fn file(
     request: &HeaderMap,
     bytes: bytes::Bytes,

@@ -28,12 +28,18 @@ pub(crate) async fn choose(
     let place = next::safe(&web, &parts, None).unwrap_or_else(|| web.hub_url());
     let mut response = found(&place);
     let attributes = Attributes {
-        path: &web.hub_url(),
+        // The gateway's own pages, such as that of a server that does not answer, are outside of the hub's path.
+        path: &web.hub().settings().base_url,
         secure: visitor.secure(&web),
         http_only: true,
         lax: true,
         keep: A_YEAR,
     };
-    cookies::set(response.headers_mut(), "lang", language.code(), attributes);
+    cookies::set(
+        response.headers_mut(),
+        cookies::LANGUAGE,
+        language.code(),
+        attributes,
+    );
     response
 }

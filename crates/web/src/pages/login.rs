@@ -34,7 +34,19 @@ pub(crate) async fn form(
     }
     let visitor = Visitor::of(&web, &parts, None);
     let username = next::query(&parts, "username").unwrap_or_default();
-    show(&web, &visitor, &parts, StatusCode::OK, username, None)
+    let mut response = show(
+        &web,
+        &visitor,
+        &parts,
+        StatusCode::OK,
+        shortened(&username),
+        None,
+    );
+    if cookies::first(&parts.headers, cookies::LOGIN).is_some() {
+        // It is expired, ended or forged.
+        cookies::clear(response.headers_mut(), cookies::LOGIN, &web.hub_url());
+    }
+    response
 }
 
 /// Takes the form.
@@ -53,7 +65,7 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             &visitor,
             &parts,
             StatusCode::FORBIDDEN,
-            username,
+            shortened(&username),
             Some(LoginProblem::StaleForm),
         );
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -13,8 +14,11 @@ use lyceum_hub::{HubError, Principal, ServerPermit};
 use serde_json::json;
 
 use super::{errors, next};
-use crate::caller::{Accept, check_xsrf, facts, found, identify, login_url, store_failed};
+use crate::caller::{
+    Accept, check_xsrf, facts, found, identify, login_url, redirect, store_failed, xsrf_refused,
+};
 use crate::client::{Client, header_text};
+use crate::forms::Form;
 use crate::render::NotRunningPage;
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
@@ -79,19 +83,22 @@ async fn show(web: &Web, parts: &Parts, user: &str, rest: &str) -> Result<Respon
         1,
     );
     if view.now.state.is_active() || view.start_failed() {
-        return Ok(see_other(&format!(
-            "{}?next={}",
-            server.hub_path(base, "spawn-pending"),
-            escape::query_value(&here)
-        )));
+        return Ok(redirect(
+            StatusCode::SEE_OTHER,
+            &format!(
+                "{}?next={}",
+                server.hub_path(base, "spawn-pending"),
+                escape::query_value(&here)
+            ),
+        ));
     }
     Ok(not_running_page(web, &visitor, &caller, &view, &here))
 }
 
 /// Anything but GET: the answer that a program understands (JupyterHub `UserUrlHandler.non_get`).
 pub(crate) async fn other_method(State(web): State<Web>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    if parts.method == Method::PUT || parts.method == Method::HEAD {
+    let (parts, body) = request.into_parts();
+    if !matches!(parts.method, Method::POST | Method::PATCH | Method::DELETE) {
         return errors::page(
             &web,
             &Visitor::of(&web, &parts, None),
@@ -105,14 +112,14 @@ pub(crate) async fn other_method(State(web): State<Web>, request: Request) -> Re
     };
     let session = caller.as_ref().and_then(Principal::session);
     let by_token = caller.is_some() && session.is_none();
-    if facts(&parts, false, by_token).needs_token()
-        && check_xsrf(&web, &parts, session, None).is_err()
-    {
-        return ApiError::with(
-            StatusCode::FORBIDDEN,
-            "'_xsrf' argument missing or not valid",
-        )
-        .into_response();
+    if facts(&parts, false, by_token).needs_token() {
+        let form = match form_of(&parts, body).await {
+            Ok(form) => form,
+            Err(error) => return error.into_response(),
+        };
+        if let Err(error) = check_xsrf(&web, &parts, session, form.get("_xsrf")) {
+            return xsrf_refused(&parts, error).into_response();
+        }
     }
     let path = next::here(&parts).split('?').next().unwrap_or_default();
     let inner = path
@@ -126,6 +133,17 @@ pub(crate) async fn other_method(State(web): State<Web>, request: Request) -> Re
             &ServerRef::new(user, lyceum_core::ServerName::default_server()),
         ),
         Err(_) => ApiError::not_found().into_response(),
+    }
+}
+
+/// The form of a request, if it carries one; anything else was meant for the server.
+async fn form_of(parts: &Parts, body: Body) -> Result<Form, ApiError> {
+    let is_form = header_text(&parts.headers, &header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    if is_form {
+        Form::read(body).await
+    } else {
+        Ok(Form::default())
     }
 }
 
@@ -208,42 +226,30 @@ async fn back_to_server(web: &Web, parts: &Parts, visitor: &Visitor) -> Response
 
 /// Whether a program asks: by `Accept`, or because an `api` is in the path.
 fn wants_json(headers: &HeaderMap, rest: &str) -> bool {
-    if rest.split('/').any(|segment| segment == "api") {
-        return true;
+    rest.split('/').any(|segment| segment == "api")
+        || header_text(headers, &header::ACCEPT).is_some_and(prefers_json)
+}
+
+/// Whether JSON is asked for by name, before HTML (JupyterHub `get_accepted_mimetype`): the higher quality
+/// wins, then the place in the list. A browser's `text/html, …, */*` and curl's `*/*` get the page.
+fn prefers_json(accept: &str) -> bool {
+    let mut best: Option<(f32, bool)> = None;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let json = name.eq_ignore_ascii_case("application/json");
+        if !json && !name.eq_ignore_ascii_case("text/html") {
+            continue;
+        }
+        let quality = parts
+            .find_map(|parameter| parameter.strip_prefix("q="))
+            .and_then(|quality| quality.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        if quality > 0.0 && best.is_none_or(|(highest, _)| quality > highest) {
+            best = Some((quality, json));
+        }
     }
-    let Some(accept) = header_text(headers, &header::ACCEPT) else {
-        return false;
-    };
-    let quality = |kind: &str| {
-        let (main, _) = kind.split_once('/').unwrap_or((kind, ""));
-        accept
-            .split(',')
-            .filter_map(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                let name = parts.next()?;
-                let q = parts
-                    .find_map(|p| p.strip_prefix("q="))
-                    .and_then(|q| q.parse::<f32>().ok())
-                    .unwrap_or(1.0);
-                let fits = if name.eq_ignore_ascii_case(kind) {
-                    3
-                } else if name.eq_ignore_ascii_case(&format!("{main}/*")) {
-                    2
-                } else {
-                    i32::from(name == "*/*")
-                };
-                (fits > 0).then_some((fits, q))
-            })
-            .max_by_key(|(fits, _)| *fits)
-            .map_or(0.0, |(_, q)| q)
-    };
-    // A browser's `text/html, …, */*` and curl's `*/*` get the page.
-    let (json, html) = (quality("application/json"), quality("text/html"));
-    json > html
-        || (json > 0.0
-            && accept.contains("application/json")
-            && !accept.contains("text/html")
-            && json >= html)
+    best.is_some_and(|(_, json)| json)
 }
 
 /// 424: JupyterLab shows its "start again?" dialog on it. Only this key, as in JupyterHub.
@@ -253,7 +259,10 @@ fn not_running_json(web: &Web, parts: &Parts, server: &ServerRef) -> Response {
     let path = path
         .strip_prefix(web.hub_url().trim_end_matches('/'))
         .unwrap_or(path);
-    let origin = Client::of(parts).origin();
+    let origin = match &web.hub().settings().public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => Client::of(parts).origin(),
+    };
     let start = server.hub_path(base, "spawn");
     let message = format!(
         "JupyterHub server no longer running at {path}. Restart the server at {origin}{start}"
@@ -295,10 +304,6 @@ fn not_running_page(
     visitor.page(web, StatusCode::FAILED_DEPENDENCY, &page)
 }
 
-fn see_other(url: &str) -> Response {
-    (StatusCode::SEE_OTHER, [(header::LOCATION, url.to_owned())]).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +327,12 @@ mod tests {
         );
         check(Some("application/json"), "lab", true);
         check(Some("application/json, text/html;q=0.5"), "lab", true);
+        check(Some("application/json,text/html"), "lab", true);
+        check(Some("text/html,application/json"), "lab", false);
+        check(Some("*/*;q=0.5,application/json;q=0.4"), "lab", true);
+        check(Some("application/*"), "lab", false);
+        check(Some("application/json;q=0"), "lab", false);
+        check(Some("garbage;;,q=,"), "lab", false);
         check(Some("text/html, application/json;q=0.5"), "lab", false);
         check(Some("text/html"), "api/kernels", true);
         check(Some("text/html"), "lab/apis", false);

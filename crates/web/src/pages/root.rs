@@ -1,13 +1,13 @@
 //! `/hub/`, `/hub/user-redirect/…`, and everything that reaches the hub without being the hub's.
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use http::{Method, StatusCode, header};
+use axum::response::Response;
+use http::{Method, StatusCode};
 use lyceum_core::{ServerName, ServerRef, escape};
 
 use super::{errors, next};
 use crate::Web;
-use crate::caller::{MaybeCaller, PageCaller, found, login_url};
+use crate::caller::{MaybeCaller, PageCaller, found, login_url, redirect};
 use crate::visit::Visitor;
 
 /// `/hub/`: to the usual place, or to the login and back here.
@@ -44,23 +44,26 @@ pub(crate) async fn elsewhere(State(web): State<Web>, request: Request) -> Respo
         );
     };
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return errors::page(
-            &web,
-            &Visitor::of(&web, &parts, None),
-            StatusCode::FORBIDDEN,
-            None,
-        );
+        let status = match parts.method {
+            // JupyterHub refuses forms here for want of an XSRF token.
+            Method::POST | Method::PUT | Method::PATCH | Method::DELETE => StatusCode::FORBIDDEN,
+            _ => StatusCode::METHOD_NOT_ALLOWED,
+        };
+        return errors::page(&web, &Visitor::of(&web, &parts, None), status, None);
     }
     let query = query.map_or_else(String::new, |query| format!("?{query}"));
     if inner == "hub" {
-        return moved(&format!("{}{query}", web.hub_url()));
+        return redirect(
+            StatusCode::MOVED_PERMANENTLY,
+            &format!("{}{query}", web.hub_url()),
+        );
     }
     // `/user/ada` and `/services/x` are folders.
     let segments: Vec<&str> = inner.split('/').collect();
     if let ["user" | "services", name] = segments.as_slice()
         && !name.is_empty()
     {
-        return moved(&format!("{path}/{query}"));
+        return redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/{query}"));
     }
     found(&format!("{}{inner}{query}", web.hub_url()))
 }
@@ -96,13 +99,4 @@ pub(crate) async fn user_redirect(
         server.hub_path(base, "spawn"),
         escape::query_value(&target)
     ))
-}
-
-/// A permanent redirect, as JupyterHub gives where a slash is missing.
-fn moved(url: &str) -> Response {
-    (
-        StatusCode::MOVED_PERMANENTLY,
-        [(header::LOCATION, url.to_owned())],
-    )
-        .into_response()
 }

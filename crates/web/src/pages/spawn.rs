@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use lyceum_core::lifecycle::Refusal;
-use lyceum_core::{ServerRef, escape};
+use lyceum_core::{ServerName, ServerRef, escape};
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{HubError, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
@@ -108,7 +108,7 @@ async fn by_form(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(web, &parts, Some(&caller.session));
-    let form = match Form::read(body).await {
+    let form = match Form::read_large(body).await {
         Ok(form) => form,
         Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
     };
@@ -154,6 +154,7 @@ async fn by_form(
     .await
 }
 
+/// Checks that the caller may start this server; a name that no server can have is a mistake of its own.
 async fn permit(
     web: &Web,
     caller: &PageCaller,
@@ -161,6 +162,16 @@ async fn permit(
     user: &str,
     server: &str,
 ) -> Result<ServerPermit<ManageServer>, Box<Response>> {
+    if let Err(error) = ServerName::parse(server) {
+        manage(web, caller, visitor, user, "").await?;
+        let status = StatusCode::BAD_REQUEST;
+        return Err(Box::new(errors::page(
+            web,
+            visitor,
+            status,
+            Some(&error.to_string()),
+        )));
+    }
     manage(web, caller, visitor, user, server).await
 }
 
