@@ -1,6 +1,15 @@
-//! What tests need and the product does not: a tiny notebook server, and a plain HTTP client.
+//! What tests need and the product does not: a whole hub in process with visitors of it, fakes, a tiny
+//! notebook server, and a plain HTTP client.
 //!
 //! Used by tests only; nothing that is delivered depends on it.
 
+pub mod fakes;
 pub mod http;
+pub mod hub;
 pub mod notebook;
+pub mod visitor;
+pub mod wait;
+
+pub use hub::{Builder, TestHub};
+pub use visitor::{Answer, Visitor};
+pub use wait::{LIMIT, eventually, within};
