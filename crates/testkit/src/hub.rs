@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_auth::Dummy;
+use lyceum_core::ids::ServerId;
 use lyceum_core::seams::{Authenticator, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{
@@ -27,6 +28,8 @@ use lyceum_core::{
 use lyceum_gateway::RouteTable;
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{Access, Hub, HubSettings, Principal, ServerPermit};
+/// The variables by which the processes of a hub, and of one of its servers, are known.
+pub use lyceum_spawn::process::{INSTANCE_VARIABLE, SERVER_VARIABLE};
 use lyceum_spawn::process::{ProcessConfig, ProcessSpawner};
 use lyceum_store::{NewToken, NewUser, Server, Store, TokenOwner, User};
 
@@ -294,6 +297,29 @@ impl TestHub {
         let user = self.store().find_user(&name).await.unwrap()?;
         let server = ServerName::parse(server).unwrap();
         self.store().find_server(user.id, &server).await.unwrap()
+    }
+
+    /// A variable of the environment of a user's server.
+    pub fn variable_of(&self, user: &str, name: &str) -> String {
+        let pid = self.processes_of(user).first().copied();
+        let environment = std::fs::read(format!("/proc/{}/environ", pid.unwrap())).unwrap();
+        let text = String::from_utf8_lossy(&environment).into_owned();
+        let prefix = format!("{name}=");
+        let value = text.split('\0').find_map(|one| one.strip_prefix(&prefix));
+        value.expect("the variable is there").to_owned()
+    }
+
+    /// How many tokens there are that were made for this server's own use.
+    pub async fn token_count(&self, user: &str, server: ServerId) -> usize {
+        let user = self.user_row(user).await;
+        let tokens = self
+            .store()
+            .tokens_of(TokenOwner::User(user.id), self.hub().now());
+        let tokens = tokens.await.unwrap();
+        let own = tokens
+            .iter()
+            .filter(|token| token.server_id == Some(server));
+        own.count()
     }
 
     /// The permission to start and stop a server, as its owner has it; the owner is created if need be.

@@ -266,14 +266,14 @@ impl Actor {
                 "Something in Lyceum itself went wrong.",
                 "Try again; the administrator finds the reason in Lyceum's log.",
             )),
-            Done::Exited(_) | Done::Stopped(_) | Done::Cleared => return,
+            Done::Exited(_) | Done::Stopped | Done::Cleared => return,
         };
         let _ = self.apply(event).await;
     }
 
     async fn on_stop_done(&mut self, done: Done) {
-        // A stop that did not work is tried again by the state's time limit.
-        if let Done::Stopped(true) = done {
+        // One that broke, or hangs, is begun again at the state's time limit.
+        if let Done::Stopped = done {
             let _ = self.apply(Event::StopDone).await;
         }
     }

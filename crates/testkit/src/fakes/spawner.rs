@@ -42,7 +42,7 @@ pub enum Stop {
     /// The server ends.
     #[default]
     Works,
-    /// It never ends.
+    /// It does not end before something else is said.
     Hangs,
     /// The spawner cannot do it.
     Fails,
@@ -55,6 +55,7 @@ pub struct FakeSpawner(Arc<Inner>);
 struct Inner {
     upstream: Upstream,
     script: Mutex<Script>,
+    stop: watch::Sender<Stop>,
     servers: Mutex<HashMap<u64, watch::Sender<Option<Exit>>>>,
     /// Answers everybody, on behalf of all servers.
     _answering: JoinSet<()>,
@@ -69,7 +70,6 @@ impl fmt::Debug for Inner {
 #[derive(Debug, Default)]
 struct Script {
     start: Start,
-    stop: Stop,
     starts: u64,
     stops: u64,
     swept: Option<Vec<Handle>>,
@@ -91,6 +91,7 @@ impl FakeSpawner {
                 port,
             },
             script: Mutex::default(),
+            stop: watch::channel(Stop::default()).0,
             servers: Mutex::default(),
             _answering: answering,
         }))
@@ -103,7 +104,7 @@ impl FakeSpawner {
 
     /// Says what becomes of stops from now on.
     pub fn on_stop(&self, stop: Stop) {
-        lock(&self.0.script).stop = stop;
+        self.0.stop.send_replace(stop);
     }
 
     /// How often a start was asked for.
@@ -201,15 +202,14 @@ impl Spawner for FakeSpawner {
     }
 
     async fn stop(&self, handle: &Handle, _: StopMode) -> Result<(), SpawnError> {
-        let stop = {
-            let mut script = lock(&self.0.script);
-            script.stops += 1;
-            script.stop
-        };
-        match stop {
-            Stop::Works => {}
-            Stop::Hangs => std::future::pending().await,
-            Stop::Fails => return Err(SpawnError::WontEnd(std::time::Duration::ZERO)),
+        lock(&self.0.script).stops += 1;
+        let mut stop = self.0.stop.subscribe();
+        let stop = stop
+            .wait_for(|stop| *stop != Stop::Hangs)
+            .await
+            .map(|stop| *stop);
+        if !matches!(stop, Ok(Stop::Works)) {
+            return Err(SpawnError::WontEnd(std::time::Duration::ZERO));
         }
         if let Some(id) = handle.0.get("id").and_then(serde_json::Value::as_u64)
             && let Some(server) = lock(&self.0.servers).get(&id)

@@ -18,6 +18,8 @@ use crate::servers::{Shared, probe, routes};
 /// The pauses before a watch that failed is tried again.
 pub(super) const WATCH_AGAIN: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_mins(1));
+/// The pauses before a stop that failed is tried again.
+const STOP_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// How long a look at a process may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
 /// How long a stop waits for the store; then it goes on without.
@@ -39,7 +41,7 @@ pub(super) enum Done {
     Probed(Result<(), Failure>),
     Checked(Event),
     Exited(Exit),
-    Stopped(bool),
+    Stopped,
     Cleared,
     /// It panicked.
     Broke,
@@ -115,24 +117,25 @@ impl Subject {
         })
     }
 
-    /// Writes down where the server answers, waits for its first answer, and puts the route.
+    /// Waits for the server's first answer, writes down where it is, and puts the route.
     pub(super) fn probe(&self, running: Running) -> JobHandle {
         let subject = self.clone();
         self.spawn(async move { Done::Probed(subject.until_ready(&running).await) })
     }
 
     async fn until_ready(&self, running: &Running) -> Result<(), Failure> {
-        // A server that is not written down would be lost, and ended, at the next restart.
+        let limit = self.shared.settings.http_timeout;
+        let answer = probe::wait_until_up(&running.upstream, &self.prefix(), limit).await?;
+        warn_of_other_version(&self.server, answer.version.as_deref());
+        // Not before it has answered: a restart takes what is written here for a server that works. And not
+        // without: a server that is not written down would be ended at the next restart.
         records::running(&self.shared, self.row, running)
             .await
             .map_err(|error| {
                 tracing::error!(server.name = %self.server, error = &error as &dyn std::error::Error,
-                    "could not write down where a starting server will answer");
+                    "could not write down where a server answers");
                 records::store_failure(&error)
             })?;
-        let limit = self.shared.settings.http_timeout;
-        let answer = probe::wait_until_up(&running.upstream, &self.prefix(), limit).await?;
-        warn_of_other_version(&self.server, answer.version.as_deref());
         routes::publish(&self.shared, &self.server, running).await
     }
 
@@ -180,21 +183,25 @@ impl Subject {
         })
     }
 
-    /// Writes down that the server is stopping, and stops it.
+    /// Writes down that the server is stopping, and stops it; tries again for as long as it is asked to.
     pub(super) fn stop(&self, handle: Option<Handle>) -> JobHandle {
         let subject = self.clone();
         self.spawn(async move {
             subject.write_stopping().await;
             let Some(handle) = handle else {
-                return Done::Stopped(true);
+                return Done::Stopped;
             };
             let mode = StopMode::Graceful(subject.shared.settings.stop_grace);
-            match subject.shared.spawner.stop(&handle, mode).await {
-                Ok(()) => Done::Stopped(true),
-                Err(error) => {
-                    tracing::error!(server.name = %subject.server, error = &error as &dyn std::error::Error,
-                        "could not stop a server; trying again later");
-                    Done::Stopped(false)
+            let (mut pause, longest) = STOP_AGAIN;
+            loop {
+                match subject.shared.spawner.stop(&handle, mode).await {
+                    Ok(()) => return Done::Stopped,
+                    Err(error) => {
+                        tracing::error!(server.name = %subject.server, error = &error as &dyn std::error::Error,
+                            "could not stop a server; trying again in {pause:?}");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(longest);
+                    }
                 }
             }
         })

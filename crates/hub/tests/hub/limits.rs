@@ -1,0 +1,150 @@
+//! How many servers may be starting, active, and named: also for requests at the same moment.
+
+use futures_util::future::join_all;
+use http::Method;
+use lyceum_core::lifecycle::Cause;
+use lyceum_hub::{StartError, StartInput};
+use lyceum_testkit::TestHub;
+use lyceum_testkit::fakes::{FakeSpawner, Start};
+
+/// Asks for the servers of ten users at once; gives how many were accepted, and the errors.
+async fn ten(hub: &TestHub) -> (usize, Vec<StartError>) {
+    let mut permits = Vec::new();
+    for number in 0..10 {
+        permits.push(hub.permit(&format!("user{number}"), "").await);
+    }
+    let starts = permits
+        .iter()
+        .map(|permit| hub.hub().request_start(permit, StartInput::default()));
+    let results = join_all(starts).await;
+    let accepted = results.iter().filter(|result| result.is_ok()).count();
+    (
+        accepted,
+        results.into_iter().filter_map(Result::err).collect(),
+    )
+}
+
+#[tokio::test]
+async fn no_more_servers_start_at_once_than_are_allowed() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| settings.concurrent_spawn_limit = 3)
+        .spawner(spawner.clone())
+        .start()
+        .await;
+    spawner.on_start(Start::Hangs);
+    let (accepted, errors) = ten(&hub).await;
+    assert_eq!(accepted, 3);
+    for error in errors {
+        assert!(
+            matches!(error, StartError::Busy(seconds) if (30..=60).contains(&seconds)),
+            "{error}"
+        );
+    }
+    assert_eq!(hub.hub().counts().starting, 3);
+
+    let mut zoe = hub.user("zoe").await;
+    let answer = zoe.api(Method::POST, "/users/zoe/server", None).await;
+    assert_eq!(answer.status, 429);
+    let seconds: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((30..=60).contains(&seconds));
+
+    assert_eq!(hub.hub().stop_all(lyceum_testkit::LIMIT).await, 0);
+    spawner.on_start(Start::Works);
+    let answer = zoe.api(Method::POST, "/users/zoe/server", None).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn no_more_servers_run_than_are_allowed() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| settings.active_server_limit = 4)
+        .spawner(spawner)
+        .start()
+        .await;
+    let (accepted, errors) = ten(&hub).await;
+    assert_eq!(accepted, 4);
+    assert!(errors.iter().all(|error| matches!(error, StartError::Full)));
+    let mut zoe = hub.user("zoe").await;
+    let answer = zoe.api(Method::POST, "/users/zoe/server", None).await;
+    assert_eq!(answer.status, 429);
+}
+
+#[tokio::test]
+async fn nobody_has_more_named_servers_than_are_allowed() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| {
+            settings.allow_named_servers = true;
+            settings.named_server_limit = 2;
+        })
+        .spawner(spawner.clone())
+        .start()
+        .await;
+    let ada = hub.user("ada").await;
+    let starts = (0..6).map(|number| {
+        let mut ada = ada.clone();
+        async move {
+            let path = format!("/users/ada/servers/s{number}");
+            ada.api(Method::POST, &path, None).await.status
+        }
+    });
+    let statuses = join_all(starts).await;
+    let created = statuses.iter().filter(|status| **status == 201).count();
+    assert_eq!(created, 2, "{statuses:?}");
+    let user = hub.user_row("ada").await;
+    let counts = hub.store().count_servers_of_user(user.id).await.unwrap();
+    assert_eq!(counts.named, 2);
+    // One that exists may be started again, and the default server does not count.
+    let mut ada = ada;
+    let answer = ada.api(Method::POST, "/users/ada/server", None).await;
+    assert_eq!(answer.status, 201);
+    let answer = ada.api(Method::POST, "/users/ada/servers/s9", None).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("limit of 2"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn named_servers_are_refused_where_they_are_not_enabled() {
+    let hub = TestHub::start().await;
+    let mut ada = hub.user("ada").await;
+    let answer = ada.api(Method::POST, "/users/ada/servers/lab", None).await;
+    assert_eq!(answer.status, 400);
+    assert!(hub.processes().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_cannot_take_over_the_logins_of_another_one_with_the_same_client_id() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| settings.allow_named_servers = true)
+        .spawner(spawner)
+        .start()
+        .await;
+    // Both are the OAuth client `jupyterhub-user-ada-lab`, as in JupyterHub.
+    let victim = hub.permit("ada", "lab").await;
+    let other = hub.permit("ada-lab", "").await;
+    let (hub, store) = (hub.hub(), hub.store());
+    hub.request_start(&victim, StartInput::default())
+        .await
+        .unwrap();
+    hub.await_start(&victim).await.unwrap();
+    let id = victim.server().client_id();
+    assert_eq!(id, other.server().client_id());
+    let before = store.find_oauth_client(&id).await.unwrap();
+
+    hub.request_start(&other, StartInput::default())
+        .await
+        .unwrap();
+    let failure = hub.await_start(&other).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::NotAllowed);
+    assert!(before.is_some());
+    assert_eq!(store.find_oauth_client(&id).await.unwrap(), before);
+
+    hub.stop(&victim).await.unwrap();
+    hub.request_start(&other, StartInput::default())
+        .await
+        .unwrap();
+    hub.await_start(&other).await.unwrap();
+}

@@ -1,0 +1,18 @@
+//! The hub as a whole: through its public face and through HTTP, with real processes where it matters.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail as the test itself does"
+)]
+
+mod activity;
+mod failures;
+mod limits;
+mod login;
+mod names;
+mod oauth;
+mod outages;
+mod races;
+mod restart;
+mod starts;
