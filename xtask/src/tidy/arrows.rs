@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     // The program hands the hub's router to the gateway.
-    ("axum", &["web", "lyceum"]),
+    ("axum", &["web", "lyceum", "testkit"]),
     ("minijinja", &["web"]),
     ("rustls", &["gateway", "certs"]),
     ("clap", &["lyceum", "xtask"]),
