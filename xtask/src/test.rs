@@ -213,37 +213,32 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
 fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     let environment = needs::python_environment(root, installing)?;
     println!("    LYCEUM_TEST_PYENV={}", environment.display());
-    let mut tests = if shell::find_program("cargo-nextest").is_some() {
-        cargo(
-            root,
-            &[
-                "nextest",
-                "run",
-                "--workspace",
-                "--locked",
-                "--no-fail-fast",
-            ],
-        )
+    let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
+    let mut runs = Vec::new();
+    if shell::find_program("cargo-nextest").is_some() {
+        // A process per test is a PostgreSQL cluster per test: those of the store share theirs in one process.
+        let nextest = [
+            "nextest",
+            "run",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+        ];
+        let others = ["-E", "not binary_id(lyceum-store::store)"];
+        runs.push([&nextest[..], &others].concat());
+        runs.push([&with_cargo[..], &["--test", "store"]].concat());
     } else {
-        cargo(
-            root,
-            &[
-                "test",
-                "--workspace",
-                "--locked",
-                "--no-fail-fast",
-                "--all-targets",
-            ],
-        )
-    };
-    let (seen, tests) = run_counting(tests.env("LYCEUM_TEST_PYENV", &environment))?;
-    counts.add(seen);
-    let (seen, examples) = run_counting(&mut cargo(
-        root,
-        &["test", "--workspace", "--locked", "--doc"],
-    ))?;
-    counts.add(seen);
-    tests.and(examples)
+        runs.push([&with_cargo[..], &["--all-targets"]].concat());
+    }
+    runs.push([&with_cargo[..], &["--doc"]].concat());
+    let mut result = Ok(());
+    for arguments in runs {
+        let mut tests = cargo(root, &arguments);
+        let (seen, ended) = run_counting(tests.env("LYCEUM_TEST_PYENV", &environment))?;
+        counts.add(seen);
+        result = result.and(ended);
+    }
+    result
 }
 
 /// The browser tests; they start the program that the release build made.
