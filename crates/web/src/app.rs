@@ -65,7 +65,9 @@ impl Web {
         } else {
             Router::new().nest(&base, router).fallback(not_here)
         };
-        router
+        // A router's own layers run after it has chosen by path and method; these have to come before.
+        Router::new()
+            .fallback_service(router)
             .layer(middleware::from_fn_with_state(self.clone(), every_answer))
             .layer(middleware::from_fn(request_id::give))
     }
@@ -179,7 +181,9 @@ fn api_router() -> Router<Web> {
 fn authorize_router() -> Router<Web> {
     Router::new().route(
         "/oauth2/authorize",
-        get(oauth::authorize).post(oauth::confirm),
+        get(oauth::authorize)
+            .post(oauth::confirm)
+            .fallback(pages::errors::wrong_method),
     )
 }
 
@@ -199,18 +203,19 @@ async fn not_here() -> ApiError {
     ApiError::with(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
+/// Marks a `HEAD` that is asked as `OPTIONS`.
+#[derive(Debug, Clone, Copy)]
+struct WasHead;
+
 /// The rules of every API answer: `OPTIONS` is always fine, `HEAD` never means `GET` (JupyterHub
 /// `APIHandler.options`), nothing may be framed, and nothing is kept.
-async fn api_answer(mut request: Request, next: Next) -> Response {
+async fn api_answer(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let health = path.ends_with("/health");
     let page = path.ends_with("/oauth2/authorize");
     let root = matches!(path, "" | "/" | "/hub/api/");
-    let asks_options = *request.method() == Method::OPTIONS;
-    if *request.method() == Method::HEAD && !health {
-        // The router would take it for a GET; for OPTIONS it knows no handler, but which paths there are.
-        *request.method_mut() = Method::OPTIONS;
-    }
+    let asks_options = *request.method() == Method::OPTIONS
+        && request.extensions().get::<WasHead>().is_none()
+        && !page;
     let mut response = next.run(request).await;
     if asks_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         const ALLOWED: &str = "accept, content-type, authorization";
@@ -240,12 +245,20 @@ async fn api_answer(mut request: Request, next: Next) -> Response {
 
 /// What every answer carries, errors too: the version (not on static files, as in JupyterHub), that its
 /// type is to be believed, and what it may not do.
-async fn every_answer(State(web): State<Web>, request: Request, next: Next) -> Response {
+async fn every_answer(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let inner = path.strip_prefix(&web.hub_url()).unwrap_or_default();
     let file = inner.starts_with("static/") || inner == "logo";
-    let mut response = if escape::decode(path).is_none() {
-        not_utf8(&web, inner.starts_with("api/"), request)
+    let api = inner == "api" || inner.starts_with("api/");
+    let is_text = escape::decode(path).is_some();
+    if api && inner != "api/health" && *request.method() == Method::HEAD {
+        // The router would take it for a GET, which may do something. For OPTIONS it has no handler, but it
+        // knows which paths there are.
+        *request.method_mut() = Method::OPTIONS;
+        request.extensions_mut().insert(WasHead);
+    }
+    let mut response = if !is_text {
+        not_utf8(&web, api, request)
     } else {
         next.run(request).await
     };

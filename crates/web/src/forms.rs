@@ -1,5 +1,7 @@
 //! Bodies of requests: forms and JSON, read strictly and with a limit.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::StatusCode;
@@ -13,7 +15,7 @@ const LARGE: usize = 10 * 1024 * 1024;
 /// The largest form of any other kind. Some are taken from people who are not logged in.
 const SMALL: usize = 64 * 1024;
 /// How long a body may take to arrive.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The fields of a form, in their order.
 #[derive(Debug, Default)]
@@ -95,7 +97,15 @@ pub(crate) async fn read_small(body: Body) -> Result<bytes::Bytes, ApiError> {
 }
 
 async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
-    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect())
+    read_within(PATIENCE, body, limit).await
+}
+
+async fn read_within(
+    patience: Duration,
+    body: Body,
+    limit: usize,
+) -> Result<bytes::Bytes, ApiError> {
+    let collected = tokio::time::timeout(patience, Limited::new(body, limit).collect())
         .await
         .map_err(|_| {
             ApiError::with(
@@ -115,4 +125,29 @@ async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
                 ApiError::bad_request("the body of the request broke off")
             }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let endless = Body::from_stream(tokio_stream::pending::<Result<Bytes, io::Error>>());
+        let answer = read_within(Duration::from_millis(10), endless, SMALL).await;
+        let status = answer.map_err(|error| error.status());
+        assert_eq!(status, Err(StatusCode::REQUEST_TIMEOUT));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let read = |length: usize| read(Body::from(vec![b'x'; length]), SMALL);
+        assert_eq!(read(SMALL).await.map(|body| body.len()), Ok(SMALL));
+        let status = read(SMALL + 1).await.map_err(|error| error.status());
+        assert_eq!(status, Err(StatusCode::PAYLOAD_TOO_LARGE));
+    }
 }

@@ -32,6 +32,9 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     /// Looks at a request. Pages that are asked for with GET can be asked for again in another language.
+    ///
+    /// Without a session, but with a login cookie, nobody has looked who it is: then no cookie is set, since it
+    /// would replace the XSRF token of the pages that are open.
     pub(crate) fn of(web: &Web, parts: &Parts, session: Option<&Session>) -> Self {
         let default = web
             .settings()
@@ -55,8 +58,17 @@ impl Visitor {
             session_id: session_id.unwrap_or_else(|| random::hex(16)),
             new_session_id,
             xsrf_cookie: cookies::first(&parts.headers, cookies::XSRF),
-            may_set_cookie: facts(parts, false, false).may_set_cookie(),
+            may_set_cookie: facts(parts, false, false).may_set_cookie()
+                && (session.is_some() || cookies::first(&parts.headers, cookies::LOGIN).is_none()),
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        }
+    }
+
+    /// Looks at a request of somebody who is not logged in, whatever their cookies pretend.
+    pub(crate) fn anonymous(web: &Web, parts: &Parts) -> Self {
+        Self {
+            may_set_cookie: facts(parts, false, false).may_set_cookie(),
+            ..Self::of(web, parts, None)
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) async fn form(
         Visitor::of(&web, &parts, Some(&caller.session)).set_cookies(&web, response.headers_mut());
         return response;
     }
-    let visitor = Visitor::of(&web, &parts, None);
+    let visitor = Visitor::anonymous(&web, &parts);
     let username = next::query(&parts, "username").unwrap_or_default();
     let mut response = show(
         &web,
@@ -52,7 +52,7 @@ pub(crate) async fn form(
 /// Takes the form.
 pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let visitor = Visitor::of(&web, &parts, None);
+    let visitor = Visitor::anonymous(&web, &parts);
     let form = match Form::read(body).await {
         Ok(form) => form,
         Err(error) => return errors::page(&web, &visitor, error.status(), error.message()),

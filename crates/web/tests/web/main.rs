@@ -1,0 +1,22 @@
+//! The hub on HTTP, from request to answer, in process: pages, OAuth2 and API, and above all who may not.
+//!
+//! No listener is involved: what the gateway checks of a request is tested with the gateway.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+
+mod access;
+mod answers;
+mod api;
+mod bad_input;
+mod login;
+mod next;
+mod oauth;
+mod pages;
+mod servers;
+mod support;
+mod xsrf;
