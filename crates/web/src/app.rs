@@ -257,10 +257,10 @@ async fn every_answer(State(web): State<Web>, mut request: Request, next: Next) 
         *request.method_mut() = Method::OPTIONS;
         request.extensions_mut().insert(WasHead);
     }
-    let mut response = if !is_text {
-        not_utf8(&web, api, request)
-    } else {
+    let mut response = if is_text {
         next.run(request).await
+    } else {
+        not_utf8(&web, api, request)
     };
     let headers = response.headers_mut();
     if !file {

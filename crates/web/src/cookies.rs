@@ -107,7 +107,7 @@ mod tests {
             secure: true,
             http_only: true,
             lax: true,
-            keep: Keep::For(Duration::from_secs(60)),
+            keep: Keep::For(Duration::from_mins(1)),
         };
         set(&mut headers, LOGIN, "abc", attributes);
         assert_eq!(

@@ -15,7 +15,7 @@ const LARGE: usize = 10 * 1024 * 1024;
 /// The largest form of any other kind. Some are taken from people who are not logged in.
 const SMALL: usize = 64 * 1024;
 /// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The fields of a form, in their order.
 #[derive(Debug, Default)]

@@ -126,9 +126,8 @@ fn show(web: &Web, visitor: &Visitor, parts: &Parts, consent: &Consent) -> Respo
 
 /// `POST …/oauth2/token`.
 pub(crate) async fn token(State(web): State<Web>, request: Request) -> Response {
-    let form = match Form::read(request.into_body()).await {
-        Ok(form) => form,
-        Err(_) => return refused(TokenError::InvalidRequest("the body is not a form")),
+    let Ok(form) = Form::read(request.into_body()).await else {
+        return refused(TokenError::InvalidRequest("the body is not a form"));
     };
     let parsed = TokenRequest::parse(form.pairs().map(|(key, value)| (key, value.to_owned())));
     let request = match parsed {

@@ -13,7 +13,7 @@ use crate::render::{CONTENT_SECURITY_POLICY, Language, Page, Viewer, Visit};
 use crate::{RequestId, Web, pages};
 
 /// How long the browser keeps the XSRF cookie of somebody who is not logged in.
-const ANONYMOUS_XSRF: Keep = Keep::For(std::time::Duration::from_secs(3600));
+const ANONYMOUS_XSRF: Keep = Keep::For(std::time::Duration::from_hours(1));
 
 /// Everything about the browser that a page needs.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use crate::forms::Json;
 use crate::{ApiError, Web};
 
 /// Clocks differ a little; beyond this, a time is a mistake.
-const AHEAD: Duration = Duration::from_secs(59 * 60);
+const AHEAD: Duration = Duration::from_mins(59);
 
 pub(crate) async fn report(
     State(web): State<Web>,

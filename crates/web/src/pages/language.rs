@@ -13,7 +13,7 @@ use crate::cookies::{self, Attributes, Keep};
 use crate::render::Language;
 use crate::visit::Visitor;
 
-const A_YEAR: Keep = Keep::For(Duration::from_secs(365 * 24 * 3600));
+const A_YEAR: Keep = Keep::For(Duration::from_hours(365 * 24));
 
 pub(crate) async fn choose(
     State(web): State<Web>,

@@ -218,7 +218,7 @@ async fn expired_and_forged_logins_are_none() {
             "{forged}: it is cleared"
         );
     }
-    site.clock.advance(Duration::from_secs(15 * 24 * 3600));
+    site.clock.advance(Duration::from_hours(15 * 24));
     ada.get("/hub/home")
         .await
         .assert_leads_to("/hub/login?next=/hub/home");
