@@ -252,7 +252,7 @@ impl Actor {
             Done::Launched(Ok(Started { upstream, handle })) => {
                 self.say(ProgressEvent::step(
                     50,
-                    "The server's process runs; waiting for its first answer",
+                    "Waiting for its first answer",
                 ));
                 Event::Launched(Running { handle, upstream })
             }
