@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 use lyceum_core::lifecycle::{Pending, State as Life};
 use lyceum_hub::permit::ReadServer;
 use lyceum_hub::servers::progress::ProgressEvent;
@@ -128,6 +128,8 @@ fn events(receiver: mpsc::Receiver<ProgressEvent>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),
+        // Proxies in front, nginx for one, would hold events back.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (StatusCode::OK, headers, Body::from_stream(bytes)).into_response()
 }
