@@ -55,7 +55,10 @@ fn check_name(name: &str) -> Result<(), NameError> {
     if name.trim() != name {
         return Err(NameError::OuterSpace);
     }
-    if name.chars().any(char::is_control) {
+    if name
+        .chars()
+        .any(|c| c.is_control() || is_invisible_control(c))
+    {
         return Err(NameError::Control);
     }
     let decoded = escape::decode(name).unwrap_or_default();
@@ -66,6 +69,12 @@ fn check_name(name: &str) -> Result<(), NameError> {
         return Err(NameError::OnlyDots);
     }
     Ok(())
+}
+
+/// Characters that are not shown but change how the rest is: line and paragraph separators, and the
+/// controls of writing direction, with which one name can be made to look like another.
+fn is_invisible_control(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 macro_rules! text_newtype {
@@ -292,6 +301,9 @@ mod tests {
         refuse("..", NameError::OnlyDots);
         refuse("%2E%2e", NameError::OnlyDots);
         refuse("ada\nlovelace", NameError::Control);
+        refuse("ada\u{202e}adnil", NameError::Control);
+        refuse("ada\u{2028}", NameError::OuterSpace);
+        refuse("a\u{2028}da", NameError::Control);
         refuse(&"x".repeat(300), NameError::TooLong);
     }
 
