@@ -67,7 +67,7 @@ impl HubSettings {
     /// A stop is tried again no sooner than the spawner can be done with it: two polite signals, then what
     /// it takes to kill what is left.
     pub fn limits(&self) -> lifecycle::Limits {
-        let grace = Duration::from_secs(2);
+        let grace = Duration::from_secs(5);
         let killing = Duration::from_secs(20);
         lifecycle::Limits {
             start: self.start_timeout.saturating_add(grace),

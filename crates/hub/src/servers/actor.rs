@@ -16,8 +16,9 @@ use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished};
+use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished, give_up};
 use super::progress::ProgressEvent;
 use super::records::{self, StartInput};
 use super::{Shared, routes};
@@ -101,6 +102,8 @@ pub(crate) struct Actor {
     stop: Job,
     /// Writing down the end of a run, where that did not work at once.
     clearing: Job,
+    /// Gives up the launch that is under way, if it is one.
+    launch: Option<CancellationToken>,
     input: StartInput,
     request: Option<StartRequest>,
     deadline: Option<Instant>,
@@ -138,6 +141,7 @@ impl Actor {
             watch: None,
             stop: None,
             clearing: None,
+            launch: None,
             input: StartInput::default(),
             request: None,
             deadline: None,
@@ -242,6 +246,7 @@ impl Actor {
 
     /// Preparing, launching, probing or checking is done.
     async fn on_done(&mut self, done: Done) {
+        self.launch = None;
         let event = match done {
             Done::Prepared(Ok(prepared)) => {
                 self.subject.row = Some(prepared.row);
@@ -250,10 +255,7 @@ impl Actor {
                 Event::Prepared
             }
             Done::Launched(Ok(Started { upstream, handle })) => {
-                self.say(ProgressEvent::step(
-                    50,
-                    "Waiting for its first answer",
-                ));
+                self.say(ProgressEvent::step(50, "Waiting for its first answer"));
                 Event::Launched(Running { handle, upstream })
             }
             Done::Prepared(Err(failure))
@@ -312,7 +314,10 @@ impl Actor {
 
     async fn carry_out(&mut self, command: Command) {
         match (command, &self.state) {
-            (Command::Cancel, _) => cancel(&mut self.work).await,
+            (Command::Cancel, _) => {
+                give_up(&mut self.work, self.launch.take()).await;
+                cancel(&mut self.work).await;
+            }
             (Command::Prepare, _) => {
                 // The end of the run before must not be written over the new one.
                 cancel(&mut self.clearing).await;
@@ -351,11 +356,10 @@ impl Actor {
         let Some(request) = self.request.take() else {
             return;
         };
-        let reporter = Reporter {
-            generation: self.generation,
-            sender: self.aside_sender.clone(),
-        };
-        self.work = Some(self.subject.launch(request, reporter));
+        let reporter = Reporter::new(self.generation, self.aside_sender.clone());
+        let given_up = CancellationToken::new();
+        self.launch = Some(given_up.clone());
+        self.work = Some(self.subject.launch(request, reporter, given_up));
     }
 
     /// Cleans up after the end of a run, and completes the failure with the log's last lines.

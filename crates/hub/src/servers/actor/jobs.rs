@@ -10,6 +10,7 @@ use lyceum_core::seams::{Exit, Handle, Liveness, StartProgress, StartRequest, St
 use lyceum_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::servers::records::{self, Prepared, StartInput};
@@ -18,6 +19,8 @@ use crate::servers::{Shared, probe, routes};
 /// The pauses before a watch that failed is tried again.
 pub(super) const WATCH_AGAIN: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_mins(1));
+/// How long a start that is given up has to say what there is to stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The pauses before a stop that failed is tried again.
 const STOP_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// How long a look at a process may take.
@@ -56,8 +59,20 @@ pub(super) enum Aside {
 
 /// Hands the spawner's words to the actor.
 pub(super) struct Reporter {
-    pub(super) generation: u64,
-    pub(super) sender: mpsc::UnboundedSender<Aside>,
+    generation: u64,
+    sender: mpsc::UnboundedSender<Aside>,
+    /// Cancelled when the handle has been told.
+    told: CancellationToken,
+}
+
+impl Reporter {
+    pub(super) fn new(generation: u64, sender: mpsc::UnboundedSender<Aside>) -> Self {
+        Self {
+            generation,
+            sender,
+            told: CancellationToken::new(),
+        }
+    }
 }
 
 impl StartProgress for Reporter {
@@ -65,6 +80,7 @@ impl StartProgress for Reporter {
         let _ = self
             .sender
             .send(Aside::Handle(self.generation, handle.clone()));
+        self.told.cancel();
     }
 
     fn say(&self, percent: u8, message: &str) {
@@ -99,21 +115,33 @@ impl Subject {
         })
     }
 
-    pub(super) fn launch(&self, request: StartRequest, reporter: Reporter) -> JobHandle {
+    /// Has the spawner start the server. Once `given_up`, a start that is about to have something to stop still
+    /// gets the time to say so: what it is making just now could not be stopped otherwise.
+    pub(super) fn launch(
+        &self,
+        request: StartRequest,
+        reporter: Reporter,
+        given_up: CancellationToken,
+    ) -> JobHandle {
         let subject = self.clone();
         self.spawn(async move {
             let limit = subject.shared.settings.start_timeout;
-            let start = subject.shared.spawner.start(request, &reporter);
-            Done::Launched(timeout(limit, start).await.unwrap_or_else(|_| {
-                Err(Failure::new(
-                    Cause::StartTimeout,
-                    format!(
-                        "The server's process was not started within {} seconds.",
-                        limit.as_secs()
-                    ),
-                    "The machine may be busy. Try again in a minute.",
-                ))
-            }))
+            let too_late = async {
+                tokio::select! {
+                    () = tokio::time::sleep(limit) => {}
+                    () = given_up.cancelled() => {}
+                }
+                let _ = timeout(LAST_WORDS, reporter.told.cancelled()).await;
+            };
+            tokio::select! {
+                started = subject.shared.spawner.start(request, &reporter) => {
+                    if let (Ok(started), false) = (&started, reporter.told.is_cancelled()) {
+                        reporter.handle(&started.handle);
+                    }
+                    Done::Launched(started)
+                }
+                () = too_late => Done::Launched(Err(too_slow(limit))),
+            }
         })
     }
 
@@ -277,12 +305,33 @@ pub(super) async fn finished(job: &mut Job) -> Done {
     }
 }
 
+/// Gives up a launch and waits until it has said its last words; then, as any job, it can be cancelled.
+pub(super) async fn give_up(job: &mut Job, launch: Option<CancellationToken>) {
+    if let (Some(handle), Some(launch)) = (job.as_mut(), launch) {
+        launch.cancel();
+        if timeout(LAST_WORDS * 2, handle).await.is_ok() {
+            *job = None;
+        }
+    }
+}
+
 /// Drops a job and waits until it is gone.
 pub(super) async fn cancel(job: &mut Job) {
     if let Some(handle) = job.take() {
         handle.abort();
         let _ = handle.await;
     }
+}
+
+fn too_slow(limit: Duration) -> Failure {
+    Failure::new(
+        Cause::StartTimeout,
+        format!(
+            "The server's process was not started within {} seconds.",
+            limit.as_secs()
+        ),
+        "The machine may be busy. Try again in a minute.",
+    )
 }
 
 fn warn_of_other_version(server: &ServerRef, version: Option<&str>) {
