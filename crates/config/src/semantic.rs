@@ -5,7 +5,7 @@ use lyceum_gateway::ListenAddress;
 use lyceum_store::StoreConfigError;
 
 use crate::problem::{Problem, Report};
-use crate::settings::Config;
+use crate::settings::{Config, SpawnerConfig};
 use crate::source::Sources;
 use crate::tree::{Node, Step, path_text};
 
@@ -31,6 +31,7 @@ pub(crate) fn check(
     rules.login();
     rules.access();
     rules.pages();
+    rules.spawner();
     rules.store();
     rules.inline_secrets();
     rules.secret_files();
@@ -106,6 +107,17 @@ impl Rules<'_> {
                 "expected one slash, then the path",
                 "for example `default_url = \"/hub/home\"`",
             );
+        }
+    }
+
+    fn spawner(&mut self) {
+        let SpawnerConfig::Process(process) = &self.config.spawner;
+        let Err(error) = process.check() else { return };
+        let key = format!("spawner.{}", error.key().unwrap_or("kind"));
+        if self.usable(&[&key]) {
+            let problem = Problem::error(error.to_string())
+                .help(format!("`lyceum config explain {key}` tells more"));
+            self.add(problem, &[(&key, "cannot work")]);
         }
     }
 

@@ -80,6 +80,16 @@ pub enum SetupError {
     /// There would be no home folder.
     #[error("the spawner's `home` is empty")]
     NoHome,
+    /// Something in braces that stands for nothing; it would become part of a folder's name.
+    #[error(
+        "the spawner's `{key}` has `{text}`, in which something else than `{{username}}` stands in braces"
+    )]
+    UnknownPlaceholder {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        text: String,
+    },
     /// A path is not absolute.
     #[error("the path {0} has to be absolute")]
     RelativePath(PathBuf),
@@ -94,6 +104,58 @@ pub enum SetupError {
     /// The name of this hub cannot be in an environment.
     #[error("the hub's id `{0}` has to consist of letters, digits and hyphens")]
     BadInstance(String),
+}
+
+impl SetupError {
+    /// The setting of `[spawner]` that is wrong, if it is one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCommand | Self::RelativeCommand(_) => Some("command"),
+            Self::BadVariable(_) => Some("environment"),
+            Self::BadSearchPath(_) => Some("path"),
+            Self::NoHome => Some("home"),
+            Self::UnknownPlaceholder { key, .. } => Some(key),
+            Self::RelativePath(_) | Self::LongRuntimeDir { .. } | Self::BadInstance(_) => None,
+        }
+    }
+}
+
+impl ProcessConfig {
+    /// Finds what cannot work, whatever the machine.
+    pub fn check(&self) -> Result<(), SetupError> {
+        let command = self.command.first().filter(|name| !name.is_empty());
+        let command = command.ok_or(SetupError::NoCommand)?;
+        if command.contains('/') && !command.starts_with('/') {
+            return Err(SetupError::RelativeCommand(command.clone()));
+        }
+        let impossible = |(name, value): &(&String, &String)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        };
+        if let Some((name, _)) = self.environment.iter().find(impossible) {
+            return Err(SetupError::BadVariable(name.clone()));
+        }
+        if self.home.is_empty() {
+            return Err(SetupError::NoHome);
+        }
+        for (key, text) in [
+            ("home", &self.home),
+            ("working_dir", &self.working_dir),
+            ("default_url", &self.default_url),
+        ] {
+            if text.replace("{username}", "").contains(['{', '}']) {
+                let text = text.clone();
+                return Err(SetupError::UnknownPlaceholder { key, text });
+            }
+        }
+        if let Some(dir) = self
+            .path
+            .iter()
+            .find(|dir| !dir.starts_with('/') || dir.contains([':', '\0']))
+        {
+            return Err(SetupError::BadSearchPath(dir.clone()));
+        }
+        Ok(())
+    }
 }
 
 /// Starts servers as processes of this machine. See the module's own description.
@@ -118,27 +180,7 @@ impl ProcessSpawner {
     /// `instance` is a random text that stays the same for a hub as long as its database lives; it tells
     /// the processes of this hub from those of another on the same machine.
     pub fn new(config: ProcessConfig, places: Places, instance: &str) -> Result<Self, SetupError> {
-        let command = config.command.first().filter(|name| !name.is_empty());
-        let command = command.ok_or(SetupError::NoCommand)?;
-        if command.contains('/') && !command.starts_with('/') {
-            return Err(SetupError::RelativeCommand(command.clone()));
-        }
-        let impossible = |(name, value): &(&String, &String)| {
-            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-        };
-        if let Some((name, _)) = config.environment.iter().find(impossible) {
-            return Err(SetupError::BadVariable(name.clone()));
-        }
-        if config.home.is_empty() {
-            return Err(SetupError::NoHome);
-        }
-        if let Some(dir) = config
-            .path
-            .iter()
-            .find(|dir| !dir.starts_with('/') || dir.contains([':', '\0']))
-        {
-            return Err(SetupError::BadSearchPath(dir.clone()));
-        }
+        config.check()?;
         let dirs = [&places.data_dir, &places.runtime_dir];
         if let Some(path) = dirs.into_iter().find(|path| !path.is_absolute()) {
             return Err(SetupError::RelativePath(path.clone()));

@@ -300,3 +300,14 @@ fn what_is_not_a_file_is_not_read() {
         assert!(errors.contains("this is not a file"), "{errors}");
     }
 }
+
+#[test]
+fn a_placeholder_that_stands_for_nothing_is_refused() {
+    let shown = Folder::with("[spawner]\nkind = \"process\"\nhome = \"/home/{user}\"\n").bad();
+    for expected in ["lyceum.toml:3", "{username}", "spawner.home"] {
+        assert!(
+            shown.contains(expected),
+            "{expected} is missing in:\n{shown}"
+        );
+    }
+}

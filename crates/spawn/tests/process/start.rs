@@ -288,6 +288,10 @@ fn what_cannot_work_is_refused_when_the_spawner_is_made() {
             SetupError::BadSearchPath(_)
         ));
     }
+    assert!(matches!(
+        make(&|config, _| config.home = "homes/{user}".to_owned()),
+        SetupError::UnknownPlaceholder { key: "home", .. }
+    ));
     let long = format!("/{}", "x".repeat(90));
     assert!(matches!(
         make(&|_, places| places.runtime_dir = long.clone().into()),
