@@ -1,4 +1,4 @@
-//! Permission as a type: an operation takes a [`Permit`], and only a check can make one.
+//! Permission as a type: an operation takes a [`UserPermit`] or a [`ServerPermit`], and only a check can make one.
 
 use std::fmt;
 use std::marker::PhantomData;

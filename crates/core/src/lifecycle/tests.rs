@@ -131,9 +131,9 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 const LIMITS: Limits = Limits {
-    start: Duration::from_secs(60),
+    start: Duration::from_mins(1),
     http: Duration::from_secs(30),
-    stop: Duration::from_secs(60),
+    stop: Duration::from_mins(1),
 };
 
 proptest! {
