@@ -146,7 +146,7 @@ fn pass_on(from: impl Read, to: &mut impl Write) -> Counts {
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         // A closed terminal is no reason to stop the tests.
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
-        counts.add(Counts::read(String::from_utf8_lossy(&line).trim()));
+        counts.add(Counts::read(String::from_utf8_lossy(&line).trim_end()));
     }
     counts
 }
@@ -193,6 +193,17 @@ mod tests {
         check("# pass 7", 7, 0);
         check("# fail 2", 0, 2);
         check("# cancelled 1", 0, 1);
+        check(
+            "     Summary [   4.2s] 2 tests run: 2 passed, 0 skipped",
+            2,
+            0,
+        );
+        // What nextest shows of a failed test.
+        check(
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored",
+            0,
+            0,
+        );
         check("3 passed the exam", 0, 0);
     }
 }

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use crate::diagnosis;
@@ -28,19 +29,20 @@ const SHOWN_LINES: usize = 12;
 const TICK: Duration = Duration::from_millis(250);
 /// How long output is read after the program itself has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// The environment variable that names the folder for which a program works.
+const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 
-/// A place for the output of programs, and for the note that one is running.
+/// A place for the output of programs, and the folder for which they work.
 #[derive(Debug)]
 pub(crate) struct Log {
     file: File,
     path: PathBuf,
-    marker: PathBuf,
+    folder: PathBuf,
 }
 
 impl Log {
-    /// Begins an empty log. `marker` is where the running program's process is noted, so that a later run
-    /// can end what a killed one left behind.
-    pub(crate) fn create(path: PathBuf, marker: PathBuf) -> Result<Self, EnvError> {
+    /// Begins an empty log. Programs are marked as working for `folder`, so that [`end_left_over`] finds them.
+    pub(crate) fn create(path: PathBuf, folder: PathBuf) -> Result<Self, EnvError> {
         let file = OpenOptions::new()
             .create(true)
             .write(true)
@@ -51,7 +53,7 @@ impl Log {
                 path: path.clone(),
                 source,
             })?;
-        Ok(Self { file, path, marker })
+        Ok(Self { file, path, folder })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -120,34 +122,51 @@ pub(crate) async fn run(
     }
 }
 
-/// Kills what a killed run left running, as its marker says, and waits until it is gone.
-pub(crate) async fn end_left_over(marker: &Path) {
-    let Ok(text) = fs::read_to_string(marker) else {
-        return;
-    };
-    let mut words = text.split_whitespace();
-    let (Some(pid), Some(started)) = (
-        words
-            .next()
-            .and_then(|word| word.parse().ok())
-            .and_then(Pid::from_raw),
-        words.next(),
-    ) else {
-        return;
-    };
-    // A number alone may meanwhile belong to somebody else's process: the start time tells.
-    if start_time(pid).as_deref() != Some(started) {
-        return;
-    }
-    tracing::warn!(
-        pid = pid.as_raw_nonzero().get(),
-        "Ending an installer that an earlier run left behind"
-    );
-    let _ = kill_process_group(pid, Signal::KILL);
+/// Kills what a killed run left running for a folder, and waits until it is gone.
+///
+/// Only the holder of the folder's lock may ask for that.
+pub(crate) async fn end_left_over(folder: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline && start_time(pid).as_deref() == Some(started) {
+    loop {
+        let entry = marked(folder);
+        let found = spawn_blocking(move || list_processes_with(&entry)).await;
+        let found = found.unwrap_or_default();
+        if found.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        for pid in found {
+            let number = pid.as_raw_nonzero().get();
+            tracing::warn!(
+                pid = number,
+                "ending a program that an earlier run left behind"
+            );
+            let _ = kill_process(pid, Signal::KILL);
+        }
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How a program's environment says for which folder it works: its children inherit it, whatever becomes of us.
+fn marked(folder: &Path) -> Vec<u8> {
+    let mut entry = format!("{FOLDER_VARIABLE}=").into_bytes();
+    entry.extend(folder.as_os_str().as_encoded_bytes());
+    entry
+}
+
+/// The processes with this entry in their environment, as far as we may look; not we ourselves.
+fn list_processes_with(entry: &[u8]) -> Vec<Pid> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .filter_map(|process| Pid::from_raw(process.ok()?.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| *pid != getpid())
+        .filter(|pid| {
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                environment.split(|byte| *byte == 0).any(|one| one == entry)
+            })
+        })
+        .collect()
 }
 
 /// The lines of a running program: into the log, to the observer, and the last ones kept.
@@ -178,8 +197,8 @@ enum Failed {
 
 async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> {
     let deadline = Instant::now() + step.limit;
-    let (child, reader) = start(step).map_err(Failed::NotStarted)?;
-    let mut running = Running::new(child, output.log);
+    let (child, reader) = start(step, &output.log.folder).map_err(Failed::NotStarted)?;
+    let mut running = Running::new(child);
     let mut lines = BufReader::new(reader).split(b'\n');
     let mut ticks = interval(TICK);
     let ended = async {
@@ -218,7 +237,7 @@ async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> 
 }
 
 /// Starts the program with both its outputs in one pipe, so that the order of the lines is kept.
-fn start(step: Step<'_>) -> io::Result<(Child, pipe::Receiver)> {
+fn start(step: Step<'_>, folder: &Path) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(step.program);
     command
@@ -228,6 +247,7 @@ fn start(step: Step<'_>) -> io::Result<(Child, pipe::Receiver)> {
         .stderr(writer)
         .process_group(0)
         .kill_on_drop(true);
+    command.env(FOLDER_VARIABLE, folder);
     for (name, value) in step.environment {
         match value {
             Some(value) => command.env(name, value),
@@ -239,28 +259,18 @@ fn start(step: Step<'_>) -> io::Result<(Child, pipe::Receiver)> {
 }
 
 /// A running program; dropping it kills its whole process group.
-struct Running<'a> {
+struct Running {
     child: Child,
     group: Option<Pid>,
-    marker: &'a Path,
 }
 
-impl<'a> Running<'a> {
-    fn new(child: Child, log: &'a Log) -> Self {
+impl Running {
+    fn new(child: Child) -> Self {
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw);
-        if let Some(pid) = group
-            && let Some(started) = start_time(pid)
-        {
-            let _ = fs::write(&log.marker, format!("{pid} {started}\n"));
-        }
-        Self {
-            child,
-            group,
-            marker: &log.marker,
-        }
+        Self { child, group }
     }
 
     /// Notes that the program ended by itself: its number may belong to somebody else from now on.
@@ -269,22 +279,12 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         if let Some(group) = self.group {
             let _ = kill_process_group(group, Signal::KILL);
         }
-        let _ = fs::remove_file(self.marker);
     }
-}
-
-/// When a process was started, in the kernel's ticks since boot; `None` if it is gone or only its exit status remains.
-fn start_time(pid: Pid) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name, may hold spaces and parentheses: count from its end (proc_pid_stat(5)).
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
-    let state = fields.next()?;
-    (state != "Z" && state != "X").then(|| fields.nth(18).map(str::to_owned))?
 }
 
 /// A command line as it goes into the log.

@@ -5,7 +5,6 @@
 //!   1/            a complete generation: it holds a stamp
 //!   2/            without a stamp: half-built, removed by the next run
 //!   1.log         what the programs printed while it was built
-//!   2.running     the process that builds it
 //!   current -> 1  switched by one atomic rename
 //! base.lock       held by whoever builds
 //! ```
@@ -51,10 +50,6 @@ impl Generations {
         self.folder.join(format!("{number}.log"))
     }
 
-    pub(crate) fn marker_path(&self, number: u32) -> PathBuf {
-        self.folder.join(format!("{number}.running"))
-    }
-
     /// The current generation and its stamp, if there is a complete one. Reads two small files, starts nothing.
     pub(crate) fn find_current<S: DeserializeOwned>(&self) -> Option<(u32, S)> {
         let target = fs::read_link(self.folder.join("current")).ok()?;
@@ -97,22 +92,6 @@ impl Generations {
             .into_iter()
             .rev()
             .find_map(|number| Some((number, self.find_stamp(number)?))))
-    }
-
-    /// The notes about running programs that interrupted runs left.
-    pub(crate) fn list_markers(&self) -> Result<Vec<PathBuf>, EnvError> {
-        let fail = |source| self.error("read", &self.folder, source);
-        let mut markers = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(fail)? {
-            let path = entry.map_err(fail)?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "running")
-            {
-                markers.push(path);
-            }
-        }
-        Ok(markers)
     }
 
     /// The number for the next generation.

@@ -218,10 +218,7 @@ fn finish_switch(
 
 /// Ends and removes what an interrupted run left.
 async fn clean(generations: &Generations, progress: &dyn Progress) -> Result<(), EnvError> {
-    for marker in generations.list_markers()? {
-        end_left_over(&marker).await;
-        let _ = std::fs::remove_file(marker);
-    }
+    end_left_over(generations.folder()).await;
     for number in generations.list_half_built()? {
         progress.report(&Report {
             phase: Phase::Cleaning,

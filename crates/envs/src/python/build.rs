@@ -48,7 +48,7 @@ pub(super) async fn build(
     let number = generations.next_number()?;
     let log = Log::create(
         generations.log_path(number),
-        generations.marker_path(number),
+        generations.folder().to_owned(),
     )?;
     let builder = Builder {
         prefix: generations.path(number),
