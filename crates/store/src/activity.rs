@@ -35,19 +35,6 @@ impl ActivityBatch {
         latest(&mut self.tokens, id, at);
     }
 
-    /// Adds another batch, such as one that could not be written.
-    pub fn merge(&mut self, other: Self) {
-        for (id, at) in other.users {
-            latest(&mut self.users, id, at);
-        }
-        for (id, at) in other.servers {
-            latest(&mut self.servers, id, at);
-        }
-        for (id, at) in other.tokens {
-            latest(&mut self.tokens, id, at);
-        }
-    }
-
     /// Notes that a browser session was used.
     pub fn session(&mut self, id: SessionId, at: Timestamp) {
         latest(&mut self.sessions, id, at);
