@@ -135,7 +135,8 @@ class Browser:
             pair, *attributes = cookie.split(";")
             name, value = pair.strip().split("=", 1)
             scope = next((a.strip()[5:] for a in attributes if a.strip().lower().startswith("path=")), "/")
-            if re.search(r"max-age=0|1970", cookie, re.IGNORECASE) or not value.strip('"'):
+            over = any(re.search(r"max-age=0$|expires=.* 1970 ", a, re.IGNORECASE) for a in attributes)
+            if over or not value.strip('"'):
                 self.cookies.pop((name, scope), None)
             else:
                 self.cookies[name, scope] = value
