@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
-use lyceum_gateway::{ListenAddress, Parts, PlainErrorPages, RouteTable};
+use lyceum_gateway::{GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,8 @@ use crate::wire::Assembly;
 
 /// How long the hub's own tasks are given at shutdown.
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
+/// How long blocking work is waited for at the very end.
+const THREADS_LIMIT: Duration = Duration::from_secs(2);
 /// How long a demo's servers are given to end, in all.
 const SERVERS_LIMIT: Duration = Duration::from_secs(40);
 
@@ -36,12 +38,22 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
         .context("could not start the hub's threads")
 }
 
-/// Runs until a signal says otherwise. `ready` is called when everything listens.
+/// Puts a Lyceum together and runs it until a signal says otherwise. `ready` is called when everything listens.
+///
+/// Returns `false` if it was ended before it was ready.
 pub(crate) async fn run(
-    assembly: Assembly,
+    assembling: impl Future<Output = anyhow::Result<Assembly>>,
+    mut signals: Signals,
     at_end: AtEnd,
     ready: impl FnOnce(&[ListenAddress]),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let assembly = tokio::select! {
+        assembly = assembling => assembly?,
+        name = signals.next() => {
+            tracing::info!("ended before it was ready, because of {name}");
+            return Ok(false);
+        }
+    };
     let Assembly {
         hub,
         web,
@@ -49,10 +61,7 @@ pub(crate) async fn run(
         gateway,
         api,
     } = assembly;
-    // Signals count from here on: a start that is broken off must not leave anything behind.
     let shutdown = CancellationToken::new();
-    let mut signals = Signals::new()?;
-
     // Routes first: whoever comes back finds their server where it was.
     hub.recover()
         .await
@@ -61,7 +70,8 @@ pub(crate) async fn run(
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();
-    let mut serving = tokio::task::JoinSet::new();
+    let mut people_served = tokio::task::JoinSet::new();
+    let mut servers_served = tokio::task::JoinSet::new();
     let people = Parts {
         table: routes,
         hub: Arc::new(RouterService(web.router())),
@@ -80,8 +90,8 @@ pub(crate) async fn run(
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();
-    serving.spawn(gateway.serve(people, shutdown.clone()));
-    serving.spawn(api.serve(servers, api_shutdown.clone()));
+    people_served.spawn(gateway.serve(people, shutdown.clone()));
+    servers_served.spawn(api.serve(servers, api_shutdown.clone()));
     tracing::info!(
         "lyceum {} listens on {}",
         env!("CARGO_PKG_VERSION"),
@@ -89,35 +99,57 @@ pub(crate) async fn run(
     );
     ready(&addresses);
 
-    let mut outcome = Ok(());
-    tokio::select! {
-        name = signals.next() => tracing::info!("ending, because of {name}"),
-        ended = serving.join_next() => {
-            outcome = match ended {
-                Some(Ok(Ok(()))) | None => Err(anyhow::anyhow!("the gateway has ended by itself")),
-                Some(Ok(Err(error))) => Err(error.into()),
-                Some(Err(error)) => Err(error.into()),
-            };
-            tracing::error!("ending, because the gateway has ended");
+    let mut outcome = tokio::select! {
+        name = signals.next() => {
+            tracing::info!("ending, because of {name}");
+            Ok(true)
         }
+        ended = people_served.join_next() => Err(gateway_ended(ended)),
+        ended = servers_served.join_next() => Err(gateway_ended(ended)),
+    };
+    if let Err(error) = &outcome {
+        tracing::error!(error = %error, "ending, because something that has to go on has ended");
     }
     shutdown.cancel();
     let finish = async {
+        let mut left = 0;
         if at_end == AtEnd::StopServers {
-            let left = hub.stop_all(SERVERS_LIMIT).await;
-            if left > 0 {
-                tracing::error!(servers = left, "{left} servers did not end in time");
-            }
+            left = hub.stop_all(SERVERS_LIMIT).await;
         }
+        while people_served.join_next().await.is_some() {}
         api_shutdown.cancel();
-        while serving.join_next().await.is_some() {}
+        while servers_served.join_next().await.is_some() {}
         hub.shut_down(TASKS_LIMIT).await;
+        left
     };
     tokio::select! {
-        () = finish => tracing::info!("ended"),
-        name = signals.next() => tracing::warn!("ended at once, because of a second {name}"),
+        left = finish => {
+            tracing::info!("ended");
+            if left > 0 {
+                outcome = Err(anyhow::anyhow!("{left} servers did not end in time; `ps` shows them"));
+            }
+        }
+        name = signals.next() => {
+            tracing::warn!("ended at once, because of a second {name}");
+            outcome = Err(anyhow::anyhow!("ended at once, because of a second {name}; servers may still run"));
+        }
     }
     outcome
+}
+
+fn gateway_ended(
+    ended: Option<Result<Result<(), GatewayError>, tokio::task::JoinError>>,
+) -> anyhow::Error {
+    match ended {
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("the gateway has ended by itself"),
+        Some(Ok(Err(error))) => error.into(),
+        Some(Err(error)) => error.into(),
+    }
+}
+
+/// Ends the runtime; what still blocks a thread, such as a hung disk, does not hold the process.
+pub(crate) fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(THREADS_LIMIT);
 }
 
 fn list(addresses: &[ListenAddress]) -> String {
@@ -129,14 +161,15 @@ fn list(addresses: &[ListenAddress]) -> String {
 }
 
 /// The signals that end the process.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    /// Listens from now on; must be called on the runtime. Until then, signals end the process at once.
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("could not listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -145,7 +178,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// Waits for the next one, and gives its name.
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,7 +1,7 @@
 //! The folders of a running Lyceum: made when missing, for their owner only.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -29,6 +29,15 @@ pub(crate) fn own_folder(path: &Path, what: &str) -> Result<(), Report> {
         .mode(0o700)
         .create(path)
         .map_err(|error| failed("make the folder", &error))?;
+    let data = fs::metadata(path).map_err(|error| failed("look at the folder", &error))?;
+    let others = data.permissions().mode() & 0o002 != 0;
+    if data.uid() != geteuid().as_raw() || others {
+        return Err(Report::text(format!(
+            "error: {} ({what}) belongs to another user, or everybody can write to it",
+            path.display()
+        ))
+        .hint("whoever can change it could run programs as this user: choose another folder, or `chown` and `chmod o-w` it"));
+    }
     let probe = path.join(format!(".writable-{}", random::hex(4)));
     File::create_new(&probe)
         .and_then(|mut file| file.write_all(b"x"))
@@ -38,6 +47,57 @@ pub(crate) fn own_folder(path: &Path, what: &str) -> Result<(), Report> {
         })?;
     let _ = fs::remove_file(&probe);
     Ok(())
+}
+
+/// Holds a folder for one Lyceum, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+/// Takes a data folder for this process alone: two hubs on one would end each other's servers.
+pub(crate) fn lock_folder(path: &Path) -> Result<FolderLock, Report> {
+    let lock = path.join("lyceum.lock");
+    let failed = |error: &io::Error| {
+        Report::text(format!(
+            "error: could not lock {}\n  caused by: {error}",
+            lock.display()
+        ))
+        .hint(hint(path, error))
+    };
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(|error| failed(&error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.trim();
+            let by = if holder.is_empty() {
+                String::new()
+            } else {
+                format!(" (process {holder})")
+            };
+            return Err(Report::text(format!(
+                "error: another Lyceum{by} uses {} already",
+                path.display()
+            ))
+            .hint("end it first, or choose another data folder"));
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(failed(&error)),
+    }
+    // The number is for people; the lock itself is what counts.
+    let written = file
+        .set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()));
+    written.map_err(|error| failed(&error))?;
+    Ok(FolderLock { _file: file })
 }
 
 fn hint(path: &Path, error: &io::Error) -> String {
@@ -163,6 +223,22 @@ mod tests {
         assert!(is_private(&runtime, geteuid()));
         assert_eq!(runtime, demo_runtime_dir(&deep).unwrap());
         let _ = fs::remove_dir(&runtime);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(own_folder(folder.path(), "data").is_err());
+    }
+
+    #[test]
+    fn a_folder_is_for_one_lyceum_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock_folder(folder.path()).unwrap();
+        assert!(lock_folder(folder.path()).is_err());
+        drop(first);
+        assert!(lock_folder(folder.path()).is_ok());
     }
 
     #[test]

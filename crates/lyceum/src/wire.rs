@@ -65,6 +65,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
                 data_dir: config.hub.data_dir.clone(),
                 runtime_dir: config.hub.runtime_dir.clone(),
                 programs: extras.programs,
+                open_files: None,
             };
             Arc::new(
                 ProcessSpawner::new(process, places, &instance)

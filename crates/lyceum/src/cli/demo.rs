@@ -16,9 +16,9 @@ use nix::unistd::{User, geteuid};
 use super::DemoArgs;
 use super::progress::Bar;
 use super::report::Report;
-use crate::lifecycle::{self, AtEnd};
+use crate::lifecycle::{self, AtEnd, Signals};
 use crate::logging;
-use crate::places::{self, own_folder};
+use crate::places::{self, lock_folder, own_folder};
 use crate::wire::{self, Extras};
 
 pub(crate) fn run(args: &DemoArgs) -> ExitCode {
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &DemoArgs) -> ExitCode {
 fn demo(args: &DemoArgs) -> Result<(), Report> {
     let data_dir = data_dir(args)?;
     own_folder(&data_dir, "the demo's data, see --data-dir")?;
+    let _lock = lock_folder(&data_dir)?;
     let log = data_dir.join("lyceum.log");
     logging::to_file(&log, args.verbose).map_err(|error| {
         Report::text(format!(
@@ -43,27 +44,36 @@ fn demo(args: &DemoArgs) -> Result<(), Report> {
     // The port comes before the long work: whoever waits two minutes shall not then hear that it is taken.
     let gateway = bind(args.port)?;
     let runtime = lifecycle::runtime().map_err(|error| Report::of_chain(&error))?;
-    let environment = runtime.block_on(prepare(&data_dir))?;
+    let outcome = runtime.block_on(run_demo(gateway, &data_dir, &user, &password));
+    lifecycle::end(runtime);
+    if outcome? {
+        say("Ended; the servers that it started have ended, too.");
+    }
+    Ok(())
+}
 
-    let config = config(&data_dir, &environment)?;
-    let authenticator = SharedPassword::new(&password, None, [])
+async fn run_demo(
+    gateway: BoundGateway,
+    data_dir: &Path,
+    user: &str,
+    password: &Secret<String>,
+) -> Result<bool, Report> {
+    let mut signals = Signals::new().map_err(|error| Report::of_chain(&error))?;
+    let environment = prepare(data_dir, &mut signals).await?;
+    let config = config(data_dir, &environment)?;
+    let authenticator = SharedPassword::new(password, None, [])
         .map_err(|error| Report::new(&error).hint("choose a longer password with --password"))?;
     let extras = Extras {
         gateway,
         authenticator: Some(Arc::new(authenticator)),
         programs: vec![environment.bin()],
     };
-    runtime
-        .block_on(async {
-            let assembly = wire::assemble(config, extras).await?;
-            lifecycle::run(assembly, AtEnd::StopServers, |addresses| {
-                greet(addresses, &user, password.expose(), &data_dir);
-            })
-            .await
-        })
-        .map_err(|error| Report::of_chain(&error))?;
-    say("Ended; the servers that it started have ended, too.");
-    Ok(())
+    let assembling = wire::assemble(config, extras);
+    lifecycle::run(assembling, signals, AtEnd::StopServers, |addresses| {
+        greet(addresses, user, password.expose(), data_dir);
+    })
+    .await
+    .map_err(|error| Report::of_chain(&error))
 }
 
 fn data_dir(args: &DemoArgs) -> Result<PathBuf, Report> {
@@ -143,7 +153,7 @@ fn bind(port: u16) -> Result<BoundGateway, Report> {
     })
 }
 
-async fn prepare(data_dir: &Path) -> Result<PythonEnvironment, Report> {
+async fn prepare(data_dir: &Path, signals: &mut Signals) -> Result<PythonEnvironment, Report> {
     let root = data_dir.join("envs");
     let spec = PythonSpec::default();
     let bar = Bar::new();
@@ -151,12 +161,9 @@ async fn prepare(data_dir: &Path) -> Result<PythonEnvironment, Report> {
     if first {
         say("Preparing JupyterLab, once: this downloads about 100 MB and takes a minute or two.");
     }
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
     let result = tokio::select! {
         result = PythonEnvironment::ensure(&root, &spec, &bar) => result,
-        () = interrupted => {
+        _ = signals.next() => {
             bar.clear();
             return Err(Report::text("Interrupted. The next start goes on with what is there.").code(130));
         }

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use lyceum_gateway::Gateway;
+use lyceum_config::settings::{Config, SpawnerConfig};
+use lyceum_gateway::{Gateway, ListenAddress};
+use nix::unistd::geteuid;
 
 use super::report::Report;
-use super::{ConfigArgs, ServeArgs};
-use crate::lifecycle::{self, AtEnd};
-use crate::places::own_folder;
+use super::{BAD_CONFIGURATION, ConfigArgs, ServeArgs};
+use crate::lifecycle::{self, AtEnd, Signals};
+use crate::places::{lock_folder, own_folder};
 use crate::wire::{self, Extras};
 use crate::{cli, logging};
 
@@ -25,7 +27,9 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
     for warning in &loaded.warnings {
         tracing::warn!("{}", warning.render(false));
     }
+    refuse_public_root(&config)?;
     own_folder(&config.hub.data_dir, "`hub.data_dir`")?;
+    let _lock = lock_folder(&config.hub.data_dir)?;
     own_folder(&config.hub.runtime_dir, "`hub.runtime_dir`")?;
     let gateway =
         Gateway::bind(config.gateway.clone()).map_err(|error| Report::of_gateway(&error))?;
@@ -35,10 +39,35 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
         authenticator: None,
         programs: Vec::new(),
     };
-    runtime
-        .block_on(async {
-            let assembly = wire::assemble(config, extras).await?;
-            lifecycle::run(assembly, AtEnd::KeepServers, |_| {}).await
-        })
-        .map_err(|error| Report::of_chain(&error))
+    let outcome = runtime.block_on(async {
+        let signals = Signals::new()?;
+        let assembling = wire::assemble(config, extras);
+        lifecycle::run(assembling, signals, AtEnd::KeepServers, |_| {}).await
+    });
+    lifecycle::end(runtime);
+    outcome.map(drop).map_err(|error| Report::of_chain(&error))
+}
+
+/// The spawner `process` runs everybody's server under Lyceum's own account. As root, that is a root shell
+/// for everybody who can log in: fine on one's own machine for a trial, never where others can reach it.
+fn refuse_public_root(config: &Config) -> Result<(), Report> {
+    let SpawnerConfig::Process(_) = &config.spawner;
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let public = config.gateway.listen.iter().find(|address| match address {
+        ListenAddress::Tcp(address) => !address.ip().is_loopback(),
+        ListenAddress::Unix(_) => false,
+    });
+    if let Some(address) = public {
+        return Err(Report::text(format!(
+            "error: as root, the spawner `process` would give everybody who logs in at {address} a shell as root"
+        ))
+        .hint("run Lyceum as a user of its own (`User=` in its unit), or listen on 127.0.0.1")
+        .code(BAD_CONFIGURATION));
+    }
+    tracing::warn!(
+        "everybody who logs in gets a server that runs as root; run Lyceum as a user of its own"
+    );
+    Ok(())
 }

@@ -55,7 +55,7 @@ fn a_full_disk_is_told_and_nothing_is_left_half_made() {
     let data = site.dir.path().join("full");
     fs::create_dir(&data).unwrap();
     // A mount that nobody else sees, and that is gone with the process.
-    let script = "mount -t tmpfs -o size=16k,mode=0777 lyceum-test \"$DATA\" && exec \"$@\"";
+    let script = "mount -t tmpfs -o size=16k,mode=0700 lyceum-test \"$DATA\" && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.arg("--mount");
     if !nix::unistd::geteuid().is_root() {
@@ -169,13 +169,35 @@ async fn only_the_owner_can_read_what_is_kept() {
     let site = Site::new();
     let running = site.serve().await;
     running.log_in("ada").await;
-    let data = site.dir.path().join("data");
-    assert_eq!(mode(&data), 0o700);
-    for entry in fs::read_dir(&data).unwrap() {
-        let path = entry.unwrap().path();
-        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    running
+        .get("/hub/spawn", &running.log_in("ada").await)
+        .await;
+    running.await_server("ada").await;
+    let mut folders = vec![site.dir.path().join("data"), site.dir.path().join("run")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        assert_eq!(mode(&folder) & 0o077, 0, "{}", folder.display());
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            seen += 1;
+            // What is below a closed folder of a user's is the user's affair.
+            match (
+                entry.file_type().unwrap().is_dir(),
+                folder.ends_with("homes"),
+            ) {
+                (true, false) => folders.push(entry.path()),
+                _ => assert_eq!(mode(&entry.path()) & 0o077, 0, "{}", entry.path().display()),
+            }
+        }
     }
-    assert_eq!(mode(&site.dir.path().join("run")), 0o700);
+    assert!(seen > 5, "only {seen} files were looked at");
+    stop_of(&running, "ada").await;
+}
+
+/// Stops a server in a browser of its own.
+async fn stop_of(running: &crate::support::Running, user: &str) {
+    let cookies = running.log_in(user).await;
+    stop(running, &cookies, user).await;
 }
 
 #[tokio::test]
@@ -201,7 +223,7 @@ async fn no_secret_reaches_the_log_or_the_list_of_processes() {
         token,
         value(&cookies, "jupyterhub-hub-login"),
         value(&cookies, "_xsrf"),
-        "password=x",
+        crate::support::PASSWORD,
     ] {
         assert!(!log.contains(secret), "a secret is in the log");
     }
@@ -228,4 +250,50 @@ async fn await_death(pid: u64) {
     })
     .await
     .expect("the server does not end");
+}
+
+#[tokio::test]
+async fn a_data_folder_is_for_one_lyceum_at_a_time() {
+    let site = Site::new();
+    let mut running = site.serve().await;
+    let other_port = format!(
+        "gateway.listen=[\"127.0.0.1:{}\"]",
+        crate::support::free_port()
+    );
+    let answer = output(&["serve", "--config", &site.file_text(), "--set", &other_port]);
+    let errors = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains(&format!("process {}", running.child.id())),
+        "{errors}"
+    );
+    assert!(errors.contains("hint:"), "{errors}");
+    running.signal("-TERM");
+    running.wait();
+}
+
+#[test]
+fn root_is_refused_where_others_could_log_in() {
+    let site = Site::new();
+    // In a user namespace, everybody can be root.
+    let output = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            env!("CARGO_BIN_EXE_lyceum"),
+            "serve",
+            "--config",
+        ])
+        .arg(site.file())
+        .args([
+            "--set",
+            "gateway.listen=[\"0.0.0.0:0\"]",
+            "--set",
+            "auth.allow_public=true",
+        ])
+        .output()
+        .unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert!(errors.contains("root"), "{errors}");
 }

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// How long anything may take before a test gives up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// Long and odd enough to be found wherever it should not be.
+pub(crate) const PASSWORD: &str = "wqzXk7-not-to-be-seen-4TfB";
+
 /// The program, with nothing of the tests' own environment.
 pub(crate) fn lyceum(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lyceum"));
@@ -159,7 +162,7 @@ impl Running {
             .post(
                 "/hub/login",
                 &cookies,
-                &format!("_xsrf={xsrf}&username={user}&password=x"),
+                &format!("_xsrf={xsrf}&username={user}&password={PASSWORD}"),
             )
             .await;
         assert_eq!(answer.status(), 302, "{}", text(answer.body()));
