@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,20 @@ pub(crate) enum AtEnd {
     KeepServers,
     /// They are stopped.
     StopServers,
+}
+
+/// Lets this process open as many files as it may, and gives the limit from before, which servers get back.
+///
+/// Each open notebook takes two; the usual soft limit of 1024, kept for programs that use `select`, is soon
+/// reached. Failing to raise it is no reason not to start.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(error = %error, "could not raise the limit on open files above {soft}");
+    }
+    Some(soft)
 }
 
 /// Makes the runtime of the hub; the gateway has threads of its own.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::lifecycle;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
@@ -65,7 +66,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
                 data_dir: config.hub.data_dir.clone(),
                 runtime_dir: config.hub.runtime_dir.clone(),
                 programs: extras.programs,
-                open_files: None,
+                open_files: lifecycle::raise_open_files(),
             };
             Arc::new(
                 ProcessSpawner::new(process, places, &instance)
@@ -148,6 +149,12 @@ async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGate
         && let Ok(bound) = bind(SocketAddr::new(config.api_listen.ip(), port))
     {
         return Ok(bound);
+    }
+    if let Some(port) = last {
+        tracing::warn!(
+            "port {port}, at which servers that still run know the hub, is in use by another program; \
+             stop these servers and start them again, so that they learn the new one"
+        );
     }
     let bound = bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
     let port = tcp_port(&bound).context("the listener for servers has no port")?;

@@ -297,3 +297,26 @@ fn root_is_refused_where_others_could_log_in() {
     assert_eq!(output.status.code(), Some(78), "{errors}");
     assert!(errors.contains("root"), "{errors}");
 }
+
+#[tokio::test]
+async fn many_files_may_be_open_here_and_as_many_as_before_in_servers() {
+    let site = Site::new();
+    let soft = |pid: u64| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap()
+            .to_owned();
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        (words[3].clone(), words[4].clone())
+    };
+    let running = site.serve().await;
+    let cookies = running.log_in("ada").await;
+    running.get("/hub/spawn", &cookies).await;
+    let server = running.await_server("ada").await;
+    let (ours, hard) = soft(running.child.id().into());
+    assert_eq!(ours, hard);
+    assert_eq!(soft(server).0, soft(std::process::id().into()).0);
+    stop(&running, &cookies, "ada").await;
+}
