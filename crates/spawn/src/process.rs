@@ -56,6 +56,9 @@ pub struct Places {
     pub runtime_dir: PathBuf,
     /// Folders that come first in the servers' `PATH`, such as that of the prepared Python environment.
     pub programs: Vec<PathBuf>,
+    /// How many files a server may have open at first (its soft limit), if not as many as Lyceum itself:
+    /// a high limit slows some programs down, and breaks old ones. The hard limit bounds it.
+    pub open_files: Option<u64>,
 }
 
 /// Why a spawner cannot be made of its configuration.
@@ -346,16 +349,25 @@ impl Spawner for ProcessSpawner {
         let instance = self.settings.instance.clone();
         let mut left = blocking(move || family::marks_of(&instance)).await?;
         left.retain(|marker| !markers.contains(marker.as_str()) && !self.children.knows(marker));
+        // One that cannot be ended keeps neither the others nor the sockets from being seen to.
+        let mut failed = None;
+        let mut ended = 0;
         for marker in &left {
             tracing::warn!("ending a server that is left over from a crash");
-            stop::end_marked(marker, SWEEP_GRACE).await?;
+            match stop::end_marked(marker, SWEEP_GRACE).await {
+                Ok(()) => ended += 1,
+                Err(error) => {
+                    tracing::error!(error = %error, "could not end a server that is left over from a crash");
+                    failed.get_or_insert(error);
+                }
+            }
         }
         let sockets: HashSet<PathBuf> = known.into_iter().filter_map(|one| one.socket).collect();
         let dir = self.settings.places.runtime_dir.clone();
         blocking(move || paths::remove_stale_sockets(&dir, |path| sockets.contains(path)))
             .await?
             .map_err(|error| system("remove sockets that nobody uses".to_owned(), error))?;
-        Ok(left.len())
+        failed.map_or(Ok(ended), Err)
     }
 
     async fn forget(&self, server: &ServerRef) -> Result<(), SpawnError> {

@@ -31,6 +31,7 @@ async fn starting_and_stopping_leaves_no_open_file() {
         data_dir: dir.path().join("data"),
         runtime_dir: dir.path().join("run"),
         programs: Vec::new(),
+        open_files: None,
     };
     let spawner = ProcessSpawner::new(config, places, &random::hex(8)).unwrap();
     let cycle = async || {

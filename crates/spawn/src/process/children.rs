@@ -71,7 +71,8 @@ impl Children {
         }
     }
 
-    /// Tells whether a server of this mark was started here, ended or not.
+    /// Tells whether a server of this mark was started here and lives, or was among the last
+    /// [`REMEMBERED`] that have ended.
     pub(super) fn knows(&self, marker: &str) -> bool {
         lock(&self.known).starts.contains_key(marker)
     }

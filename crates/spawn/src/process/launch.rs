@@ -15,6 +15,7 @@ use lyceum_core::lifecycle::Failure;
 use lyceum_core::route::Upstream;
 use lyceum_core::seams::StartRequest;
 use rustix::fs::Access;
+use rustix::process::Resource;
 
 use super::children::Reservation;
 use super::identity::ProcessHandle;
@@ -97,7 +98,7 @@ pub(super) fn launch(
         .stdin(Stdio::null())
         .stdout(output.0)
         .stderr(output.1);
-    detach(&mut command);
+    detach(&mut command, settings.places.open_files);
     let child = command
         .spawn()
         .map_err(|error| failure::of_spawn(&program, &error))?;
@@ -126,16 +127,22 @@ pub(super) fn launch(
     }
 }
 
-/// Makes the process lead a session of its own, with default signals, and without our open files.
+/// Makes the process lead a session of its own, with default signals, its own limit of open files, and
+/// without ours.
 #[expect(
     unsafe_code,
     reason = "the standard library has no safe way to start a process in a session of its own"
 )]
-fn detach(command: &mut Command) {
+fn detach(command: &mut Command, open_files: Option<u64>) {
     use nix::sys::signal::{SigHandler, Signal, signal};
 
-    let in_child = || {
+    let in_child = move || {
         rustix::process::setsid()?;
+        if let Some(wanted) = open_files {
+            let mut limit = rustix::process::getrlimit(Resource::Nofile);
+            limit.current = Some(limit.maximum.map_or(wanted, |most| wanted.min(most)));
+            rustix::process::setrlimit(Resource::Nofile, limit)?;
+        }
         // Signals that were ignored stay so across exec; a shell ignores SIGINT for what it runs in the
         // background, and a notebook's interrupt would do nothing. (KILL and STOP refuse; that is fine.)
         for number in Signal::iterator() {

@@ -7,6 +7,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// How much of the end of a log is read for [`Log::tail`], in bytes.
 const TAIL_BYTES: u64 = 64 * 1024;
 /// The longest line that [`Log::tail`] shows, in characters.
@@ -30,6 +32,7 @@ impl Log {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        // A new file is never a FIFO or a link that somebody put there.
         // Appending matters: shortening the file under a process that does not append would leave a hole.
         OpenOptions::new()
             .append(true)
@@ -47,7 +50,7 @@ impl Log {
     }
 
     fn try_shorten(&self) -> io::Result<()> {
-        let mut file = match OpenOptions::new().read(true).append(true).open(&self.path) {
+        let mut file = match open_file(OpenOptions::new().read(true).append(true), &self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened?,
         };
@@ -63,7 +66,7 @@ impl Log {
     /// Gives the last lines, oldest first, fit for people: readable text without control characters, and
     /// without anything that looks like a token. Empty if there is no log.
     pub(super) fn tail(&self, lines: usize) -> Vec<String> {
-        let read = File::open(&self.path).and_then(|mut file| {
+        let read = open_file(OpenOptions::new().read(true), &self.path).and_then(|mut file| {
             let length = file.metadata()?.len();
             Ok((read_end(&mut file, TAIL_BYTES)?, length > TAIL_BYTES))
         });
@@ -95,6 +98,19 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Opens a file that others of our account may have replaced meanwhile: only a regular file will do, and
+/// nothing that they put there makes us wait or follow it elsewhere.
+fn open_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
 }
 
 /// The file that keeps the log of the start before.
@@ -236,6 +252,36 @@ mod tests {
         log.remove().unwrap();
         log.remove().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_log_is_neither_read_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log {
+            path: dir.path().join("ada.log"),
+            limit: 1,
+        };
+        let other = dir.path().join("other");
+        fs::write(&other, "not for you\n").unwrap();
+        let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let link = |path: &Path| std::os::unix::fs::symlink(&other, path).unwrap();
+        for put in [&fifo as &dyn Fn(&Path), &link] {
+            put(&log.path);
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let worker = log.clone();
+            std::thread::spawn(move || {
+                let shortened = worker.try_shorten().map_err(|error| error.kind());
+                sender.send((worker.tail(5), shortened)).unwrap();
+            });
+            let limit = std::time::Duration::from_secs(10);
+            let (tail, shortened) = receiver.recv_timeout(limit).expect("it waits");
+            assert_eq!(tail, Vec::<String>::new());
+            shortened.unwrap_err();
+            log.renew().unwrap().write_all(b"mine\n").unwrap();
+            assert_eq!(log.tail(5), ["mine"]);
+            log.remove().unwrap();
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "not for you\n");
     }
 
     #[test]

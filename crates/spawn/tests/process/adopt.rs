@@ -95,6 +95,7 @@ async fn before_the_restart(dir: &Path) {
         data_dir: dir.to_owned(),
         runtime_dir: dir.join("run"),
         programs: Vec::new(),
+        open_files: None,
     };
     let instance = std::env::var(INSTANCE).unwrap();
     let spawner = ProcessSpawner::new(config, places, &instance).unwrap();

@@ -384,3 +384,32 @@ async fn the_log_shows_the_last_lines_without_tokens_and_can_be_forgotten() {
         "a home is never removed"
     );
 }
+
+#[tokio::test]
+async fn a_server_gets_the_limit_of_open_files_that_it_is_meant_to_have() {
+    let room = Room::new();
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = own.maximum.unwrap_or(u64::MAX);
+    for (user, wanted, expected) in [
+        ("ada", Some(100), Some(100)),
+        ("bob", Some(u64::MAX), Some(most)),
+        ("ada", None, own.current),
+    ] {
+        let places = Places {
+            open_files: wanted,
+            ..room.places()
+        };
+        let config = ProcessConfig {
+            command: words(&["sleep", "1000"]),
+            ..ProcessConfig::default()
+        };
+        let spawner = ProcessSpawner::new(config, places, &room.instance).unwrap();
+        let started = start(&spawner, user).await;
+        let text = fs::read_to_string(format!("/proc/{}/limits", pid(&started.handle))).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"));
+        let soft = line.unwrap().split_whitespace().next().unwrap();
+        assert_eq!(soft.parse().ok(), expected, "{text}");
+    }
+}

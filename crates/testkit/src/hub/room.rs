@@ -49,6 +49,7 @@ impl Room {
             data_dir: self.path("data"),
             runtime_dir: self.path("run"),
             programs: Vec::new(),
+            open_files: None,
         }
     }
 
