@@ -156,11 +156,12 @@ impl Servers {
 
     /// Asks for a start; returns when it is accepted or refused, not when it is done.
     pub(crate) async fn start(&self, server: &ServerRef, input: StartInput) -> Result<(), Refusal> {
+        let input = Arc::new(input);
         for _ in 0..TRIES {
             let Some(known) = self.find_or_make(server) else {
                 break;
             };
-            let input = input.clone();
+            let input = Arc::clone(&input);
             match ask(&known, |reply| Message::Start { input, reply }).await {
                 Some(result) => return result,
                 None => self.drop_ended(server, &known),

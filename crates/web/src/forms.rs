@@ -10,10 +10,13 @@ use serde_json::Value;
 
 use crate::ApiError;
 
-/// The largest form of options, or JSON document, that is read into memory.
-const LARGE: usize = 10 * 1024 * 1024;
-/// The largest form of any other kind. Some are taken from people who are not logged in.
+/// The largest JSON document that is read into memory.
+const LARGE: usize = 1024 * 1024;
+/// The largest form, and the largest document with options. Forms come from people who are not logged in, too;
+/// options are stored.
 const SMALL: usize = 64 * 1024;
+/// How many fields a form, or a set of options, may have.
+pub(crate) const MAX_FIELDS: usize = 1000;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -24,23 +27,23 @@ pub(crate) struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads a form that people fill in, or that a program makes, from a body.
     pub(crate) async fn read(body: Body) -> Result<Self, ApiError> {
-        Self::read_up_to(SMALL, body).await
-    }
-
-    /// Reads a form of options, which may be long, from a body.
-    pub(crate) async fn read_large(body: Body) -> Result<Self, ApiError> {
-        Self::read_up_to(LARGE, body).await
-    }
-
-    async fn read_up_to(limit: usize, body: Body) -> Result<Self, ApiError> {
-        let bytes = read(body, limit).await?;
+        let bytes = read(body, SMALL).await?;
         if percent_encoding::percent_decode(&bytes)
             .decode_utf8()
             .is_err()
         {
             return Err(ApiError::bad_request("the form is not UTF-8 text"));
         }
-        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+        let mut fields = form_urlencoded::parse(&bytes);
+        let form = fields
+            .by_ref()
+            .take(MAX_FIELDS)
+            .map(|(key, value)| (key.into(), value.into()));
+        let form = Self(form.collect());
+        match fields.next() {
+            None => Ok(form),
+            Some(_) => Err(too_many_fields()),
+        }
     }
 
     /// The first value of a field.
@@ -91,6 +94,35 @@ impl<S: Send + Sync> FromRequest<S> for Json {
     }
 }
 
+/// The body of an API request that carries options, which are stored: it must be small.
+#[derive(Debug)]
+pub(crate) struct OptionsJson(Json);
+
+impl OptionsJson {
+    /// Reads it; `None` if there is no body at all.
+    pub(crate) fn parse(&self) -> Result<Option<Value>, ApiError> {
+        self.0.parse()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for OptionsJson {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        read(request.into_body(), SMALL)
+            .await
+            .map(|bytes| Self(Json(bytes)))
+    }
+}
+
+/// More fields than anybody needs.
+pub(crate) fn too_many_fields() -> ApiError {
+    ApiError::with(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("there are more than {MAX_FIELDS} fields in the request"),
+    )
+}
+
 /// Reads a small body as it is.
 pub(crate) async fn read_small(body: Body) -> Result<bytes::Bytes, ApiError> {
     read(body, SMALL).await
@@ -119,7 +151,10 @@ async fn read_within(
             if error.is::<LengthLimitError>() {
                 ApiError::with(
                     StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body of the request is too large",
+                    format!(
+                        "the body of the request is larger than {} KiB",
+                        limit / 1024
+                    ),
                 )
             } else {
                 ApiError::bad_request("the body of the request broke off")
@@ -141,6 +176,15 @@ mod tests {
         let answer = read_within(Duration::from_millis(10), endless, SMALL).await;
         let status = answer.map_err(|error| error.status());
         assert_eq!(status, Err(StatusCode::REQUEST_TIMEOUT));
+    }
+
+    #[tokio::test]
+    async fn a_form_has_up_to_so_many_fields() {
+        let read = |count: usize| Form::read(Body::from("a&".repeat(count)));
+        let fields = read(MAX_FIELDS).await.map(|form| form.pairs().count());
+        assert_eq!(fields, Ok(MAX_FIELDS));
+        let status = read(MAX_FIELDS + 1).await.map_err(|error| error.status());
+        assert_eq!(status.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
     }
 
     #[tokio::test]

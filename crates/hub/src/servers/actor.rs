@@ -42,7 +42,7 @@ pub struct Snapshot {
 pub(crate) enum Message {
     /// Start the server.
     Start {
-        input: StartInput,
+        input: Arc<StartInput>,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     /// Stop it.
@@ -104,7 +104,8 @@ pub(crate) struct Actor {
     clearing: Job,
     /// Gives up the launch that is under way, if it is one.
     launch: Option<CancellationToken>,
-    input: StartInput,
+    /// What the start is asked with, until it is prepared.
+    input: Option<Arc<StartInput>>,
     request: Option<StartRequest>,
     deadline: Option<Instant>,
     /// Counts starts, so that words of an earlier one are not taken for the present one's.
@@ -142,7 +143,7 @@ impl Actor {
             stop: None,
             clearing: None,
             launch: None,
-            input: StartInput::default(),
+            input: None,
             request: None,
             deadline: None,
             generation: 0,
@@ -177,11 +178,9 @@ impl Actor {
     async fn on_message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Start { input, reply } => {
-                let earlier = std::mem::replace(&mut self.input, input);
+                self.input = Some(input);
                 let result = self.apply(Event::StartRequested).await;
-                if result.is_err() {
-                    self.input = earlier;
-                }
+                self.input = None;
                 let _ = reply.send(result);
             }
             Message::Stop { reply } => {
@@ -322,7 +321,7 @@ impl Actor {
                 // The end of the run before must not be written over the new one.
                 cancel(&mut self.clearing).await;
                 self.started = None;
-                self.work = Some(self.subject.prepare(self.input.clone()));
+                self.work = Some(self.subject.prepare(self.input.take().unwrap_or_default()));
             }
             (Command::Launch, _) => self.launch(),
             (Command::Probe, State::Probing(running)) => {

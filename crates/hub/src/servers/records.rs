@@ -1,5 +1,7 @@
 //! What the store is told of a server's life: each step is one transaction.
 
+use std::sync::Arc;
+
 use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Failure, Running};
 use lyceum_core::scope::{KnownMembers, RawScope, default_role, server_token_scopes};
@@ -35,7 +37,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     shared: &Shared,
     server: &ServerRef,
-    input: &StartInput,
+    input: Arc<StartInput>,
 ) -> Result<Box<Prepared>, Failure> {
     try_prepare(shared, server, input).await.unwrap_or_else(|error| {
         tracing::error!(server.name = %server, error = &error as &dyn std::error::Error, "could not write down a start");
@@ -47,7 +49,7 @@ pub(super) async fn prepare(
 async fn try_prepare(
     shared: &Shared,
     server: &ServerRef,
-    input: &StartInput,
+    input: Arc<StartInput>,
 ) -> Result<Result<Box<Prepared>, Failure>, StoreError> {
     let now = shared.clock.now();
     let base = shared.settings.base_url.as_str();
@@ -73,7 +75,9 @@ async fn try_prepare(
     if let Some(display_name) = &input.display_name {
         tx.set_display_name(row.id, Some(display_name)).await?;
     }
-    let user_options = input.user_options.clone().or(row.user_options);
+    let user_options = Arc::unwrap_or_clone(input)
+        .user_options
+        .or(row.user_options);
     tx.record_start(row.id, &marker, now, user_options.as_ref())
         .await?;
     // A token of an earlier run may be left if Lyceum was killed in between.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::models;
 use crate::caller::{ApiCaller, store_failed};
-use crate::forms::Json;
+use crate::forms::{Json, MAX_FIELDS, OptionsJson, too_many_fields};
 use crate::{ApiError, Web};
 
 pub(crate) async fn show_default(
@@ -36,7 +36,7 @@ pub(crate) async fn start_default(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path(user): Path<String>,
-    body: Json,
+    body: OptionsJson,
 ) -> Result<Response, ApiError> {
     start(&web, &caller, &user, "", body).await
 }
@@ -45,7 +45,7 @@ pub(crate) async fn start_named(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
     Path((user, server)): Path<(String, String)>,
-    body: Json,
+    body: OptionsJson,
 ) -> Result<Response, ApiError> {
     start(&web, &caller, &user, &server, body).await
 }
@@ -96,7 +96,7 @@ async fn start(
     caller: &Principal,
     user: &str,
     server: &str,
-    body: Json,
+    body: OptionsJson,
 ) -> Result<Response, ApiError> {
     let permit = permit::<StartServer>(web, caller, user, server).await?;
     let input = start_input(body.parse()?)?;
@@ -196,6 +196,9 @@ fn start_input(body: Option<Value>) -> Result<StartInput, ApiError> {
 
 /// Keys that JupyterHub keeps for itself cannot be options (JupyterHub 6.1).
 fn checked_options(options: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+    if options.len() > MAX_FIELDS {
+        return Err(too_many_fields());
+    }
     match options.keys().find(|key| key.starts_with("__jupyterhub_")) {
         Some(key) => Err(ApiError::bad_request(format!(
             "`{key}` cannot be an option: the name is reserved"

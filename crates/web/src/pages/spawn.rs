@@ -13,10 +13,10 @@ use lyceum_hub::{HubError, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
 
 use super::{errors, next};
-use crate::Web;
 use crate::caller::{PageCaller, check_xsrf, found, store_failed};
-use crate::forms::Form;
+use crate::forms::{Form, MAX_FIELDS, too_many_fields};
 use crate::visit::Visitor;
+use crate::{ApiError, Web};
 
 /// How long the page waits for an early error before it shows the progress.
 const EARLY: Duration = Duration::from_secs(1);
@@ -92,8 +92,12 @@ async fn by_link(
     if state.is_active() {
         return found(&pending_url(web, &parts, permit.server()));
     }
+    let user_options = match query_options(&parts) {
+        Ok(options) => options,
+        Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
+    };
     let input = StartInput {
-        user_options: query_options(&parts),
+        user_options,
         display_name: next::query(&parts, "display_name"),
     };
     start(web, &visitor, &parts, &permit, input).await
@@ -108,7 +112,7 @@ async fn by_form(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(web, &parts, Some(&caller.session));
-    let form = match Form::read_large(body).await {
+    let form = match Form::read(body).await {
         Ok(form) => form,
         Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
     };
@@ -257,29 +261,29 @@ fn pending_url(web: &Web, parts: &Parts, server: &ServerRef) -> String {
 }
 
 /// Options in the query of a link: those that begin with `opt-` if there are any, else all but the hub's own.
-fn query_options(parts: &Parts) -> Option<Map<String, Value>> {
+fn query_options(parts: &Parts) -> Result<Option<Map<String, Value>>, ApiError> {
     let query = parts.uri.query().unwrap_or_default();
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes())
-        .into_owned()
+        .take(MAX_FIELDS + 1)
         .collect();
+    if pairs.len() > MAX_FIELDS {
+        return Err(too_many_fields());
+    }
     let marked = pairs.iter().any(|(key, _)| key.starts_with("opt-"));
     let mut options = Map::new();
     for (key, value) in &pairs {
         let key = match key.strip_prefix("opt-") {
             Some(key) if marked && !key.is_empty() => key,
             None if !marked
-                && !matches!(
-                    key.as_str(),
-                    "next" | "display_name" | "_xsrf" | "redirects"
-                ) =>
+                && !matches!(&**key, "next" | "display_name" | "_xsrf" | "redirects") =>
             {
-                key
+                key.as_ref()
             }
             _ => continue,
         };
         push(&mut options, key, value);
     }
-    (!options.is_empty()).then_some(options)
+    Ok((!options.is_empty()).then_some(options))
 }
 
 /// Form values are lists of texts, as JupyterHub gives them to spawners.

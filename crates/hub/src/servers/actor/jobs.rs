@@ -108,10 +108,10 @@ impl Subject {
         self.server.url_path(&self.shared.settings.base_url)
     }
 
-    pub(super) fn prepare(&self, input: StartInput) -> JobHandle {
+    pub(super) fn prepare(&self, input: Arc<StartInput>) -> JobHandle {
         let subject = self.clone();
         self.spawn(async move {
-            Done::Prepared(records::prepare(&subject.shared, &subject.server, &input).await)
+            Done::Prepared(records::prepare(&subject.shared, &subject.server, input).await)
         })
     }
 
