@@ -1,14 +1,16 @@
 //! Taking the addresses: sockets are bound before anything else starts, so that a mistake ends the start at once.
 
 use std::fmt::Write as _;
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use thiserror::Error;
 
 use crate::address::ListenAddress;
@@ -40,6 +42,8 @@ pub struct BoundGateway {
 pub(crate) struct BoundUnix {
     pub(crate) listener: UnixListener,
     path: PathBuf,
+    /// Device and number of the file: by the time it is dropped, a successor's may have its name.
+    identity: (u64, u64),
 }
 
 /// Why the gateway could not start or run.
@@ -205,10 +209,13 @@ fn explain(address: &ListenAddress, source: io::Error) -> GatewayError {
     }
 }
 
+/// Who may connect to a Unix socket: owner and group.
+const SOCKET_MODE: u32 = 0o660;
+
 /// Binds a Unix socket for owner and group; one that nobody listens on any more is replaced.
 fn bind_unix(path: &Path) -> Result<BoundUnix, GatewayError> {
     let address = || ListenAddress::Unix(path.to_owned());
-    let bind = |source| GatewayError::Bind {
+    let failed = |source| GatewayError::Bind {
         address: address(),
         source,
     };
@@ -216,28 +223,70 @@ fn bind_unix(path: &Path) -> Result<BoundUnix, GatewayError> {
         Ok(file) if !file.file_type().is_socket() => {
             return Err(GatewayError::NotASocket(path.to_owned()));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
+        Ok(_) if is_served(path).map_err(failed)? => {
             return Err(GatewayError::InUse {
                 address: address(),
                 by: String::new(),
             });
         }
-        Ok(_) => std::fs::remove_file(path).map_err(bind)?,
+        Ok(_) => remove(path).map_err(failed)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(bind(error)),
+        Err(error) => return Err(failed(error)),
     }
-    let listener = UnixListener::bind(path).map_err(bind)?;
+    listen_unix(path).map_err(failed)
+}
+
+/// Tells whether somebody listens on a Unix socket. Only a refused connection says that nobody does: any
+/// other failure, such as a missing right, says nothing, and the socket may be another program's.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener whose queue is full would keep us waiting.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(true),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn listen_unix(path: &Path) -> io::Result<BoundUnix> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Set on the socket itself, the mode is the widest that its file is ever made with; the process's own
+    // mask may only have narrowed it.
+    let same = File::from(OwnedFd::from(socket.try_clone()?));
+    same.set_permissions(Permissions::from_mode(SOCKET_MODE))?;
+    socket.bind(&SockAddr::unix(path)?)?;
     let bound = BoundUnix {
-        listener,
+        identity: identity(&std::fs::symlink_metadata(path)?),
         path: path.to_owned(),
+        listener: OwnedFd::from(socket.try_clone()?).into(),
     };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(bind)?;
-    bound.listener.set_nonblocking(true).map_err(bind)?;
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    socket.set_nonblocking(true)?;
+    socket.listen(BACKLOG)?;
     Ok(bound)
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 impl Drop for BoundUnix {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        // While the listener is open, the system gives the number of its file to no other.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity)
+        {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }

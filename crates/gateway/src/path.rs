@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 /// Removes `.` and `..` segments, plain or escaped as `%2e`, as the WHATWG URL standard does for paths.
 ///
-/// `/user/ada/../../hub/api` becomes `/hub/api`. A `..` at the root stays there. Other escapes are
-/// not touched: `%2F` separates nothing. Costs nothing if there is no such segment.
+/// `/user/ada/../../hub/api` becomes `/hub/api`. A `..` at the root stays there. Other escapes are not
+/// touched: `%2F` separates no segments here and reaches the upstream as it came. Routes are another
+/// matter: like `JupyterHub`'s proxy, the table compares the decoded path, in which it is a slash. Costs
+/// nothing if there is no such segment.
 pub(crate) fn resolve_dots(path: &str) -> Cow<'_, str> {
     if !path.split('/').any(|segment| dots(segment).is_some()) {
         return Cow::Borrowed(path);

@@ -1,5 +1,7 @@
 //! Taking addresses, and saying well why that failed.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use lyceum_gateway::{Gateway, GatewayConfig, GatewayError};
 
 use crate::support::{Client, Setup, TestGateway, soon};
@@ -93,4 +95,31 @@ async fn a_left_over_socket_is_replaced_and_anything_else_is_not() {
         Err(GatewayError::NotASocket(_))
     ));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_cannot_be_asked_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sock");
+    // Alive, but of a kind that takes no connections: as little can be found out as without the right to.
+    let _other = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let error = Gateway::bind(config(&format!("unix:{}", path.display()))).unwrap_err();
+    assert!(matches!(error, GatewayError::Bind { .. }), "{error}");
+    assert!(path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sockets_file_is_for_owner_and_group_and_a_successors_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sock");
+    let listen = format!("unix:{}", path.display());
+    let first = Gateway::bind(config(&listen)).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    std::fs::remove_file(&path).unwrap();
+    let second = Gateway::bind(config(&listen)).unwrap();
+    drop(first);
+    assert!(path.exists(), "the successor's socket stays");
+    drop(second);
+    assert!(!path.exists());
 }
