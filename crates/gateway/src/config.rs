@@ -35,11 +35,29 @@ pub struct GatewayConfig {
     #[schemars(range(min = 20, max = 2000))]
     pub max_headers: u16,
 
+    /// How many connections may be open at the same time, over all addresses; 0 is no limit. Each takes up to
+    /// two file descriptors of the process (`ulimit -n`). Further ones are answered with status 503 and closed.
+    pub max_connections: u32,
+
+    /// How many of them one address may hold; 0 is no limit. A whole classroom may stand behind one address,
+    /// and each open notebook holds a few. Addresses of one IPv6 network (`/64`) count as one. Trusted
+    /// proxies and Unix sockets are not limited by this: a proxy before Lyceum must be in `trusted_proxies`.
+    pub max_connections_per_address: u32,
+
     /// How long a client may take to send the head of a request.
     pub header_timeout: HumanDuration,
 
     /// How long a connection stays open while its client asks for nothing.
     pub idle_timeout: HumanDuration,
+
+    /// How long to wait for the next piece of an upload when nothing comes from the client. Then the request is
+    /// answered with status 408. How long the whole upload takes does not matter.
+    pub body_timeout: HumanDuration,
+
+    /// How long to wait for a client that takes nothing of its answer. Then the connection is closed. An
+    /// answer of which there is nothing to send at the moment, such as a stream of events, is not cut off,
+    /// nor are open notebooks (WebSockets).
+    pub send_timeout: HumanDuration,
 
     /// How long to wait for a user's server or a service to accept a connection.
     pub connect_timeout: HumanDuration,
@@ -57,8 +75,12 @@ impl Default for GatewayConfig {
             threads: 0,
             max_header_bytes: 64 * 1024,
             max_headers: 200,
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
             header_timeout: HumanDuration::from_secs(30),
             idle_timeout: HumanDuration::from_secs(75),
+            body_timeout: HumanDuration::from_secs(60),
+            send_timeout: HumanDuration::from_secs(60),
             connect_timeout: HumanDuration::from_secs(5),
             drain_timeout: HumanDuration::from_secs(10),
         }
@@ -96,6 +118,8 @@ impl GatewayConfig {
         for (key, duration) in [
             ("header_timeout", self.header_timeout),
             ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+            ("send_timeout", self.send_timeout),
             ("connect_timeout", self.connect_timeout),
         ] {
             if duration.is_zero() {

@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 use crate::config::GatewayConfig;
 use crate::framing::{Framing, POISON};
 use crate::front;
+use crate::limit::Slot;
 use crate::serve::Core;
 use crate::socket::Socket;
 
@@ -73,13 +74,13 @@ fn header_limit(config: &GatewayConfig) -> usize {
 }
 
 /// Serves a client until its connection ends, is upgraded, or a drain lets it go.
-pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) {
+pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>, slot: Slot) {
     let busy = Arc::new(AtomicBool::new(false));
     let connection = Connection {
         peer,
         busy: Arc::clone(&busy),
     };
-    let guarded = Guarded::new(socket, &core.config, busy);
+    let guarded = Guarded::new(socket, slot, &core.config, busy);
     let service = {
         let core = Rc::clone(&core);
         service_fn(move |request| {
@@ -107,10 +108,19 @@ pub(crate) async fn serve(core: Rc<Core>, socket: Socket, peer: Option<IpAddr>) 
     }
 }
 
-/// A socket that watches what is read from it: its framing, and how long it takes.
+/// Refuses a connection that is one too many, without waiting for anything.
+pub(crate) fn refuse(socket: &Socket) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+        content-length: 0\r\n\r\n";
+    let _ = socket.send_at_once(ANSWER);
+}
+
+/// A socket that watches what is read from it and written to it: its framing, and how long it takes.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     socket: Socket,
+    slot: Slot,
     framing: Framing,
     /// What is left of [`POISON`] to be read in place of a bad request.
     poison: &'static [u8],
@@ -118,8 +128,15 @@ pub(crate) struct Guarded {
     busy: Arc<AtomicBool>,
     header_timeout: Duration,
     idle_timeout: Duration,
+    body_timeout: Duration,
+    send_timeout: Duration,
     /// When the head that is being read began; for the first, when the connection did.
     head_since: Option<Instant>,
+    /// Since when the next piece of a body has been waited for.
+    body_since: Option<Instant>,
+    /// Since when the client has taken nothing although there is something to send.
+    stalled_since: Option<Instant>,
+    send_timer: Option<Pin<Box<Sleep>>>,
     /// When anything was last read or written.
     last_io: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -127,26 +144,32 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    fn new(socket: Socket, config: &GatewayConfig, busy: Arc<AtomicBool>) -> Self {
+    fn new(socket: Socket, slot: Slot, config: &GatewayConfig, busy: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
         Self {
             socket,
+            slot,
             framing: Framing::new(2 * header_limit(config).max(BUFFER)),
             poison: &[],
             refused: false,
             busy,
             header_timeout: config.header_timeout.get(),
             idle_timeout: config.idle_timeout.get(),
+            body_timeout: config.body_timeout.get(),
+            send_timeout: config.send_timeout.get(),
             head_since: Some(now),
+            body_since: None,
+            stalled_since: None,
+            send_timer: None,
             last_io: now,
             timer: None,
             timed_out: false,
         }
     }
 
-    /// Gives the bare socket, for a tunnel.
-    pub(crate) fn into_socket(self) -> Socket {
-        self.socket
+    /// Gives the bare socket, for a tunnel, and the place that it takes.
+    pub(crate) fn into_socket(self) -> (Socket, Slot) {
+        (self.socket, self.slot)
     }
 
     /// Ends the connection so that the client can still read the last answer.
@@ -223,11 +246,40 @@ impl Guarded {
 
     /// When the client will have kept us waiting too long, if nothing comes meanwhile.
     fn deadline(&self) -> Instant {
-        match self.head_since {
+        match (self.body_since, self.head_since) {
+            // Only set while somebody wants to read the body.
+            (Some(since), _) => since + self.body_timeout,
             _ if self.busy.load(Ordering::Relaxed) => Instant::now() + self.idle_timeout,
-            Some(since) => since + self.header_timeout,
-            None => self.last_io + self.idle_timeout,
+            (None, Some(since)) => since + self.header_timeout,
+            (None, None) => self.last_io + self.idle_timeout,
         }
+    }
+
+    /// Looks at the outcome of a write: fails when the client has taken nothing for too long.
+    ///
+    /// Called only when there is something to send, so that a silent answer may last.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if outcome.is_ready() {
+            self.last_io = Instant::now();
+            self.stalled_since = None;
+            return outcome;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.send_timeout;
+        let timer = self
+            .send_timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -245,11 +297,17 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
+                this.body_since = None;
                 this.looked_at(buffer, before);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.poll_limits(cx),
+            Poll::Pending => {
+                if this.framing.inside_body() {
+                    this.body_since.get_or_insert_with(Instant::now);
+                }
+                this.poll_limits(cx)
+            }
         }
     }
 }
@@ -261,11 +319,8 @@ impl AsyncWrite for Guarded {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
-        if written.is_ready() {
-            this.last_io = Instant::now();
-        }
-        written
+        let outcome = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.written(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -274,11 +329,8 @@ impl AsyncWrite for Guarded {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
-        if written.is_ready() {
-            this.last_io = Instant::now();
-        }
-        written
+        let outcome = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        this.written(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

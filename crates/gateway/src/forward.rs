@@ -229,6 +229,8 @@ fn is_idempotent(method: &Method) -> bool {
 fn judge(error: &hyper::Error, fate: BodyFate, entry: &Entry) -> ErrorReason {
     let reason = if fate == BodyFate::Broken {
         ErrorReason::BadRequest
+    } else if fate == BodyFate::TimedOut {
+        ErrorReason::RequestTimeout
     } else if error.is_parse() {
         ErrorReason::UpstreamBadAnswer
     } else {
@@ -290,8 +292,10 @@ fn switch(
             tracing::error!("an upgraded connection is not one of the gateway's");
             return;
         };
+        // The connection counts as long as the tunnel stays.
+        let (socket, _slot) = client.io.into_inner().into_socket();
         let client = End {
-            socket: client.io.into_inner().into_socket(),
+            socket,
             early: client.read_buf,
         };
         let upstream = End {

@@ -18,6 +18,8 @@ pub(crate) struct Framing {
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     longest_line: usize,
+    /// The request asks for another protocol, which begins after its body.
+    upgrade: bool,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,7 @@ enum Phase {
     Length(u64),
     /// In a chunked body.
     Chunks(Chunks),
-    /// The request asks for another protocol: what follows may be anything.
+    /// The request asked for another protocol: what follows may be anything.
     Opaque,
     /// Something was wrong; nothing more is read.
     Refused,
@@ -63,6 +65,7 @@ impl Framing {
             phase: Phase::Head(Head::default()),
             partial: Vec::new(),
             longest_line,
+            upgrade: false,
         }
     }
 
@@ -74,6 +77,11 @@ impl Framing {
     /// Whether a part of a head has come and the rest has not.
     pub(crate) fn inside_head(&self) -> bool {
         matches!(self.phase, Phase::Head(_)) && !self.between_requests()
+    }
+
+    /// Whether a head has come, and its body not yet to the end.
+    pub(crate) fn inside_body(&self) -> bool {
+        matches!(self.phase, Phase::Length(_) | Phase::Chunks(_))
     }
 
     /// Whether the client may still be sending what nobody will read.
@@ -95,7 +103,7 @@ impl Framing {
                 Phase::Length(left) => {
                     at += take(left, rest.len());
                     if *left == 0 {
-                        self.phase = Phase::Head(Head::default());
+                        self.end_body();
                     }
                 }
                 Phase::Chunks(Chunks::Data(left)) => {
@@ -145,6 +153,14 @@ impl Framing {
         self.judge(&line)
     }
 
+    fn end_body(&mut self) {
+        self.phase = if self.upgrade {
+            Phase::Opaque
+        } else {
+            Phase::Head(Head::default())
+        };
+    }
+
     fn judge(&mut self, line: &[u8]) -> Result<(), Offence> {
         let Some((b'\r', line)) = line.split_last() else {
             return Err(Offence("a line ends without a carriage return"));
@@ -153,6 +169,7 @@ impl Framing {
             Phase::Head(head) if line.is_empty() => {
                 // Empty lines before a request are skipped (RFC 9112 §2.2).
                 if head.lines > 0 {
+                    self.upgrade = head.upgrade;
                     self.phase = head.what_follows();
                 }
             }
@@ -165,7 +182,7 @@ impl Framing {
             Phase::Chunks(chunks) => {
                 *chunks = chunks.after(line)?;
                 if matches!(chunks, Chunks::End) {
-                    self.phase = Phase::Head(Head::default());
+                    self.end_body();
                 }
             }
             Phase::Length(_) | Phase::Opaque | Phase::Refused => {}
@@ -222,9 +239,9 @@ impl Head {
 
     fn what_follows(&self) -> Phase {
         match (self.upgrade, self.chunked, self.length) {
-            (true, _, _) => Phase::Opaque,
-            (false, true, _) => Phase::Chunks(Chunks::Size),
-            (false, false, Some(length)) if length > 0 => Phase::Length(length),
+            (_, true, _) => Phase::Chunks(Chunks::Size),
+            (_, false, Some(length)) if length > 0 => Phase::Length(length),
+            (true, false, _) => Phase::Opaque,
             (false, false, _) => Phase::Head(Self::default()),
         }
     }

@@ -15,6 +15,7 @@ mod framing;
 mod front;
 mod holder;
 mod hub;
+mod limit;
 mod listen;
 mod network;
 mod pages;

@@ -13,6 +13,8 @@ use lyceum_core::RouteSpec;
 pub enum ErrorReason {
     /// The request is not proper HTTP.
     BadRequest,
+    /// The client stopped sending in the middle of its request.
+    RequestTimeout,
     /// The method is one that the gateway does not carry (`CONNECT`, `TRACE`).
     MethodNotAllowed,
     /// The upstream of the route does not accept connections: most likely its process has ended.
@@ -34,6 +36,7 @@ impl ErrorReason {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpstreamUnreachable
             | Self::UpstreamTimeout
@@ -48,6 +51,7 @@ impl ErrorReason {
     pub fn message(self) -> &'static str {
         match self {
             Self::BadRequest => "The request could not be understood.",
+            Self::RequestTimeout => "The rest of the request did not come in time.",
             Self::MethodNotAllowed => "This method is not allowed here.",
             Self::UpstreamUnreachable => "The server behind this address does not answer.",
             Self::UpstreamTimeout => "The server behind this address did not answer in time.",

@@ -169,6 +169,15 @@ pub(crate) enum BodyFate {
     Taken,
     /// The client broke it off, or it was malformed.
     Broken,
+    /// The client stopped sending it.
+    TimedOut,
+}
+
+/// Tells whether the connection was given up because nothing came.
+fn is_timeout(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 impl RequestBody {
@@ -206,6 +215,7 @@ impl HttpBody for RequestBody {
                     self.entry.touch(self.clock.now());
                 }
             }
+            Some(Err(error)) if is_timeout(error) => self.fate.set(BodyFate::TimedOut),
             Some(Err(_)) => self.fate.set(BodyFate::Broken),
             None => {}
         }

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,7 @@ use lyceum_core::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::connection;
 use crate::hub::{HubCaller, HubService};
+use crate::limit::{Full, Limits};
 use crate::listen::{BoundGateway, BoundUnix, GatewayError};
 use crate::pages::ErrorPages;
 use crate::pool::Pool;
@@ -27,6 +29,8 @@ use crate::table::RouteTable;
 
 /// How long to wait after the system refused to accept a connection, for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is said, per listener, that connections are refused.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
 
@@ -69,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) hub: HubCaller,
     pub(crate) http: http1::Builder,
     pub(crate) pool: Pool,
+    pub(crate) limits: Arc<Limits>,
     /// Owns connections and tunnels of clients.
     pub(crate) clients: TaskTracker,
     /// Cancelled when no new request is to be taken.
@@ -83,6 +88,7 @@ struct Start {
     unix: Vec<BoundUnix>,
     draining: CancellationToken,
     calls: TaskTracker,
+    limits: Arc<Limits>,
 }
 
 impl BoundGateway {
@@ -99,6 +105,7 @@ impl BoundGateway {
         let draining = shutdown.child_token();
         let _drain_when_dropped = draining.clone().drop_guard();
         let calls = TaskTracker::new();
+        let limits = Limits::new(&self.config);
         let mut unix = Some(self.unix);
         let mut ends = Vec::new();
         for (number, tcp) in self.per_thread.into_iter().enumerate() {
@@ -109,6 +116,7 @@ impl BoundGateway {
                 unix: unix.take().unwrap_or_default(),
                 draining: draining.clone(),
                 calls: calls.clone(),
+                limits: Arc::clone(&limits),
             };
             let (ended, end) = oneshot::channel();
             std::thread::Builder::new()
@@ -149,6 +157,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
                 },
                 http: connection::builder(&start.config),
                 pool: Pool::new(start.config.connect_timeout.get()),
+                limits: start.limits,
                 clients: TaskTracker::new(),
                 draining: start.draining,
                 config: start.config,
@@ -216,16 +225,27 @@ async fn accept_unix(core: Rc<Core>, listener: UnixListener) {
 
 /// Accepts until the drain begins.
 async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Socket, Option<IpAddr>)>) {
+    let mut last_told = None;
     loop {
         let accepted = tokio::select! {
             accepted = next() => accepted,
             () = core.draining.cancelled() => return,
         };
         match accepted {
-            Ok((socket, peer)) => {
-                core.clients
-                    .spawn_local(connection::serve(Rc::clone(core), socket, peer));
-            }
+            Ok((socket, peer)) => match core.limits.take(peer) {
+                Ok(slot) => {
+                    core.clients.spawn_local(connection::serve(
+                        Rc::clone(core),
+                        socket,
+                        peer,
+                        slot,
+                    ));
+                }
+                Err(full) => {
+                    connection::refuse(&socket);
+                    tell_full(&mut last_told, full, peer);
+                }
+            },
             // The client went away before it was accepted; the listener is well.
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -234,6 +254,23 @@ async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Socket, Opt
             }
         }
     }
+}
+
+/// Says that a limit was reached, now and then: whoever connects must not fill the log.
+fn tell_full(last_told: &mut Option<Instant>, full: Full, peer: Option<IpAddr>) {
+    if last_told.is_some_and(|told| told.elapsed() < FULL_PAUSE) {
+        return;
+    }
+    *last_told = Some(Instant::now());
+    let setting = match full {
+        Full::Total => "max_connections",
+        Full::Address => "max_connections_per_address",
+    };
+    tracing::warn!(
+        client.addr = ?peer,
+        setting,
+        "refused a connection, as too many are open already"
+    );
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {
