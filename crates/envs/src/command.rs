@@ -6,12 +6,16 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, pidfd_send_signal,
+};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -29,6 +33,8 @@ const SHOWN_LINES: usize = 12;
 const TICK: Duration = Duration::from_millis(250);
 /// How long output is read after the program itself has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long killed programs of an earlier run may take to be gone.
+const LEFT_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// The environment variable that names the folder for which a program works.
 const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 
@@ -125,22 +131,43 @@ pub(crate) async fn run(
 /// Kills what a killed run left running for a folder, and waits until it is gone.
 ///
 /// Only the holder of the folder's lock may ask for that.
-pub(crate) async fn end_left_over(folder: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub(crate) async fn end_left_over(folder: &Path) -> Result<(), EnvError> {
+    end_left_over_within(folder, LEFT_OVER_LIMIT).await
+}
+
+async fn end_left_over_within(folder: &Path, limit: Duration) -> Result<(), EnvError> {
+    let failed = |source| EnvError::LeftOver {
+        path: folder.to_owned(),
+        source,
+    };
+    let deadline = Instant::now() + limit;
     loop {
         let entry = marked(folder);
-        let found = spawn_blocking(move || list_processes_with(&entry)).await;
-        let found = found.unwrap_or_default();
-        if found.is_empty() || Instant::now() >= deadline {
-            return;
+        let found = timeout(
+            LEFT_OVER_LIMIT,
+            spawn_blocking(move || open_processes_with(&entry)),
+        )
+        .await
+        .map_err(|error| failed(error.into()))?
+        .map_err(|error| failed(error.into()))?
+        .map_err(failed)?;
+        if found.is_empty() {
+            return Ok(());
         }
-        for pid in found {
-            let number = pid.as_raw_nonzero().get();
+        if Instant::now() >= deadline {
+            let numbers: Vec<String> = found.iter().map(|(pid, _)| pid.to_string()).collect();
+            let text = format!("still running after {limit:?}: {}", numbers.join(", "));
+            return Err(failed(io::Error::new(io::ErrorKind::TimedOut, text)));
+        }
+        for (pid, process) in found {
             tracing::warn!(
-                pid = number,
+                pid = pid.as_raw_nonzero().get(),
                 "ending a program that an earlier run left behind"
             );
-            let _ = kill_process(pid, Signal::KILL);
+            match pidfd_send_signal(process, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -153,20 +180,34 @@ fn marked(folder: &Path) -> Vec<u8> {
     entry
 }
 
-/// The processes with this entry in their environment, as far as we may look; not we ourselves.
-fn list_processes_with(entry: &[u8]) -> Vec<Pid> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
+/// Opens the living processes with this entry in their environment, as far as we may look; not we ourselves.
+fn open_processes_with(entry: &[u8]) -> io::Result<Vec<(Pid, OwnedFd)>> {
+    let carries = |pid: Pid| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|one| one == entry))
     };
-    processes
-        .filter_map(|process| Pid::from_raw(process.ok()?.file_name().to_str()?.parse().ok()?))
-        .filter(|pid| *pid != getpid())
-        .filter(|pid| {
-            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-                environment.split(|byte| *byte == 0).any(|one| one == entry)
-            })
-        })
-        .collect()
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let name = process?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else {
+            continue;
+        };
+        if pid == getpid() || !carries(pid) {
+            continue;
+        }
+        let opened = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::SRCH | Errno::INVAL) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // Asked again after opening: the number may have become another's. If it changes hands only now,
+        // the opened process has ended, and a signal reaches nobody.
+        if carries(pid) {
+            found.push((pid, opened));
+        }
+    }
+    Ok(found)
 }
 
 /// The lines of a running program: into the log, to the observer, and the last ones kept.
@@ -322,5 +363,43 @@ fn diagnose(failed: Failed, limit: Duration, tail: &VecDeque<String>) -> Cause {
     match status.signal() {
         Some(signal) => Cause::Killed(signal),
         None => Cause::Other(status.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(folder: &Path) -> Command {
+        let mut command = Command::new("sleep");
+        command.arg("1000").env(FOLDER_VARIABLE, folder);
+        command.kill_on_drop(true);
+        command
+    }
+
+    #[tokio::test]
+    async fn what_works_for_a_folder_is_ended_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, other) = (dir.path().join("env"), dir.path().join("env2"));
+        let mut wanted = sleeper(&folder).spawn().unwrap();
+        let mut left_alone = sleeper(&other).spawn().unwrap();
+        // Its status has to be taken while we wait, as a zombie has no environment, but is not gone.
+        let (ended, status) = tokio::join!(end_left_over(&folder), wanted.wait());
+        ended.unwrap();
+        assert_eq!(status.unwrap().signal(), Some(9));
+        assert!(left_alone.try_wait().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_ended_in_time_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = sleeper(dir.path()).spawn().unwrap();
+        let number = child.id().unwrap().to_string();
+        // No time at all: it is found once, and not waited for.
+        let error = end_left_over_within(dir.path(), Duration::ZERO).await;
+        let EnvError::LeftOver { source, .. } = error.unwrap_err() else {
+            panic!("another error");
+        };
+        assert!(source.to_string().contains(&number), "{source}");
     }
 }

@@ -65,6 +65,14 @@ pub enum EnvError {
         /// How long we waited.
         waited: Duration,
     },
+    /// Programs of an earlier run cannot be ended, or cannot be looked for.
+    #[error("could not end what an earlier run left running for {}", path.display())]
+    LeftOver {
+        /// The environment's folder.
+        path: PathBuf,
+        /// Which processes, or why we do not know.
+        source: io::Error,
+    },
     /// A program failed.
     #[error("could not {doing}: {cause}")]
     Step {
@@ -107,6 +115,9 @@ impl EnvError {
                 "install them, on Debian and Ubuntu: apt install python3-venv".to_owned()
             }
             Self::Busy { .. } => "wait for that process, or end it, and try again".to_owned(),
+            Self::LeftOver { .. } => {
+                "end these processes, or restart the machine, and try again".to_owned()
+            }
             Self::Step { cause, log, .. } => match cause.hint() {
                 Some(hint) => hint,
                 None => format!("read {}", log.display()),

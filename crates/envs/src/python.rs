@@ -218,7 +218,7 @@ fn finish_switch(
 
 /// Ends and removes what an interrupted run left.
 async fn clean(generations: &Generations, progress: &dyn Progress) -> Result<(), EnvError> {
-    end_left_over(generations.folder()).await;
+    end_left_over(generations.folder()).await?;
     for number in generations.list_half_built()? {
         progress.report(&Report {
             phase: Phase::Cleaning,
