@@ -105,7 +105,7 @@ impl Hub {
     /// Decides who may log in (JupyterHub `Authenticator.check_allowed`): blocking wins over everything.
     fn admit(&self, name: &UserName, exists: bool) -> Result<(), LoginError> {
         let access = &self.settings().access;
-        if access.blocked_users.contains(name) {
+        if access.is_blocked(name) {
             return Err(LoginError::NotAdmitted);
         }
         let admitted = access.allow_all

@@ -223,8 +223,9 @@ impl Hub {
         subject: &ClientSubject,
         granted: &BTreeSet<RawScope>,
     ) -> Result<bool, StoreError> {
-        let own_server =
-            matches!(subject, ClientSubject::Server(server) if server.user == user.name);
+        if matches!(subject, ClientSubject::Server(server) if server.user == user.name) {
+            return Ok(false);
+        }
         let no_confirm = match client.service_id {
             Some(id) => self
                 .store()
@@ -242,12 +243,7 @@ impl Hub {
             .filter(|token| token.client_id.as_deref() == Some(client.identifier.as_str()))
             .flat_map(|token| self.catalogue().parse_stored(&token.scopes))
             .collect();
-        Ok(needs_confirmation(
-            own_server,
-            no_confirm,
-            granted,
-            &authorized,
-        ))
+        Ok(needs_confirmation(false, no_confirm, granted, &authorized))
     }
 
     async fn groups_of_owner(&self, subject: &ClientSubject) -> Result<Vec<GroupName>, StoreError> {
@@ -300,6 +296,11 @@ impl Hub {
             tx.commit().await?;
             return Err(checked.err().unwrap_or(TokenError::InvalidGrant).into());
         };
+        let user = tx.find_user_by_id(code.user_id).await?;
+        if user.is_none_or(|user| self.settings().access.is_blocked(&user.name)) {
+            tx.commit().await?;
+            return Err(TokenError::InvalidGrant.into());
+        }
         // A logout deletes the tokens of its session; one that came later would outlive it.
         if let Some(session_id) = &code.session_id {
             let sessions = tx.sessions_of_user(code.user_id, now).await?;

@@ -124,7 +124,7 @@ impl ClientSubject {
 }
 
 impl Hub {
-    /// Finds who presents this token; `None` if it is not one of ours, or no longer valid.
+    /// Finds who presents this token; `None` if it is not one of ours, no longer valid, or of a blocked user.
     pub async fn principal_of_token(
         &self,
         presented: &Secret<String>,
@@ -133,6 +133,9 @@ impl Hub {
             return Ok(None);
         };
         let owner = match owner {
+            StoredOwner::User(user) if self.settings().access.is_blocked(&user.name) => {
+                return Ok(None);
+            }
             StoredOwner::User(user) => Owner::User(user),
             StoredOwner::Service(service) => Owner::Service(service),
         };
@@ -171,7 +174,8 @@ impl Hub {
         }))
     }
 
-    /// Finds who is logged in with this cookie; `None` if it is not one of ours, or no longer valid.
+    /// Finds who is logged in with this cookie; `None` if it is not one of ours, no longer valid, or of a
+    /// blocked user.
     pub async fn principal_of_cookie(
         &self,
         secret: &Secret<String>,

@@ -22,9 +22,10 @@ pub struct Session {
 }
 
 impl Hub {
-    /// Finds the session of a login cookie; `None` if there is none, or it has ended.
+    /// Finds the session of a login cookie; `None` if there is none, it has ended, or its user is blocked.
     pub async fn session(&self, secret: &Secret<String>) -> Result<Option<Session>, StoreError> {
         let found = self.store().find_session(secret, self.now()).await?;
+        let found = found.filter(|(_, user)| !self.settings().access.is_blocked(&user.name));
         Ok(found.map(|(session, user)| Session {
             id: session.id,
             user,

@@ -55,10 +55,17 @@ pub struct Access {
     pub allowed_users: BTreeSet<UserName>,
     /// Everybody who has an account in the hub may log in.
     pub allow_existing_users: bool,
-    /// These may never log in.
+    /// These may never log in, and no login or token that they have counts.
     pub blocked_users: BTreeSet<UserName>,
     /// These are administrators, and may log in.
     pub admin_users: BTreeSet<UserName>,
+}
+
+impl Access {
+    /// Whether this user is kept out.
+    pub fn is_blocked(&self, name: &UserName) -> bool {
+        self.blocked_users.contains(name)
+    }
 }
 
 impl HubSettings {

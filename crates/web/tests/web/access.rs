@@ -1,5 +1,7 @@
 //! For each endpoint: who may not.
 
+use lyceum_core::{Clock as _, Secret, Timestamp, UserName};
+use lyceum_store::{NewSession, NewUser};
 use serde_json::json;
 
 use crate::support::Site;
@@ -234,4 +236,43 @@ async fn an_administrator_may_see_and_stop_but_nobody_becomes_one_by_asking() {
         .await
         .assert_api_error(404);
     assert_eq!(ada.api("GET", "/user", None).await.json()["admin"], false);
+}
+
+#[tokio::test]
+async fn whoever_is_blocked_is_out_with_every_login_and_token() {
+    let site = Site::new().await;
+    let name = UserName::parse("eve").unwrap();
+    let (cookie, cookie_id) = (Secret::from("a login"), Secret::from("an id"));
+    let now = site.clock.now();
+    let mut tx = site.store.begin().await.unwrap();
+    let eve = NewUser {
+        name: &name,
+        admin: true,
+        created: now,
+        cookie_id: &cookie_id,
+    };
+    let eve = tx.create_user(eve).await.unwrap();
+    tx.create_session(NewSession {
+        secret: &cookie,
+        public_id: "x",
+        user_id: eve.id,
+        created: now,
+        expires_at: Timestamp::MAX,
+        client_addr: "",
+        user_agent: "",
+    })
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    let token = site.token("eve", &["inherit"]).await;
+    site.call("GET", "/hub/api/user", &token, None)
+        .await
+        .assert_api_error(403);
+    let mut browser = site.anonymous();
+    let login = "jupyterhub-hub-login".to_owned();
+    browser.cookies.insert(login, cookie.expose().clone());
+    browser
+        .get("/hub/home")
+        .await
+        .assert_leads_to("/hub/login?next=/hub/home");
 }
