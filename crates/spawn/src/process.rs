@@ -3,6 +3,7 @@
 //! It separates no users from each other: every server may read what Lyceum may read. It is for one
 //! person, for people who trust each other, and for trying things out.
 
+mod blocking;
 mod children;
 mod config;
 mod failure;
@@ -292,11 +293,10 @@ impl Spawner for ProcessSpawner {
         let settings = Arc::clone(&self.settings);
         let reservation = self.children.reserve(&request.marker);
         // If this future is dropped meanwhile, the result is dropped too, and that ends the process.
-        let launching =
-            tokio::task::spawn_blocking(move || launch::launch(&settings, &request, reservation));
-        let mut launched = launching
+        let mut launched = blocking::STARTS
+            .run(move || launch::launch(&settings, &request, reservation))
             .await
-            .map_err(|_| failure::internal("the thread that starts processes has failed"))??;
+            .map_err(|held| failure::of_held(&held))??;
         self.watch(&mut launched)?;
         let handle = launched.handle.encode();
         progress.handle(&handle);
@@ -337,7 +337,13 @@ impl Spawner for ProcessSpawner {
 
     async fn log_tail(&self, server: &ServerRef, lines: usize) -> Vec<String> {
         let log = self.settings.log(server);
-        blocking(move || log.tail(lines)).await.unwrap_or_default()
+        match blocking::FILES.run(move || log.tail(lines)).await {
+            Ok(lines) => lines,
+            Err(held) => {
+                tracing::warn!(%server, error = %held, "could not read a server's log");
+                Vec::new()
+            }
+        }
     }
 
     async fn sweep(&self, known: &[Handle]) -> Result<usize, SpawnError> {
@@ -347,7 +353,9 @@ impl Spawner for ProcessSpawner {
             .collect();
         let markers: HashSet<&str> = known.iter().map(|handle| handle.marker.as_str()).collect();
         let instance = self.settings.instance.clone();
-        let mut left = blocking(move || family::marks_of(&instance)).await?;
+        let mut left = blocking::PROCESSES
+            .run(move || family::marks_of(&instance))
+            .await?;
         left.retain(|marker| !markers.contains(marker.as_str()) && !self.children.knows(marker));
         // One that cannot be ended keeps neither the others nor the sockets from being seen to.
         let mut failed = None;
@@ -364,7 +372,8 @@ impl Spawner for ProcessSpawner {
         }
         let sockets: HashSet<PathBuf> = known.into_iter().filter_map(|one| one.socket).collect();
         let dir = self.settings.places.runtime_dir.clone();
-        blocking(move || paths::remove_stale_sockets(&dir, |path| sockets.contains(path)))
+        blocking::FILES
+            .run(move || paths::remove_stale_sockets(&dir, |path| sockets.contains(path)))
             .await?
             .map_err(|error| system("remove sockets that nobody uses".to_owned(), error))?;
         failed.map_or(Ok(ended), Err)
@@ -373,7 +382,8 @@ impl Spawner for ProcessSpawner {
     async fn forget(&self, server: &ServerRef) -> Result<(), SpawnError> {
         let log = self.settings.log(server);
         let doing = format!("remove the log of server {server}");
-        blocking(move || log.remove())
+        blocking::FILES
+            .run(move || log.remove())
             .await?
             .map_err(|error| system(doing, error))
     }
@@ -397,15 +407,6 @@ impl ProcessSpawner {
             .map_err(|error| system(format!("watch process {}", handle.pid), error))?;
         Ok(watch.until_exit().await)
     }
-}
-
-/// Runs something that reads or writes files on a thread where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, SpawnError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| system("use a thread for blocking work".to_owned(), error.into()))
 }
 
 fn system(doing: String, source: io::Error) -> SpawnError {

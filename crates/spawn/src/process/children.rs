@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::identity::{self, ProcessHandle};
-use super::logs;
+use super::{blocking, logs};
 
 /// How many exit statuses are remembered for those who ask late.
 const REMEMBERED: usize = 256;
@@ -146,7 +146,9 @@ impl Watch {
                 }
                 _ = log_check.tick() => {
                     let log = self.log.clone();
-                    let _ = tokio::task::spawn_blocking(move || log.shorten()).await;
+                    if let Err(held) = blocking::FILES.run(move || log.shorten()).await {
+                        tracing::warn!(error = %held, "could not look at the size of a server's log");
+                    }
                 }
             }
         }

@@ -6,6 +6,8 @@ use std::path::Path;
 use lyceum_core::lifecycle::{Cause, Failure};
 use rustix::io::Errno;
 
+use super::blocking::Held;
+
 const DISK_HINT: &str =
     "Free some space (`df -h` shows where it is short), then start the server again.";
 
@@ -122,6 +124,18 @@ pub(super) fn of_system(doing: &str, error: &io::Error) -> Failure {
         format!("Lyceum could not {doing}: {error}."),
         "Start the server again; if this repeats, the log of Lyceum may say more.",
     )
+}
+
+/// Blocking work that has not ended in time.
+pub(super) fn of_held(held: &Held) -> Failure {
+    match held {
+        Held::NoPlace(_) | Held::Slow(_) => Failure::new(
+            Cause::System,
+            format!("The server could not be prepared: {held}."),
+            "See that the disks and network folders of the users' homes answer, then start the server again.",
+        ),
+        Held::Failed => internal("the thread that starts processes has failed"),
+    }
 }
 
 /// A part of ours that gave up.

@@ -1,6 +1,13 @@
 //! Everything that a server has started: found by its mark, its session and its ancestry, and ended with it.
 //!
 //! Jupyter kernels and terminals lead sessions of their own, so that ending the server's group is not enough.
+//!
+//! This has a limit: a process that does all of it, clearing its environment, beginning a session of its own and
+//! losing its parent, before we have looked once, is told from no other process of this account, and
+//! outlives the server. Nothing that Jupyter starts does so, but a user can do it on purpose. (Were we the reaper of all
+//! orphans below us, we would see such ones only as long as this very Lyceum lives, and would have to take exit
+//! statuses that others in this program wait for.) To be sure of the end of everything takes a control group
+//! for each server, which is for a spawner with rights that this one does not need.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Ending a server and everything that it has started.
+//! Ending a server and everything that it has started, as far as [`family`] can find it.
 //!
 //! The first polite signal is SIGTERM. JupyterHub's own first one is SIGINT, but Jupyter Server 2.21 answers it by
 //! leaving at once without shutting down its kernels, which then live on; on SIGTERM it ends them and is gone as
@@ -74,7 +74,9 @@ pub(super) async fn end_marked(marker: &str, grace: Duration) -> Result<(), Spaw
     let deadline = limit + KILL_LIMIT;
     loop {
         let wanted = marker.to_owned();
-        let found = blocking(move || family::marked(&wanted)).await?;
+        let found = blocking::PROCESSES
+            .run(move || family::marked(&wanted))
+            .await?;
         if found.is_empty() {
             return Ok(());
         }
@@ -99,11 +101,12 @@ impl Family {
     async fn find(&mut self) -> Result<Vec<ProcessId>, SpawnError> {
         let handle = self.handle.clone();
         let mut seen = std::mem::take(&mut self.seen);
-        let (seen, found) = blocking(move || {
-            let found = family::find(&handle, &mut seen);
-            (seen, found)
-        })
-        .await?;
+        let (seen, found) = blocking::PROCESSES
+            .run(move || {
+                let found = family::find(&handle, &mut seen);
+                (seen, found)
+            })
+            .await?;
         self.seen = seen;
         Ok(found)
     }
@@ -174,8 +177,11 @@ async fn remove_socket(handle: &ProcessHandle) {
     let Some(socket) = handle.socket.clone() else {
         return;
     };
-    let removed = blocking(move || paths::remove_file(&socket)).await;
-    if let Ok(Err(error)) = removed {
+    let removed = blocking::FILES
+        .run(move || paths::remove_file(&socket))
+        .await;
+    let removed = removed.map_err(io::Error::other).flatten();
+    if let Err(error) = removed {
         tracing::warn!(error = %error, "could not remove a server's socket");
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod adopt;
+mod disk;
 mod harness;
 mod jupyter;
 mod start;
