@@ -1,6 +1,8 @@
 //! For each endpoint: who may not.
 
-use lyceum_core::{Clock as _, Secret, Timestamp, UserName};
+use std::time::Duration;
+
+use lyceum_core::{Clock as _, Secret, UserName};
 use lyceum_store::{NewSession, NewUser};
 use serde_json::json;
 
@@ -257,7 +259,7 @@ async fn whoever_is_blocked_is_out_with_every_login_and_token() {
         public_id: "x",
         user_id: eve.id,
         created: now,
-        expires_at: Timestamp::MAX,
+        expires_at: now + Duration::from_hours(1),
         client_addr: "",
         user_agent: "",
     })
