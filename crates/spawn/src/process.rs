@@ -28,6 +28,7 @@ use lyceum_core::seams::{
 };
 use thiserror::Error;
 
+use self::blocking::Turns;
 use self::children::{Children, Watch};
 use self::identity::ProcessHandle;
 use self::launch::Launched;
@@ -167,6 +168,7 @@ impl ProcessConfig {
 pub struct ProcessSpawner {
     settings: Arc<Settings>,
     children: Children,
+    turns: Turns,
 }
 
 /// What a start needs to know.
@@ -208,6 +210,7 @@ impl ProcessSpawner {
                 recent_ports: Mutex::default(),
             }),
             children: Children::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -292,9 +295,14 @@ impl Spawner for ProcessSpawner {
         progress.say(10, "Preparing the home folder and the environment");
         let settings = Arc::clone(&self.settings);
         let reservation = self.children.reserve(&request.marker);
+        let turn = self.turns.take(request.server.user.as_str()).await;
+        let turn = turn.map_err(|held| failure::of_held(&held))?;
         // If this future is dropped meanwhile, the result is dropped too, and that ends the process.
         let mut launched = blocking::STARTS
-            .run(move || launch::launch(&settings, &request, reservation))
+            .run(move || {
+                let _turn = turn;
+                launch::launch(&settings, &request, reservation)
+            })
             .await
             .map_err(|held| failure::of_held(&held))??;
         self.watch(&mut launched)?;

@@ -4,12 +4,14 @@
 //! nothing can make them return. Such work keeps its place until it does, so that it uses up its own kind's
 //! places at worst, and never the threads that everything else needs.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use lyceum_core::seams::SpawnError;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// How long work may wait for a place.
@@ -32,6 +34,37 @@ pub(super) struct Pool {
     places: Semaphore,
     wait_limit: Duration,
     work_limit: Duration,
+}
+
+/// Lets each user's starts go one after the other, so that one whose home folder hangs takes one place only.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    users: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Turns {
+    /// Waits for a user's turn, which lasts until the permit is dropped.
+    pub(super) async fn take(&self, user: &str) -> Result<OwnedSemaphorePermit, Held> {
+        self.take_within(user, WAIT_LIMIT).await
+    }
+
+    async fn take_within(&self, user: &str, limit: Duration) -> Result<OwnedSemaphorePermit, Held> {
+        timeout(limit, self.of(user).acquire_owned())
+            .await
+            .map_err(|_| Held::NoPlace(limit))?
+            .map_err(|_| Held::Failed)
+    }
+
+    fn of(&self, user: &str) -> Arc<Semaphore> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = users.get(user).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Semaphore::new(1));
+        users.insert(user.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
 }
 
 /// Why work was not done, or is not known to be.
@@ -128,6 +161,19 @@ mod tests {
             .unwrap();
         let both = timeout(LIMIT, pool.places.acquire_many(2)).await;
         assert_eq!(both.unwrap().unwrap().num_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_user_whose_start_hangs_is_refused_in_time_and_others_go_on() {
+        let turns = Turns::default();
+        let hanging = turns.take("ada").await.unwrap();
+        let refused = turns.take_within("ada", Duration::from_millis(20)).await;
+        assert!(matches!(refused, Err(Held::NoPlace(_))), "{refused:?}");
+        drop(turns.take("bob").await.unwrap());
+        drop(hanging);
+        drop(turns.take("ada").await.unwrap());
+        drop(turns.of("bob"));
+        assert_eq!(turns.users.lock().unwrap().len(), 1, "others are forgotten");
     }
 
     #[tokio::test]
