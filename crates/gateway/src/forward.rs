@@ -20,6 +20,7 @@ use crate::connection::ClientIo;
 use crate::front::{self, Failure};
 use crate::pages::ErrorReason;
 use crate::pool::{BodyFate, ConnectError, RequestBody, Sender};
+use crate::request_id::RequestId;
 use crate::serve::Core;
 use crate::served::{Finish, Served, Upstreamed};
 use crate::socket::Socket;
@@ -108,9 +109,10 @@ pub(crate) async fn forward(
     mut head: request::Parts,
     body: Incoming,
     upgrade: Option<UpgradeWish>,
+    id: RequestId,
 ) -> Response<Served> {
-    let mut failure = Failure::new(ErrorReason::UpstreamClosed, &head);
-    failure.context.route = Some(entry.route.spec.clone());
+    let mut failure = Failure::new(ErrorReason::UpstreamClosed, &head, id);
+    failure.entry = Some(Arc::clone(&entry));
     head.version = Version::HTTP_11;
     head.headers
         .entry(HOST)
@@ -134,7 +136,7 @@ pub(crate) async fn forward(
         }
         Err(reason) if is_upgrade => {
             report(core, &entry, reason);
-            front::bare(reason.status(), Bytes::new())
+            front::own(reason.status(), Bytes::new(), id)
         }
         Err(reason) => fail(core, &entry, reason, failure).await,
     }
@@ -144,10 +146,11 @@ async fn fail(
     core: &Core,
     entry: &Entry,
     reason: ErrorReason,
-    failure: Failure,
+    mut failure: Failure,
 ) -> Response<Served> {
     report(core, entry, reason);
-    front::fail(core, Failure { reason, ..failure }).await
+    failure.reason = reason;
+    front::fail(core, failure).await
 }
 
 /// Tells the hub that an upstream may have died.

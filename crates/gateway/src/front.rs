@@ -1,9 +1,12 @@
 //! A request's way in, from top to bottom: is it proper, where does it go, who asks, and what if that fails.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue,
+};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 
@@ -14,8 +17,10 @@ use crate::forwarded::{self, Inbound};
 use crate::hub::NoAnswer;
 use crate::pages::{self, ErrorContext, ErrorReason};
 use crate::path;
+use crate::request_id::{self, RequestId};
 use crate::serve::Core;
 use crate::served::Served;
+use crate::table::Entry;
 
 /// The path that tells whether the gateway lives, as configurable-http-proxy has it.
 const HEALTH_PATH: &str = "/_chp_healthz";
@@ -45,9 +50,10 @@ async fn route(
 ) -> Response<Served> {
     let upgrade = forward::take_upgrade(&mut request);
     let (mut head, body) = request.into_parts();
+    let id = RequestId::new();
     let host = match check(&mut head) {
         Ok(host) => host,
-        Err(reason) => return fail(core, Failure::new(reason, &head)).await,
+        Err(reason) => return fail(core, Failure::new(reason, &head, id)).await,
     };
     if head.uri.path() == HEALTH_PATH {
         return health();
@@ -61,13 +67,18 @@ async fn route(
     };
     let client = forwarded::rewrite(&mut head.headers, inbound, &core.config.trusted_proxies);
 
-    if let Some(entry) = core.parts.table.find(&host, head.uri.path()) {
-        return forward::forward(core, entry, head, body, upgrade).await;
+    if let Some(id) = id.header_value() {
+        head.headers.insert(request_id::HEADER, id);
     }
 
-    let failure = Failure::new(ErrorReason::HubFailed, &head);
+    if let Some(entry) = core.parts.table.find(&host, head.uri.path()) {
+        return forward::forward(core, entry, head, body, upgrade, id).await;
+    }
+
+    let failure = Failure::new(ErrorReason::HubFailed, &head, id);
     let mut request = Request::from_parts(head, Body::incoming(body));
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(id);
     match core.hub.call(request).await {
         Ok(mut response) => {
             forward::strip_connection_headers(response.headers_mut());
@@ -148,43 +159,60 @@ fn health() -> Response<Served> {
     response
 }
 
-/// A request that cannot be served, with what its error page needs.
+/// A request that cannot be served, with what its error page needs; cheap, as every request makes one.
 pub(crate) struct Failure {
     pub(crate) reason: ErrorReason,
-    pub(crate) context: ErrorContext,
+    /// The route, if one was found.
+    pub(crate) entry: Option<Arc<Entry>>,
+    id: RequestId,
+    uri: Uri,
+    wants_json: bool,
+    languages: Option<HeaderValue>,
+    cookies: Option<HeaderValue>,
 }
 
 impl Failure {
-    pub(crate) fn new(reason: ErrorReason, head: &request::Parts) -> Self {
-        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    pub(crate) fn new(reason: ErrorReason, head: &request::Parts, id: RequestId) -> Self {
         Self {
             reason,
-            context: ErrorContext {
-                reason,
-                route: None,
-                path_and_query: head
-                    .uri
-                    .path_and_query()
-                    .map(|whole| whole.as_str().to_owned())
-                    .unwrap_or_default(),
-                wants_json: pages::wants_json(&head.uri, &head.headers),
-                languages: head
-                    .headers
-                    .get(ACCEPT_LANGUAGE)
-                    .map(text)
-                    .unwrap_or_default(),
-            },
+            entry: None,
+            id,
+            uri: head.uri.clone(),
+            wants_json: pages::wants_json(&head.uri, &head.headers),
+            languages: head.headers.get(ACCEPT_LANGUAGE).cloned(),
+            cookies: head.headers.get(COOKIE).cloned(),
+        }
+    }
+
+    fn context(self) -> ErrorContext {
+        let text = |value: Option<HeaderValue>| {
+            value
+                .as_ref()
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        ErrorContext {
+            reason: self.reason,
+            route: self.entry.map(|entry| entry.route.spec.clone()),
+            path_and_query: self
+                .uri
+                .path_and_query()
+                .map(|whole| whole.as_str().to_owned())
+                .unwrap_or_default(),
+            wants_json: self.wants_json,
+            languages: text(self.languages),
+            cookies: text(self.cookies),
+            request_id: self.id.to_string(),
         }
     }
 }
 
 /// Answers with an error page.
 pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
-    let context = ErrorContext {
-        reason: failure.reason,
-        ..failure.context
-    };
+    let id = failure.id;
     let status = failure.reason.status();
+    let context = failure.context();
     // Programs get our JSON, and broken requests no work.
     let rendered = if context.wants_json || status.is_client_error() {
         None
@@ -192,7 +220,7 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
         core.hub.render(context.clone()).await
     };
     let page = rendered.unwrap_or_else(|| pages::plain(&context));
-    let mut response = bare(status, page.body);
+    let mut response = own(status, page.body, id);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, page.content_type);
@@ -205,9 +233,12 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
     response
 }
 
-/// An answer without anything that a client of another protocol would not understand.
-pub(crate) fn bare(status: StatusCode, body: Bytes) -> Response<Served> {
+/// An answer of the gateway's own, without anything that a client of another protocol would not understand.
+pub(crate) fn own(status: StatusCode, body: Bytes, id: RequestId) -> Response<Served> {
     let mut response = Response::new(Served::body(Body::full(body)));
     *response.status_mut() = status;
+    if let Some(id) = id.header_value() {
+        response.headers_mut().insert(request_id::HEADER, id);
+    }
     response
 }

@@ -1,5 +1,7 @@
 //! Answers that the gateway gives itself when something goes wrong: why, and in which form.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -66,7 +68,7 @@ impl ErrorReason {
 }
 
 /// What is known of the request that cannot be served.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ErrorContext {
     /// Why.
     pub reason: ErrorReason,
@@ -78,6 +80,21 @@ pub struct ErrorContext {
     pub wants_json: bool,
     /// The languages that the browser asks for (`Accept-Language`), empty if it does not say.
     pub languages: String,
+    /// The cookies as they came, empty if there are none. For the choice of the language only, and not to be
+    /// logged: they hold secrets.
+    pub cookies: String,
+    /// The id of the request, which is in the answer's `X-Request-ID` too.
+    pub request_id: String,
+}
+
+impl fmt::Debug for ErrorContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorContext")
+            .field("reason", &self.reason)
+            .field("route", &self.route)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A rendered error page.

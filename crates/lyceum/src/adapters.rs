@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use lyceum_core::{RouteSpec, ServerName, ServerRef, UserName};
 use lyceum_gateway::{
-    Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, HubService, UpstreamEvents,
+    Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, HubService,
+    RequestId as GatewayId, UpstreamEvents,
 };
 use lyceum_hub::Hub;
-use lyceum_web::{Client, GatewayFailure, Web};
+use lyceum_web::{Client, GatewayFailure, RequestId, Web};
 use tower::ServiceExt as _;
 
 /// Answers the gateway's requests with a router.
@@ -27,6 +28,9 @@ impl HubService for RouterService {
                 https: info.scheme == "https",
                 host: info.host,
             });
+        }
+        if let Some(id) = parts.extensions.remove::<GatewayId>() {
+            parts.extensions.insert(RequestId(id.to_string()));
         }
         let request = Request::from_parts(parts, AxumBody::new(body));
         let response = match self.0.clone().oneshot(request).await {
@@ -60,8 +64,8 @@ impl ErrorPages for Pages {
             target: &context.path_and_query,
             accept_language: Some(context.languages.as_str())
                 .filter(|languages| !languages.is_empty()),
-            cookies: None,
-            request_id: None,
+            cookies: Some(context.cookies.as_str()).filter(|cookies| !cookies.is_empty()),
+            request_id: Some(&context.request_id),
         });
         let content_type = HeaderValue::from_static("text/html; charset=utf-8");
         Some(ErrorPage {

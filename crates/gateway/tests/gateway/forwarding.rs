@@ -96,8 +96,8 @@ async fn headers_between_neighbours_go_no_further() {
     let (head, names) = answer.split_once("\r\n\r\n").unwrap();
     let mut names: Vec<&str> = names.split(' ').collect();
     names.sort_unstable();
-    let expected =
-        "cookie host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto";
+    let expected = "cookie host x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto \
+                    x-request-id";
     assert_eq!(names.join(" "), expected);
     assert!(head.contains("x-public: 1"), "{head}");
     assert!(

@@ -8,12 +8,13 @@ use futures_util::StreamExt as _;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use lyceum_gateway::{Body, ClientInfo};
+use lyceum_gateway::{Body, ClientInfo, RequestId};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::peer::{self, Peer};
 use crate::support::{Setup, TestGateway, read_to_end, read_until, request, soon, until};
 use crate::upgrades::{echo_peer, round_trip, websocket};
 
@@ -30,9 +31,7 @@ async fn the_hub_gets_what_no_route_covers_and_knows_the_client() {
             Response::new(Body::from(text))
         })
         .start();
-    gateway
-        .route("/user/ada/", &crate::peer::dead().await)
-        .await;
+    gateway.route("/user/ada/", &peer::dead().await).await;
     let mut sent = request("POST", "/user/bob/lab?x=%2F", "form");
     let headers = sent.headers_mut();
     headers.insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
@@ -190,9 +189,7 @@ fn a_blocked_hub_blocks_nobody_else() {
             }
             assert_eq!(gateway.get("/_chp_healthz").await.status, 200);
             // The page of a dead server cannot be rendered now; the plain one is sent in its place.
-            gateway
-                .route("/user/bob/", &crate::peer::dead().await)
-                .await;
+            gateway.route("/user/bob/", &peer::dead().await).await;
             let page = gateway.get("/user/bob/lab").await;
             assert_eq!(page.status, 503);
             assert!(page.text().contains("does not answer"), "{}", page.text());
@@ -245,4 +242,41 @@ async fn the_hubs_own_headers_arrive() {
     );
     assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
     assert_eq!(answer.header("content-length"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_one_id_for_all_and_a_clients_own_is_not_believed() {
+    let gateway = Setup::default()
+        .hub(|request| async move {
+            assert!(request.uri().path() != "/hub/panic", "as the test wants it");
+            let id = request.extensions().get::<RequestId>().unwrap().to_string();
+            assert_eq!(request.headers()["x-request-id"], id);
+            Response::new(Body::from(id))
+        })
+        .start();
+    gateway.route("/user/ada/", &peer::dead().await).await;
+    let echo = Peer::echo().await;
+    gateway.route("/user/bob/", &echo.target).await;
+    let mut client = gateway.client().await;
+    let mut ask = async |path: &str| {
+        let mut request = request("GET", path, "");
+        let headers = request.headers_mut();
+        headers.insert("x-request-id", "chosen".parse().unwrap());
+        headers.insert("cookie", "lang=fr".parse().unwrap());
+        client.ask(request).await
+    };
+    let to_hub = ask("/hub/").await;
+    let again = ask("/hub/").await;
+    assert_eq!(to_hub.text().len(), 16);
+    assert_ne!(to_hub.text(), again.text());
+    let upstream = ask("/user/bob/").await;
+    assert!(upstream.text().contains("x-request-id: "));
+    assert!(!upstream.text().contains("chosen"), "{}", upstream.text());
+    for path in ["/user/ada/", "/hub/panic"] {
+        let failed = ask(path).await;
+        let id = failed.header("x-request-id");
+        assert_eq!(id.len(), 16, "{path}");
+        assert!(failed.text().contains(id), "{}", failed.text());
+        assert!(failed.text().ends_with("lang=fr"), "{}", failed.text());
+    }
 }

@@ -110,9 +110,14 @@ struct TestPages;
 impl ErrorPages for TestPages {
     async fn render(&self, context: &ErrorContext) -> Option<ErrorPage> {
         let route = context.route.as_ref().map(ToString::to_string);
+        // Requests without cookies have the same page each time.
+        let told = match context.cookies.as_str() {
+            "" => String::new(),
+            cookies => format!(" {} {cookies}", context.request_id),
+        };
         Some(ErrorPage {
             content_type: http::HeaderValue::from_static("text/html"),
-            body: format!("page {:?} {route:?}", context.reason).into(),
+            body: format!("page {:?} {route:?}{told}", context.reason).into(),
         })
     }
 }
