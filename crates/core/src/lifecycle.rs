@@ -212,6 +212,19 @@ pub enum Refusal {
     /// The event comes from something that was cancelled meanwhile.
     #[error("the event comes too late")]
     Late,
+    /// Lyceum is ending, and starts nothing any more.
+    #[error("the hub is shutting down and starts no more servers; try again in a few minutes")]
+    Closing,
+    /// What drives the server did not answer in time, or went wrong: nobody knows what it does.
+    #[error("the hub could not deal with this server just now; try again in a minute")]
+    NoAnswer,
+}
+
+impl Refusal {
+    /// Whether the hub itself is why, and not what the server does: later it may be possible.
+    pub fn is_of_hub(self) -> bool {
+        matches!(self, Self::Closing | Self::NoAnswer)
+    }
 }
 
 /// The time limits of the states that wait.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lyceum_core::{ServerName, ServerRef, Timestamp, UserName};
 use lyceum_store::StoreError;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::Hub;
 
@@ -12,19 +12,21 @@ use crate::Hub;
 const TRAFFIC_EVERY: Duration = Duration::from_mins(1);
 /// How often expired tokens, codes and sessions are deleted (JupyterHub: hourly).
 const PURGE_EVERY: Duration = Duration::from_hours(1);
+/// How long the database may take to be closed; what is written is safe without.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Hub {
     /// Starts the background tasks; they end with [`Hub::shut_down`].
     pub fn run_background(&self) {
         let hub = self.clone();
-        self.tasks().spawn_to_end(async move {
+        self.tasks().spawn_to_end("write activity", async move {
             hub.activity()
                 .run(hub.store(), hub.tasks().stop_token())
                 .await;
         });
         let hub = self.clone();
         self.tasks()
-            .spawn("gather the gateway's activity", async move {
+            .spawn_vital("gather the gateway's activity", async move {
                 let mut seen = Timestamp::UNIX_EPOCH;
                 let mut ticks = interval(TRAFFIC_EVERY);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,19 +44,20 @@ impl Hub {
                 }
             });
         let hub = self.clone();
-        self.tasks().spawn("delete what has expired", async move {
-            let mut ticks = interval(PURGE_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = hub.purge().await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "could not delete expired tokens and sessions"
-                    );
+        self.tasks()
+            .spawn_vital("delete what has expired", async move {
+                let mut ticks = interval(PURGE_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    if let Err(error) = hub.purge().await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "could not delete expired tokens and sessions"
+                        );
+                    }
                 }
-            }
-        });
+            });
     }
 
     /// Notes which servers had traffic since `since`, as the gateway saw it.
@@ -115,6 +118,8 @@ impl Hub {
             tracing::warn!("some background tasks did not end in time");
         }
         self.servers().shut_down(limit).await;
-        self.store().close().await;
+        if timeout(CLOSE_LIMIT, self.store().close()).await.is_err() {
+            tracing::warn!("the database was not closed in time");
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod settings;
 pub mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Authenticator, Routes, Spawner};
@@ -84,6 +85,7 @@ impl Hub {
             spawner: parts.spawner,
             routes: parts.routes,
             runtime: parts.runtime.clone(),
+            closing: AtomicBool::new(false),
         });
         let inner = Inner {
             servers: Servers::new(Arc::clone(&shared)),

@@ -21,7 +21,7 @@ impl Hub {
         for (user, row) in rows {
             let server = ServerRef::new(user, row.name.clone());
             known.extend(row.handle.clone());
-            let found = found(row);
+            let found = Found::of(row);
             adopted += usize::from(matches!(found.life, FoundLife::Running(_)));
             self.servers().adopt(&server, found).await;
         }
@@ -55,21 +55,23 @@ impl Hub {
     }
 }
 
-/// What a server was doing when Lyceum ended.
-fn found(row: Server) -> Found {
-    let life = match (row.phase, row.handle, row.upstream) {
-        (Phase::Starting | Phase::Running, Some(handle), Some(upstream)) => {
-            FoundLife::Running(Running { handle, upstream })
+impl Found {
+    /// What a server was doing when it was last written down.
+    pub(crate) fn of(row: Server) -> Self {
+        let life = match (row.phase, row.handle, row.upstream) {
+            (Phase::Starting | Phase::Running, Some(handle), Some(upstream)) => {
+                FoundLife::Running(Running { handle, upstream })
+            }
+            (phase, handle, _) => FoundLife::Unfinished {
+                handle,
+                failure: (phase != Phase::Stopping).then(interrupted),
+            },
+        };
+        Self {
+            row: row.id,
+            started: row.started,
+            life,
         }
-        (phase, handle, _) => FoundLife::Unfinished {
-            handle,
-            failure: (phase != Phase::Stopping).then(interrupted),
-        },
-    };
-    Found {
-        row: row.id,
-        started: row.started,
-        life,
     }
 }
 

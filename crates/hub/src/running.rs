@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use lyceum_core::lifecycle::{Cause, Failure, Refusal, State};
 use lyceum_core::{ServerName, ServerRef, random};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::StartError;
 use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
@@ -43,6 +43,9 @@ pub enum Outcome {
 /// The range of pauses that callers are told when too many servers are starting, in seconds (JupyterHub
 /// `spawn_throttle_retry_range`): spread, so that they do not all come back at once.
 const RETRY_RANGE: (u64, u64) = (30, 60);
+
+/// The pause before servers that are left are asked again to stop.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Hub {
     /// Looks at a server.
@@ -164,6 +167,13 @@ impl Hub {
         self.servers().suspect(server);
     }
 
+    /// Has all starts refused from now on, also those that were asked for already: Lyceum is ending.
+    ///
+    /// Call it before [`Hub::stop_all`].
+    pub fn close_to_starts(&self) {
+        self.servers().close_to_starts();
+    }
+
     /// Stops all servers at once and waits for them, at most `limit`; returns how many are left.
     pub async fn stop_all(&self, limit: Duration) -> usize {
         let all = async {
@@ -179,6 +189,8 @@ impl Hub {
                         .wait(server, limit, |state| !state.is_active())
                         .await;
                 }
+                // Those that are about to start, or whose stop was not heard, are asked again.
+                sleep(ASK_AGAIN).await;
             }
         };
         let _ = timeout(limit, all).await;

@@ -10,6 +10,7 @@ mod routes;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ use crate::settings::HubSettings;
 
 /// How many questions may wait for one server; more than people can click.
 const INBOX: usize = 64;
+/// How long an actor may take to deal with a question; each of its own waits is shorter.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is asked anew of a server whose actor has just ended, because its record was deleted.
 const TRIES: u32 = 3;
 
@@ -44,6 +47,14 @@ pub(crate) struct Shared {
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) routes: Arc<dyn Routes>,
     pub(crate) runtime: Handle,
+    /// Nothing is started any more.
+    pub(crate) closing: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
 }
 
 /// All servers that run, or did something since Lyceum was started.
@@ -163,11 +174,16 @@ impl Servers {
             };
             let input = Arc::clone(&input);
             match ask(&known, |reply| Message::Start { input, reply }).await {
-                Some(result) => return result,
-                None => self.drop_ended(server, &known),
+                Ok(result) => return result,
+                Err(Unanswered::Ended) => self.drop_ended(server, &known),
+                Err(Unanswered::Broke | Unanswered::TooSlow) => break,
             }
         }
-        Err(Refusal::Late)
+        Err(if self.shared.is_closing() {
+            Refusal::Closing
+        } else {
+            Refusal::NoAnswer
+        })
     }
 
     /// Asks for a stop; returns when it is accepted or refused.
@@ -175,15 +191,20 @@ impl Servers {
         let Some(known) = self.find(server) else {
             return Err(Refusal::NotRunning);
         };
-        ask(&known, |reply| Message::Stop { reply })
-            .await
-            .unwrap_or(Err(Refusal::NotRunning))
+        match ask(&known, |reply| Message::Stop { reply }).await {
+            Ok(result) => result,
+            Err(Unanswered::Ended) => Err(Refusal::NotRunning),
+            Err(Unanswered::Broke | Unanswered::TooSlow) => Err(Refusal::NoAnswer),
+        }
     }
 
     /// Takes over a server that was not stopped when Lyceum ended; returns when its route is back, if it runs.
     pub(crate) async fn adopt(&self, server: &ServerRef, found: Found) {
         if let Some(known) = self.find_or_make(server) {
-            ask(&known, |reply| Message::Found { found, reply }).await;
+            let asked = ask(&known, |reply| Message::Found { found, reply });
+            if asked.await.is_err() {
+                tracing::error!(server.name = %server, "could not take over a server at once");
+            }
         }
     }
 
@@ -215,24 +236,37 @@ impl Servers {
                 break;
             };
             let answer = ask(&known, |reply| Message::Remove { reply }).await;
-            if !matches!(answer, Some(Ok(false) | Err(_))) {
-                self.drop_ended(server, &known);
-            }
-            if let Some(answer) = answer {
-                return answer;
+            match answer {
+                Ok(answer) => {
+                    if let Ok(true) = answer {
+                        self.drop_ended(server, &known);
+                    }
+                    return answer;
+                }
+                Err(Unanswered::Ended) => self.drop_ended(server, &known),
+                Err(Unanswered::Broke | Unanswered::TooSlow) => break,
             }
         }
         Ok(false)
     }
 
-    /// All servers that are active now.
+    /// Has all starts refused from now on.
+    pub(crate) fn close_to_starts(&self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// All servers that are active now, or about to start.
     pub(crate) fn active(&self) -> Vec<ServerRef> {
         let known = self.lock();
         let active = known
             .all
             .iter()
             .filter(|(_, entry)| entry.seen.borrow().state.is_active());
-        active.map(|(server, _)| server.clone()).collect()
+        let active: HashSet<_> = active
+            .map(|(server, _)| server)
+            .chain(&known.admitted)
+            .collect();
+        active.into_iter().cloned().collect()
     }
 
     /// Ends all actors, leaving the servers as they are. Jobs that were under way are dropped.
@@ -301,11 +335,33 @@ impl KnownServers {
     }
 }
 
-/// Asks an actor; `None` if it has ended before it dealt with the question.
-async fn ask<T>(known: &Known, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+/// Why an actor did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    /// It had ended before it dealt with the question.
+    Ended,
+    /// It panicked over the question. It goes on, but the question is lost.
+    Broke,
+    /// It is not done yet.
+    TooSlow,
+}
+
+/// Asks an actor.
+async fn ask<T>(
+    known: &Known,
+    message: impl FnOnce(oneshot::Sender<T>) -> Message,
+) -> Result<T, Unanswered> {
     let (reply, answer) = oneshot::channel();
-    known.inbox.send(message(reply)).await.ok()?;
-    answer.await.ok()
+    let asked = async {
+        known.inbox.send(message(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(PATIENCE, asked).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) if known.inbox.is_closed() => Err(Unanswered::Ended),
+        Ok(None) => Err(Unanswered::Broke),
+        Err(_) => Err(Unanswered::TooSlow),
+    }
 }
 
 impl fmt::Debug for Servers {

@@ -6,16 +6,18 @@
 mod jobs;
 
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Refusal, Running, State};
 use lyceum_core::seams::{Handle, StartRequest, Started};
 use lyceum_core::{ServerRef, Timestamp};
-use lyceum_store::StoreError;
+use lyceum_store::{Phase, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished, give_up};
@@ -25,6 +27,14 @@ use super::{Shared, routes};
 
 /// How many lines of its log a failed server's page shows.
 const LOG_LINES: usize = 30;
+/// How long reading them may take: a log may be on a disk that hangs.
+const LOG_LIMIT: Duration = Duration::from_secs(5);
+/// How often a server is looked at because traffic could not reach it: seldom, as each such request asks for it.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The pauses before an actor that panicked goes on.
+const GO_ON_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How long reading the server's record may take then.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// What can be seen of a server at any time.
 #[derive(Debug, Clone)]
@@ -108,6 +118,8 @@ pub(crate) struct Actor {
     input: Option<Arc<StartInput>>,
     request: Option<StartRequest>,
     deadline: Option<Instant>,
+    /// When the server was last looked at because traffic could not reach it.
+    looked: Option<Instant>,
     /// Counts starts, so that words of an earlier one are not taken for the present one's.
     generation: u64,
 }
@@ -127,6 +139,7 @@ impl Actor {
         } = seen.borrow().clone();
         Self {
             subject: Subject {
+                silent: Arc::default(),
                 shared,
                 server,
                 row: None,
@@ -146,12 +159,73 @@ impl Actor {
             input: None,
             request: None,
             deadline: None,
+            looked: None,
             generation: 0,
         }
     }
 
     /// Runs until nobody can ask anything of it any more, or its server is removed.
+    ///
+    /// After a panic it goes on with what the store says of the server. Whoever asked something just then gets no
+    /// answer; whoever asks meanwhile waits.
     pub(crate) async fn run(mut self) {
+        let (mut pause, longest) = GO_ON_AFTER;
+        while AssertUnwindSafe(self.drive()).catch_unwind().await.is_err() {
+            tracing::error!(server.name = %self.subject.server,
+                "what drives a server panicked; going on in {pause:?} with what is stored of it");
+            loop {
+                sleep(pause).await;
+                pause = (pause * 2).min(longest);
+                if self.inbox.is_closed() {
+                    return;
+                }
+                if let Ok(true) = AssertUnwindSafe(self.begin_again()).catch_unwind().await {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Forgets all but what the store says of the server; returns whether that could be read.
+    async fn begin_again(&mut self) -> bool {
+        for job in [
+            &mut self.work,
+            &mut self.watch,
+            &mut self.stop,
+            &mut self.clearing,
+        ] {
+            cancel(job).await;
+        }
+        while self.asides.try_recv().is_ok() {}
+        (self.launch, self.input, self.request, self.deadline) = (None, None, None, None);
+        self.generation += 1;
+        let (shared, server) = (&self.subject.shared, &self.subject.server);
+        let read = async {
+            let user = shared.store.get_user(&server.user).await?;
+            shared.store.find_server(user.id, &server.server).await
+        };
+        let row = match timeout(READ_LIMIT, read).await {
+            Ok(Ok(row)) => row,
+            Ok(Err(StoreError::NotFound { .. })) => None,
+            Ok(Err(error)) => {
+                tracing::error!(server.name = %server, error = &error as &dyn std::error::Error,
+                    "could not read what is stored of a server");
+                return false;
+            }
+            Err(_) => return false,
+        };
+        self.state = State::initial();
+        match row.filter(|row| row.phase != Phase::Stopped) {
+            Some(row) => self.on_found(Found::of(row)).await,
+            None => {
+                routes::remove(&self.subject.shared, &self.subject.server).await;
+                self.publish_snapshot();
+            }
+        }
+        true
+    }
+
+    async fn drive(&mut self) {
         loop {
             tokio::select! {
                 // Asides first: a handle must be known before the job that found it is done.
@@ -177,6 +251,11 @@ impl Actor {
 
     async fn on_message(&mut self, message: Message) -> ControlFlow<()> {
         match message {
+            // Whoever asked has given up, and with it the place among those that start.
+            Message::Start { reply, .. } if reply.is_closed() => {}
+            Message::Start { reply, .. } if self.subject.shared.is_closing() => {
+                let _ = reply.send(Err(Refusal::Closing));
+            }
             Message::Start { input, reply } => {
                 self.input = Some(input);
                 let result = self.apply(Event::StartRequested).await;
@@ -192,7 +271,12 @@ impl Actor {
                 let _ = reply.send(());
             }
             Message::Suspect => {
-                if let (State::Ready(running), true) = (&self.state, self.work.is_none()) {
+                let now = Instant::now();
+                let lately = self.looked.is_some_and(|at| now < at + LOOK_EVERY);
+                if let (State::Ready(running), true, false) =
+                    (&self.state, self.work.is_none(), lately)
+                {
+                    self.looked = Some(now);
                     self.work = Some(self.subject.check(running.clone()));
                 }
             }
@@ -378,7 +462,11 @@ impl Actor {
                 .shared
                 .spawner
                 .log_tail(&self.subject.server, LOG_LINES);
-            failure.log = log.await;
+            match timeout(LOG_LIMIT, log).await {
+                Ok(lines) => failure.log = lines,
+                Err(_) => tracing::warn!(server.name = %self.subject.server,
+                    "the log of a failed server could not be read in time"),
+            }
         }
         if !self.subject.write_cleared(self.state.failure()).await {
             self.clearing = Some(self.subject.clear(self.state.failure().cloned()));

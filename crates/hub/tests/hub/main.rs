@@ -16,3 +16,4 @@ mod outages;
 mod races;
 mod restart;
 mod starts;
+mod troubles;

@@ -16,6 +16,9 @@ use crate::caller::{ApiCaller, store_failed};
 use crate::forms::{Json, MAX_FIELDS, OptionsJson, too_many_fields};
 use crate::{ApiError, Web};
 
+/// When another try makes sense after the hub itself could not do something.
+const RETRY_SECONDS: u64 = 60;
+
 pub(crate) async fn show_default(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
@@ -134,7 +137,7 @@ async fn permit<A: Action>(
 
 fn start_refused(error: StartError) -> ApiError {
     match error {
-        StartError::Refused(refusal) => ApiError::bad_request(refusal.to_string()),
+        StartError::Refused(refusal) => refused(refusal),
         StartError::Name(error) => bad_name(&error),
         StartError::NamedServersOff | StartError::TooManyNamed(_) => {
             ApiError::bad_request(error.to_string())
@@ -250,7 +253,16 @@ async fn stop(
             }
             Ok(models::empty(StatusCode::NO_CONTENT))
         }
-        Err(refusal) => Err(ApiError::bad_request(refusal.to_string())),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    if refusal.is_of_hub() {
+        ApiError::with(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
+            .retry_after(RETRY_SECONDS)
+    } else {
+        ApiError::bad_request(refusal.to_string())
     }
 }
 

@@ -231,6 +231,7 @@ async fn start(
 
 fn refused(web: &Web, visitor: &Visitor, error: &StartError) -> Response {
     let status = match error {
+        StartError::Refused(refusal) if refusal.is_of_hub() => StatusCode::SERVICE_UNAVAILABLE,
         StartError::Name(_)
         | StartError::NamedServersOff
         | StartError::TooManyNamed(_)

@@ -67,7 +67,11 @@ async fn stop(
             return errors::page(
                 web,
                 &visitor,
-                StatusCode::BAD_REQUEST,
+                if refusal.is_of_hub() {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::BAD_REQUEST
+                },
                 Some(&refusal.to_string()),
             );
         }

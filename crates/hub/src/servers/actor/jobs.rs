@@ -1,6 +1,7 @@
 //! The jobs of an actor: what takes time, beside it. Each answers with one [`Done`], or is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lyceum_core::ServerRef;
@@ -97,6 +98,8 @@ pub(super) struct Subject {
     pub(super) server: ServerRef,
     /// The server's record, once it is known.
     pub(super) row: Option<ServerId>,
+    /// It is logged already that the server lives but does not answer.
+    pub(super) silent: Arc<AtomicBool>,
 }
 
 impl Subject {
@@ -154,6 +157,7 @@ impl Subject {
     async fn until_ready(&self, running: &Running) -> Result<(), Failure> {
         let limit = self.shared.settings.http_timeout;
         let answer = probe::wait_until_up(&running.upstream, &self.prefix(), limit).await?;
+        self.silent.store(false, Ordering::Relaxed);
         warn_of_other_version(&self.server, answer.version.as_deref());
         // Not before it has answered: a restart takes what is written here for a server that works. And not
         // without: a server that is not written down would be ended at the next restart.
@@ -175,10 +179,12 @@ impl Subject {
             match timeout(LOOK_LIMIT, look).await {
                 Ok(Ok(Liveness::Exited(exit))) => Done::Checked(Event::Exited(exit)),
                 Ok(Ok(Liveness::Running)) => {
-                    if !probe::is_up(&running.upstream, &subject.prefix()).await {
+                    let silent = !probe::is_up(&running.upstream, &subject.prefix()).await;
+                    if silent && !subject.silent.swap(silent, Ordering::Relaxed) {
                         tracing::warn!(server.name = %subject.server,
                             "the process of a server lives, but the server does not answer");
                     }
+                    subject.silent.store(silent, Ordering::Relaxed);
                     Done::Checked(Event::CheckPassed)
                 }
                 Ok(Err(error)) => {
