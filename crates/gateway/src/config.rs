@@ -40,8 +40,8 @@ pub struct GatewayConfig {
     pub max_connections: u32,
 
     /// How many of them one address may hold; 0 is no limit. A whole classroom may stand behind one address,
-    /// and each open notebook holds a few. Addresses of one IPv6 network (`/64`) count as one. Trusted
-    /// proxies and Unix sockets are not limited by this: a proxy before Lyceum must be in `trusted_proxies`.
+    /// and each open notebook holds a few. Addresses of one IPv6 network (`/64`) count as one. This machine
+    /// itself and trusted proxies are not limited by this: a proxy before Lyceum must be in `trusted_proxies`.
     pub max_connections_per_address: u32,
 
     /// How long a client may take to send the head of a request.

@@ -72,10 +72,11 @@ impl Limits {
     }
 
     /// The address under which a peer counts. Behind a trusted proxy are many people, and on a Unix socket
-    /// nobody from outside.
+    /// or the loopback interface nobody from outside.
     fn counted_as(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
         let address = peer?;
         if self.per_address == 0
+            || address.to_canonical().is_loopback()
             || self
                 .trusted
                 .iter()
@@ -140,6 +141,15 @@ mod tests {
         drop(first);
         let _third = take(&limits, "192.0.2.1").unwrap();
         assert!(take(&limits, "192.0.2.1").is_err());
+    }
+
+    #[test]
+    fn this_machine_is_not_limited_by_address() {
+        let limits = limits(3, 1);
+        let _first = take(&limits, "127.0.0.1").unwrap();
+        let _second = take(&limits, "127.0.0.1").unwrap();
+        let _third = take(&limits, "::1").unwrap();
+        assert_eq!(take(&limits, "127.0.0.1").unwrap_err(), Full::Total);
     }
 
     #[test]
