@@ -48,6 +48,20 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
+/// Why a server was not removed.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// It could not be stopped.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It did not end in time.
+    #[error("it has not stopped in time")]
+    Runs,
+    /// The store failed.
+    #[error("the hub's database did not do its part")]
+    Store(#[from] StoreError),
+}
+
 /// Why a server was not started.
 #[derive(Debug, Error)]
 pub enum StartError {

@@ -27,7 +27,7 @@ pub use activity::Activity;
 /// Why the store could not do its part; callers only tell it on.
 pub use lyceum_store::StoreError;
 
-pub use error::{Denied, HubError, LoginError, StartError};
+pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
 pub use permit::{Action, ServerPermit, UserPermit};
 pub use principal::{Owner, Principal, Via};
 pub use servers::{Counts, Snapshot, StartInput};

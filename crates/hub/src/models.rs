@@ -1,10 +1,14 @@
 //! What there is to be told of users and their servers: rows of the store together with what runs now.
 
-use lyceum_core::lifecycle::Failure;
+use lyceum_core::lifecycle::{Failure, Refusal};
 use lyceum_core::{GroupName, ServerRef};
 use lyceum_store::{Server, StoreError, User};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use crate::error::RemoveError;
 use crate::permit::{ReadUser, StopServer};
+use crate::running::Outcome;
 use crate::{Action, Hub, Principal, ServerPermit, Snapshot, UserPermit};
 
 /// A user with everything that belongs to them.
@@ -150,12 +154,6 @@ impl Hub {
             .collect())
     }
 
-    /// Gives a server of a user, on behalf of somebody who may use it.
-    pub async fn view_of(&self, user: &User, server: &ServerRef) -> Result<ServerView, StoreError> {
-        let row = self.store().find_server(user.id, &server.server).await?;
-        Ok(self.view_with(server.clone(), row))
-    }
-
     /// The groups that a user is in.
     pub async fn groups_of(&self, user: &User) -> Result<Vec<GroupName>, StoreError> {
         Ok(self
@@ -180,7 +178,7 @@ impl Hub {
     }
 
     /// Deletes the record of a server that does not run, and what the spawner keeps for it.
-    pub async fn remove_server(&self, permit: &ServerPermit<StopServer>) -> Result<(), StoreError> {
+    async fn remove_server(&self, permit: &ServerPermit<StopServer>) -> Result<(), StoreError> {
         if !self.servers().remove(permit.server()).await? {
             return Ok(());
         }
@@ -191,17 +189,43 @@ impl Hub {
         Ok(())
     }
 
-    /// Deletes the record of a server as soon as it has stopped.
-    pub fn remove_when_stopped(&self, permit: ServerPermit<StopServer>) {
+    /// Stops a server and deletes its record; waits for that as long as an API call waits. It is done also when
+    /// the caller goes away meanwhile.
+    pub async fn stop_and_remove(
+        &self,
+        permit: ServerPermit<StopServer>,
+    ) -> Result<Outcome, RemoveError> {
+        let (reply, answer) = oneshot::channel();
         let hub = self.clone();
-        self.tasks().spawn("remove a server when it has stopped", async move {
-            let limit = hub.settings().limits().stop;
-            if hub.await_stop(&permit, limit).await
-                && let Err(error) = hub.remove_server(&permit).await
-            {
-                tracing::error!(server.name = %permit.server(), error = &error as &dyn std::error::Error,
-                    "could not delete the record of a server");
+        self.tasks().spawn("stop and remove a server", async move {
+            let result = hub.remove_when_stopped(&permit).await;
+            if let Err(error) = &result {
+                tracing::error!(server.name = %permit.server(), error = error as &dyn std::error::Error,
+                    "a server was not removed");
             }
+            let _ = reply.send(result);
         });
+        let limit = self.settings().slow_stop_timeout;
+        match timeout(limit, answer).await {
+            Ok(Ok(result)) => result.map(|()| Outcome::Done),
+            Ok(Err(_)) => Err(Refusal::NoAnswer.into()),
+            Err(_) => Ok(Outcome::Pending),
+        }
+    }
+
+    async fn remove_when_stopped(
+        &self,
+        permit: &ServerPermit<StopServer>,
+    ) -> Result<(), RemoveError> {
+        match self.request_stop(permit).await {
+            Ok(()) | Err(Refusal::Stopping | Refusal::NotRunning) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+        // Twice the time of one try: a stop that hangs is begun again.
+        let limit = self.settings().limits().stop.saturating_mul(2);
+        if !self.await_stop(permit, limit).await {
+            return Err(RemoveError::Runs);
+        }
+        Ok(self.remove_server(permit).await?)
     }
 }

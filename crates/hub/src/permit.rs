@@ -132,6 +132,42 @@ impl Hub {
         })
     }
 
+    /// Checks whether the caller may do `A` to the server that a path below `/user/NAME/` means; see
+    /// [`Hub::server_of_path`].
+    pub async fn permit_path<A: Action>(
+        &self,
+        caller: &Principal,
+        user_name: &str,
+        first_segment: &str,
+    ) -> Result<ServerPermit<A>, HubError> {
+        let (user, _) = self.lookup(caller, user_name).await?;
+        let server = match &user {
+            Some(user) => self.server_of_path(user, first_segment).await?.server,
+            None => ServerName::default_server(),
+        };
+        self.permit_server(caller, user_name, server.as_str()).await
+    }
+
+    /// Whether the caller may read what a server wrote to its log: its owner may, and whoever manages it.
+    pub async fn may_read_log<A: Action>(
+        &self,
+        caller: &Principal,
+        permit: &ServerPermit<A>,
+    ) -> Result<bool, HubError> {
+        if caller.user().is_some_and(|user| user.id == permit.user.id) {
+            return Ok(true);
+        }
+        let server = permit.server();
+        let managed = self
+            .permit_server::<ManageServer>(caller, server.user.as_str(), server.server.as_str())
+            .await;
+        match managed {
+            Ok(_) => Ok(true),
+            Err(HubError::Denied(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Finds a user and their groups, without asking the store for what the caller's own login told already.
     async fn lookup(
         &self,

@@ -145,7 +145,6 @@ impl Tasks {
 }
 
 #[cfg(test)]
-#[expect(clippy::panic, reason = "a panic is what is tested")]
 mod tests {
     use tokio::time::timeout;
 

@@ -215,12 +215,11 @@ impl Actor {
             Err(_) => return false,
         };
         self.state = State::initial();
-        match row.filter(|row| row.phase != Phase::Stopped) {
-            Some(row) => self.on_found(Found::of(row)).await,
-            None => {
-                routes::remove(&self.subject.shared, &self.subject.server).await;
-                self.publish_snapshot();
-            }
+        if let Some(row) = row.filter(|row| row.phase != Phase::Stopped) {
+            self.on_found(Found::of(row)).await;
+        } else {
+            routes::remove(&self.subject.shared, &self.subject.server).await;
+            self.publish_snapshot();
         }
         true
     }
@@ -462,10 +461,11 @@ impl Actor {
                 .shared
                 .spawner
                 .log_tail(&self.subject.server, LOG_LINES);
-            match timeout(LOG_LIMIT, log).await {
-                Ok(lines) => failure.log = lines,
-                Err(_) => tracing::warn!(server.name = %self.subject.server,
-                    "the log of a failed server could not be read in time"),
+            if let Ok(lines) = timeout(LOG_LIMIT, log).await {
+                failure.log = lines;
+            } else {
+                tracing::warn!(server.name = %self.subject.server,
+                    "the log of a failed server could not be read in time");
             }
         }
         if !self.subject.write_cleared(self.state.failure()).await {

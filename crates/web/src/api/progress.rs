@@ -51,6 +51,7 @@ async fn stream(
         .permit_server::<ReadServer>(caller, user, server)
         .await?;
     let view = web.hub().server_view(&permit).await?;
+    let log = web.hub().may_read_log(caller, &permit).await?;
     if view.row.is_none() && !view.now.state.is_active() {
         return Err(ApiError::not_found());
     }
@@ -78,7 +79,7 @@ async fn stream(
             permit.server()
         )));
     }
-    Ok(events(receiver))
+    Ok(events(receiver, log))
 }
 
 /// Sends what was said so far, then what is said, until the last event.
@@ -113,8 +114,12 @@ async fn tell(mut seen: watch::Receiver<Snapshot>, sender: mpsc::Sender<Progress
     }
 }
 
-fn events(receiver: mpsc::Receiver<ProgressEvent>) -> Response {
-    let events = ReceiverStream::new(receiver).map(|event| {
+/// Makes the stream; what the server wrote to its log is in it for those who may read that.
+fn events(receiver: mpsc::Receiver<ProgressEvent>, log: bool) -> Response {
+    let events = ReceiverStream::new(receiver).map(move |mut event| {
+        if !log {
+            event.log.clear();
+        }
         let json = serde_json::to_string(&event).unwrap_or_default();
         Bytes::from(format!("data: {json}\n\n"))
     });

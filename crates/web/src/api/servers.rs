@@ -8,7 +8,7 @@ use lyceum_core::lifecycle::Refusal;
 use lyceum_core::names::NameError;
 use lyceum_hub::permit::{ReadServer, StartServer, StopServer};
 use lyceum_hub::running::Outcome;
-use lyceum_hub::{Action, Principal, ServerPermit, StartError, StartInput};
+use lyceum_hub::{Action, Principal, RemoveError, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
 
 use super::models;
@@ -241,19 +241,20 @@ async fn stop(
             "the default server cannot be removed",
         ));
     }
-    match web.hub().stop(&permit).await {
-        Ok(Outcome::Pending) if remove => {
-            web.hub().remove_when_stopped(permit);
-            Ok(models::empty(StatusCode::ACCEPTED))
-        }
+    let stopped = if remove {
+        web.hub().stop_and_remove(permit).await
+    } else {
+        web.hub().stop(&permit).await.map_err(RemoveError::Refused)
+    };
+    match stopped {
         Ok(Outcome::Pending) => Ok(models::empty(StatusCode::ACCEPTED)),
-        Ok(Outcome::Done) => {
-            if remove {
-                web.hub().remove_server(&permit).await?;
-            }
-            Ok(models::empty(StatusCode::NO_CONTENT))
-        }
-        Err(refusal) => Err(refused(refusal)),
+        Ok(Outcome::Done) => Ok(models::empty(StatusCode::NO_CONTENT)),
+        Err(RemoveError::Refused(refusal)) => Err(refused(refusal)),
+        Err(error @ RemoveError::Runs) => Err(ApiError::with(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+        )),
+        Err(RemoveError::Store(error)) => Err(store_failed(&error)),
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use lyceum_core::{ServerRef, escape};
 use lyceum_hub::models::ServerView;
 use lyceum_hub::permit::AccessServer;
-use lyceum_hub::{HubError, Principal, ServerPermit};
+use lyceum_hub::{HubError, Principal, ServerPermit, StoreError};
 use serde_json::json;
 
 use super::{errors, next};
@@ -56,26 +56,14 @@ async fn show(web: &Web, parts: &Parts, user: &str, rest: &str) -> Result<Respon
     let visitor = Visitor::of(web, parts, caller.session());
     let first = rest.split('/').next().unwrap_or_default();
     let permit = access(web, &caller, &visitor, user, first).await?;
-    let failed = |error| {
-        let error = store_failed(&error);
-        Box::new(errors::page(web, &visitor, error.status(), error.message()))
-    };
-    let server = web
-        .hub()
-        .server_of_path(permit.user(), first)
-        .await
-        .map_err(failed)?;
-    let view = web
-        .hub()
-        .view_of(permit.user(), &server)
-        .await
-        .map_err(failed)?;
+    let view = web.hub().server_view(&permit).await;
+    let view = view.map_err(|error| Box::new(store_failure(web, &visitor, &error)))?;
     let base = web.hub().settings().base_url.as_str();
     if view.now.state.is_ready() {
         return Ok(back_to_server(web, parts, &visitor).await);
     }
     if wants_json(&parts.headers, rest) {
-        return Ok(not_running_json(web, parts, &server));
+        return Ok(not_running_json(web, parts, permit.server()));
     }
     let here = next::here(parts).replacen(
         &format!("{}user/", web.hub_url()),
@@ -87,12 +75,17 @@ async fn show(web: &Web, parts: &Parts, user: &str, rest: &str) -> Result<Respon
             StatusCode::SEE_OTHER,
             &format!(
                 "{}?next={}",
-                server.hub_path(base, "spawn-pending"),
+                permit.server().hub_path(base, "spawn-pending"),
                 escape::query_value(&here)
             ),
         ));
     }
-    Ok(not_running_page(web, &visitor, &caller, &view, &here))
+    let log = match web.hub().may_read_log(&caller, &permit).await {
+        Ok(log) => log,
+        Err(HubError::Store(error)) => return Err(Box::new(store_failure(web, &visitor, &error))),
+        Err(HubError::Denied(_)) => false,
+    };
+    Ok(not_running_page(web, &visitor, &caller, &view, log, &here))
 }
 
 /// Anything but GET: the answer that a program understands (JupyterHub `UserUrlHandler.non_get`).
@@ -153,8 +146,7 @@ async fn who(web: &Web, parts: &Parts) -> Result<Option<Principal>, Box<Response
         .map_err(|error| Box::new(error.into_response()))
 }
 
-/// Checks access to the default server, or to the one that the first segment may name; without it, the page
-/// does not exist.
+/// Finds the server that a path means, and checks access to it; without it, the page does not exist.
 async fn access(
     web: &Web,
     caller: &Principal,
@@ -162,35 +154,18 @@ async fn access(
     user: &str,
     first: &str,
 ) -> Result<ServerPermit<AccessServer>, Box<Response>> {
-    let mut names = vec![""];
-    if !first.is_empty() {
-        names.push(first);
-    }
-    for name in names {
-        match web
-            .hub()
-            .permit_server::<AccessServer>(caller, user, name)
-            .await
-        {
-            Ok(permit) => return Ok(permit),
-            Err(HubError::Denied(_)) => {}
-            Err(HubError::Store(error)) => {
-                let error = store_failed(&error);
-                return Err(Box::new(errors::page(
-                    web,
-                    visitor,
-                    error.status(),
-                    error.message(),
-                )));
-            }
-        }
-    }
-    Err(Box::new(errors::page(
-        web,
-        visitor,
-        StatusCode::NOT_FOUND,
-        None,
-    )))
+    let permit = web.hub().permit_path(caller, user, first).await;
+    permit.map_err(|error| {
+        Box::new(match error {
+            HubError::Denied(_) => errors::page(web, visitor, StatusCode::NOT_FOUND, None),
+            HubError::Store(error) => store_failure(web, visitor, &error),
+        })
+    })
+}
+
+fn store_failure(web: &Web, visitor: &Visitor, error: &StoreError) -> Response {
+    let error = store_failed(error);
+    errors::page(web, visitor, error.status(), error.message())
 }
 
 /// The server runs, so its route is there by now: back to it, a little later each time.
@@ -281,11 +256,16 @@ fn not_running_page(
     visitor: &Visitor,
     caller: &Principal,
     view: &ServerView,
+    log: bool,
     here: &str,
 ) -> Response {
     let base = web.hub().settings().base_url.as_str();
     let server = &view.server;
     let own = caller.user().is_some_and(|user| user.name == server.user);
+    let mut failure = view.failure().cloned();
+    if let (Some(failure), false) = (&mut failure, log) {
+        failure.log.clear();
+    }
     let page = NotRunningPage {
         subject: (!own || !server.server.is_default()).then(|| {
             if server.server.is_default() {
@@ -299,7 +279,7 @@ fn not_running_page(
             server.hub_path(base, "spawn"),
             escape::query_value(here)
         ),
-        failure: view.failure().cloned(),
+        failure,
     };
     visitor.page(web, StatusCode::FAILED_DEPENDENCY, &page)
 }

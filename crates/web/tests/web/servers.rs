@@ -280,3 +280,49 @@ async fn the_token_of_a_form_is_no_option() {
     .await;
     assert_eq!(site.spawner.last_options(), json!({"memory": ["2G", "4G"]}));
 }
+
+#[tokio::test]
+async fn a_log_is_for_the_owner_and_for_whoever_manages_the_server() {
+    const LINE: &str = "the last line";
+    let site = Site::new().await;
+    let mut ada = site.user("ada").await;
+    site.user("root").await;
+    site.spawner.set_mood(Mood::Breaks);
+    ada.api("POST", "/users/ada/server", None)
+        .await
+        .assert_api_error(500);
+    let path = "/hub/api/users/ada/server/progress";
+    for (user, scope, may) in [
+        ("ada", "read:servers", true),
+        ("root", "servers", true),
+        ("root", "read:servers", false),
+    ] {
+        let token = site.token(user, &[scope]).await;
+        let answer = site.call("GET", path, &token, None).await;
+        assert_eq!(answer.status, 200, "{user} {scope}");
+        assert!(answer.text().contains("It broke."), "{}", answer.text());
+        assert_eq!(answer.text().contains(LINE), may, "{user} {scope}");
+    }
+}
+
+#[tokio::test]
+async fn access_to_one_server_shows_nothing_of_another() {
+    let site = Site::with(|settings| settings.allow_named_servers = true).await;
+    let mut ada = site.user("ada").await;
+    site.user("root").await;
+    let start = ada.api("POST", "/users/ada/servers/lab", None).await;
+    assert_eq!(start.status, 201);
+    let stop = ada.api("DELETE", "/users/ada/servers/lab", None).await;
+    assert_eq!(stop.status, 204);
+    for (scope, default, lab) in [
+        ("access:servers!server=ada/", 424, 404),
+        ("access:servers!server=ada/lab", 404, 424),
+    ] {
+        let token = site.token("root", &[scope]).await;
+        for (path, expected) in [("lab2", default), ("lab/tree", lab)] {
+            let path = format!("/hub/user/ada/{path}");
+            let answer = site.call("GET", &path, &token, None).await;
+            assert_eq!(answer.status, expected, "{scope} {path}");
+        }
+    }
+}

@@ -75,6 +75,8 @@ pub(crate) enum Mood {
     Hangs,
     /// They fail.
     Fails,
+    /// They fail, and the log may say why.
+    Breaks,
 }
 
 /// Starts servers that answer "ok" to everything. A clone is the same spawner.
@@ -158,6 +160,7 @@ impl Spawner for FakeSpawner {
                 let (message, hint) = ("The disk is full.", "Delete something.");
                 return Err(Failure::new(Cause::NotAllowed, message, hint));
             }
+            Mood::Breaks => return Err(Failure::new(Cause::System, "It broke.", "Wait.")),
         }
         let handle = Handle(json!({ "number": number }));
         progress.handle(&handle);
