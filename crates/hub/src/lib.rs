@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod background;
+pub mod display_name;
 pub mod error;
 pub mod login;
 pub mod models;

@@ -16,9 +16,12 @@ mod visit;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_hub::Hub;
+use sha2::{Digest as _, Sha256};
 
 pub use client::Client;
 pub use error::ApiError;
@@ -37,6 +40,8 @@ struct Inner {
     hub: Hub,
     renderer: Renderer,
     settings: WebSettings,
+    /// Names the content of the administrator's logo.
+    logo_hash: String,
 }
 
 /// What the pages need to know of the configuration.
@@ -55,11 +60,19 @@ pub struct WebSettings {
 impl Web {
     /// Puts pages and API on top of a hub.
     pub fn new(hub: Hub, renderer: Renderer, settings: WebSettings) -> Self {
+        let logo_hash = settings
+            .logo
+            .as_ref()
+            .map(|(bytes, _)| Sha256::digest(bytes));
+        let logo_hash = logo_hash
+            .map(|hash| URL_SAFE_NO_PAD.encode(hash))
+            .unwrap_or_default();
         Self {
             inner: Arc::new(Inner {
                 hub,
                 renderer,
                 settings,
+                logo_hash,
             }),
         }
     }
@@ -74,6 +87,10 @@ impl Web {
 
     pub(crate) fn settings(&self) -> &WebSettings {
         &self.inner.settings
+    }
+
+    pub(crate) fn logo_hash(&self) -> &str {
+        &self.inner.logo_hash
     }
 
     /// The URL path of the hub's pages, with slashes at both ends.

@@ -6,6 +6,7 @@ use http::StatusCode;
 use lyceum_core::ServerName;
 use lyceum_core::lifecycle::Refusal;
 use lyceum_core::names::NameError;
+use lyceum_hub::display_name;
 use lyceum_hub::permit::{ReadServer, StartServer, StopServer};
 use lyceum_hub::running::Outcome;
 use lyceum_hub::{Action, Principal, RemoveError, ServerPermit, StartError, StartInput};
@@ -186,14 +187,17 @@ fn start_input(body: Option<Value>) -> Result<StartInput, ApiError> {
             ));
         }
     };
-    let display_name = match body.remove("display_name") {
+    let shown_name = match body.remove("display_name") {
         None | Some(Value::Null) => None,
-        Some(Value::String(name)) => Some(name),
+        Some(Value::String(name)) => Some(
+            display_name::display_name(&name)
+                .map_err(|error| ApiError::bad_request(error.to_string()))?,
+        ),
         Some(_) => return Err(ApiError::bad_request("`display_name` must be a text")),
     };
     Ok(StartInput {
         user_options,
-        display_name,
+        display_name: shown_name,
     })
 }
 
@@ -295,6 +299,7 @@ mod tests {
             json!([1]),
             json!({"user_options": 1}),
             json!({"display_name": 1}),
+            json!({"display_name": "a\u{202e}b"}),
             json!({"__jupyterhub_bytes__": true}),
         ] {
             assert!(start_input(Some(body.clone())).is_err(), "{body}");

@@ -41,14 +41,7 @@ pub(crate) async fn asset(
 /// `/hub/logo`.
 pub(crate) async fn logo(State(web): State<Web>, headers: HeaderMap) -> Response {
     if let Some((bytes, content_type)) = &web.settings().logo {
-        let hash = format!(
-            "{:x}-{}",
-            bytes.len(),
-            bytes
-                .iter()
-                .fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte))
-        );
-        return file(&headers, bytes.clone(), content_type, &hash, None);
+        return file(&headers, bytes.clone(), content_type, web.logo_hash(), None);
     }
     match render::asset("logo.svg") {
         Some(asset) => file(

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use lyceum_core::lifecycle::Refusal;
 use lyceum_core::{ServerName, ServerRef, escape};
+use lyceum_hub::display_name;
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{HubError, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
@@ -96,9 +97,20 @@ async fn by_link(
         Ok(options) => options,
         Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
     };
+    let shown_name = next::query(&parts, "display_name");
+    let shown_name = match shown_name
+        .map(|name| display_name::display_name(&name))
+        .transpose()
+    {
+        Ok(name) => name,
+        Err(error) => {
+            let text = error.to_string();
+            return errors::page(web, &visitor, StatusCode::BAD_REQUEST, Some(&text));
+        }
+    };
     let input = StartInput {
         user_options,
-        display_name: next::query(&parts, "display_name"),
+        display_name: shown_name,
     };
     start(web, &visitor, &parts, &permit, input).await
 }
