@@ -71,10 +71,10 @@ fn check_name(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Characters that are not shown but change how the rest is: line and paragraph separators, and the
-/// controls of writing direction, with which one name can be made to look like another.
+/// Characters that are not shown, with which one name can be made to look like another: spaces of no width,
+/// line and paragraph separators, the controls of writing direction.
 fn is_invisible_control(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 macro_rules! text_newtype {
@@ -304,6 +304,7 @@ mod tests {
         refuse("ada\u{202e}adnil", NameError::Control);
         refuse("ada\u{2028}", NameError::OuterSpace);
         refuse("a\u{2028}da", NameError::Control);
+        refuse("a\u{200b}da", NameError::Control);
         refuse(&"x".repeat(300), NameError::TooLong);
     }
 

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the program, and which function answers.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +14,11 @@ mod serve;
 
 pub(crate) use self::report::Report;
 
+/// Prints a line for the person at the terminal. If nobody reads any more, that is their choice.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Done, but without success.
 pub(crate) const FAILED: u8 = 1;
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
@@ -20,7 +26,12 @@ pub(crate) const BAD_CONFIGURATION: u8 = 78;
 
 /// A Jupyter classroom on one server: logins, JupyterLab for everybody, and the proxy in front of it.
 #[derive(Debug, Parser)]
-#[command(name = "lyceum", version, about, propagate_version = true)]
+#[command(
+    name = "lyceum",
+    version,
+    about = "A Jupyter classroom on one server: logins, JupyterLab for everybody, and the proxy in front of it",
+    propagate_version = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,7 +1,6 @@
 //! `lyceum config`: check, show, explain, schema.
 
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use lyceum_config::{LoadOptions, Loaded, Override};
@@ -66,7 +65,9 @@ fn check(args: &ConfigArgs) -> Result<String, Report> {
                 .iter()
                 .map(|file| file.display().to_string())
                 .collect();
-            let _ = write!(text, " ({}).", files.join(", "));
+            text.push_str(" (");
+            text.push_str(&files.join(", "));
+            text.push_str(").");
         }
     }
     Ok(text)
@@ -83,8 +84,11 @@ fn explain(key: &str, args: &ConfigArgs) -> Result<String, Report> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command")]
+/// Prints the answer of a command; a reader that has gone, such as `head`, is no mistake, but a full disk is.
 fn print(text: &str) -> ExitCode {
-    println!("{}", text.trim_end());
-    ExitCode::SUCCESS
+    let written = writeln!(std::io::stdout(), "{}", text.trim_end());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Report::new(&error).print(),
+        _ => ExitCode::SUCCESS,
+    }
 }

@@ -13,9 +13,9 @@ use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress};
 use lyceum_spawn::process::ProcessConfig;
 use nix::unistd::{User, geteuid};
 
-use super::DemoArgs;
 use super::progress::Bar;
 use super::report::Report;
+use super::{DemoArgs, say};
 use crate::lifecycle::{self, AtEnd, Signals};
 use crate::logging;
 use crate::places::{self, lock_folder, own_folder};
@@ -69,11 +69,12 @@ async fn run_demo(
         programs: vec![environment.bin()],
     };
     let assembling = wire::assemble(config, extras);
-    lifecycle::run(assembling, signals, AtEnd::StopServers, |addresses| {
+    let running = lifecycle::run(assembling, signals, AtEnd::StopServers, |addresses| {
         greet(addresses, user, password.expose(), data_dir);
-    })
-    .await
-    .map_err(|error| Report::of_chain(&error))
+    });
+    Box::pin(running)
+        .await
+        .map_err(|error| Report::of_chain(&error))
 }
 
 fn data_dir(args: &DemoArgs) -> Result<PathBuf, Report> {
@@ -215,14 +216,6 @@ fn greet(addresses: &[ListenAddress], user: &str, password: &str, data_dir: &Pat
         data_dir.join("homes").display(),
         data_dir.join("lyceum.log").display()
     ));
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what the person at the terminal reads"
-)]
-fn say(text: &str) {
-    println!("{text}");
 }
 
 #[cfg(test)]

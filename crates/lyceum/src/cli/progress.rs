@@ -44,10 +44,6 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    #[expect(
-        clippy::print_stdout,
-        reason = "progress for a person, where there is no terminal to draw on"
-    )]
     fn report(&self, report: &Report) {
         if let Some(fraction) = report.fraction {
             #[expect(
@@ -66,7 +62,7 @@ impl Progress for Bar {
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             if *last != Some(report.phase) {
                 *last = Some(report.phase);
-                println!("  {}", report.text);
+                super::say(&format!("  {}", report.text));
             }
         }
     }

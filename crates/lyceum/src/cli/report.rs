@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use lyceum_gateway::GatewayError;
@@ -93,14 +94,11 @@ impl Report {
     }
 
     /// Prints it, and gives the exit code.
-    #[expect(
-        clippy::print_stderr,
-        reason = "this is where errors reach the terminal"
-    )]
     pub(crate) fn print(&self) -> ExitCode {
-        eprintln!("{}", self.text);
+        let mut terminal = std::io::stderr();
+        let _ = writeln!(terminal, "{}", self.text);
         if let Some(hint) = &self.hint {
-            eprintln!("  hint: {hint}");
+            let _ = writeln!(terminal, "  hint: {hint}");
         }
         ExitCode::from(self.code)
     }

@@ -42,7 +42,13 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
     let outcome = runtime.block_on(async {
         let signals = Signals::new()?;
         let assembling = wire::assemble(config, extras);
-        lifecycle::run(assembling, signals, AtEnd::KeepServers, |_| {}).await
+        Box::pin(lifecycle::run(
+            assembling,
+            signals,
+            AtEnd::KeepServers,
+            |_| {},
+        ))
+        .await
     });
     lifecycle::end(runtime);
     outcome.map(drop).map_err(|error| Report::of_chain(&error))

@@ -98,3 +98,16 @@ fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert!(schema["properties"]["hub"].is_object());
 }
+
+#[test]
+fn a_reader_that_has_gone_is_no_mistake() {
+    let mut child = crate::support::lyceum(&["config", "schema"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let answer = child.wait_with_output().unwrap();
+    assert_eq!(text(&answer.stderr), "");
+    assert_eq!(answer.status.code(), Some(0));
+}

@@ -12,15 +12,16 @@ use lyceum_core::seams::Exit;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::identity::{self, ProcessHandle};
 use super::{blocking, logs};
 
 /// How many exit statuses are remembered for those who ask late.
 const REMEMBERED: usize = 256;
-/// How often a log's size is looked at.
-const LOG_CHECK: Duration = Duration::from_secs(30);
+/// How often a log's size is looked at while it grows: a server gone wild fills a disk in a minute.
+const LOG_SOON: Duration = Duration::from_millis(500);
+/// How often, when it hardly grows.
+const LOG_LATER: Duration = Duration::from_secs(15);
 
 /// The watched children, by the mark of their server.
 #[derive(Debug, Default)]
@@ -133,8 +134,7 @@ impl Watch {
 
     /// Waits until the process has ended, however long that takes, and keeps its log within its limit meanwhile.
     pub(super) async fn until_exit(self) -> Exit {
-        let mut log_check = tokio::time::interval(LOG_CHECK);
-        log_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = LOG_SOON;
         loop {
             tokio::select! {
                 ready = self.process.readable() => {
@@ -142,16 +142,27 @@ impl Watch {
                     if ready.is_err() {
                         return Exit::Unknown;
                     }
-                    return identity::reap(&self.process);
+                    let exit = identity::reap(&self.process);
+                    self.look_at_log().await;
+                    return exit;
                 }
-                _ = log_check.tick() => {
-                    let log = self.log.clone();
-                    if let Err(held) = blocking::FILES.run(move || log.shorten()).await {
-                        tracing::warn!(error = %held, "could not look at the size of a server's log");
-                    }
+                () = tokio::time::sleep(pause) => {
+                    pause = if self.look_at_log().await { LOG_SOON } else { LOG_LATER.min(pause * 2) };
                 }
             }
         }
+    }
+
+    /// Keeps the log within its limit; tells whether it is well on its way to it.
+    async fn look_at_log(&self) -> bool {
+        let log = self.log.clone();
+        blocking::FILES
+            .run(move || log.shorten())
+            .await
+            .unwrap_or_else(|held| {
+                tracing::warn!(error = %held, "could not look at the size of a server's log");
+                false
+            })
     }
 }
 

@@ -42,25 +42,28 @@ impl Log {
     }
 
     /// Drops the older part of the log if it has outgrown its limit; lines written in this very moment
-    /// may be lost. A failure is logged.
-    pub(super) fn shorten(&self) {
-        if let Err(error) = self.try_shorten() {
+    /// may be lost. A failure is logged. Tells whether the log had a quarter of its limit or more.
+    pub(super) fn shorten(&self) -> bool {
+        self.try_shorten().unwrap_or_else(|error| {
             tracing::warn!(log = %self.path.display(), error = %error, "could not shorten a server's log");
-        }
+            false
+        })
     }
 
-    fn try_shorten(&self) -> io::Result<()> {
+    fn try_shorten(&self) -> io::Result<bool> {
         let mut file = match open_file(OpenOptions::new().read(true).append(true), &self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
-        if file.metadata()?.len() <= self.limit {
-            return Ok(());
+        let length = file.metadata()?.len();
+        if length <= self.limit {
+            return Ok(length >= self.limit / 4);
         }
         let kept = read_end(&mut file, (self.limit / 2).min(KEPT_BYTES))?;
         file.set_len(0)?;
         file.write_all(b"[earlier lines were dropped, because the log had reached its limit]\n")?;
-        file.write_all(after_first_line(&kept))
+        file.write_all(after_first_line(&kept))?;
+        Ok(true)
     }
 
     /// Gives the last lines, oldest first, fit for people: readable text without control characters, and

@@ -413,3 +413,19 @@ async fn a_server_gets_the_limit_of_open_files_that_it_is_meant_to_have() {
         assert_eq!(soft.parse().ok(), expected, "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_log_of_a_server_that_writes_without_end_is_kept_short() {
+    let room = Room::new();
+    let spawner = room.spawner(|config| {
+        config.command = words(&["sh", "-c", "head -c 40000000 /dev/zero | tr '\\0' '\\n'"]);
+        config.log_limit_mib = 1;
+    });
+    let started = start(&spawner, "ada").await;
+    within(spawner.wait(&started.handle)).await.unwrap();
+    let log = started.handle.0.get("log").unwrap().as_str().unwrap();
+    eventually("the log is within its limit", || {
+        fs::metadata(log).unwrap().len() <= 1024 * 1024
+    })
+    .await;
+}
