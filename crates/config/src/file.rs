@@ -40,7 +40,9 @@ pub(crate) fn read(path: &Path, sources: &mut Sources, report: &mut Report) -> O
         )));
         return None;
     }
-    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    // A file that is named relative to the working directory lies in a folder all the same.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     let kind = SourceKind::File(path.to_owned());
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,

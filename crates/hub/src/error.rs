@@ -34,6 +34,9 @@ pub enum LoginError {
     /// Name and password do not belong together, or the name cannot be one.
     #[error("invalid username or password")]
     Credentials,
+    /// What was typed can be nobody's name.
+    #[error("the user name cannot be one: {0}")]
+    Name(NameError),
     /// The person is known, but not admitted here.
     #[error("not admitted by the rules in [access]")]
     NotAdmitted,

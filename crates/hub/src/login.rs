@@ -60,6 +60,8 @@ impl Hub {
         attempt: Attempt,
         browser: &Browser,
     ) -> Result<NewLogin, LoginError> {
+        // Said before anything is tried; it tells nothing that the rules of names do not tell.
+        UserName::normalize(&attempt.username).map_err(LoginError::Name)?;
         let step = timeout(AUTHENTICATOR_LIMIT, self.authenticator().begin(attempt))
             .await
             .map_err(|_| LoginError::TooSlow)?

@@ -121,6 +121,7 @@ pub(crate) async fn run(
         }
         ended = people_served.join_next() => Err(gateway_ended(ended)),
         ended = servers_served.join_next() => Err(gateway_ended(ended)),
+        task = hub.tasks().failed() => Err(anyhow::anyhow!("the task `{task}` has broken off; the log says why")),
     };
     if let Err(error) = &outcome {
         tracing::error!(error = %error, "ending, because something that has to go on has ended");
@@ -129,6 +130,8 @@ pub(crate) async fn run(
     let finish = async {
         let mut left = 0;
         if at_end == AtEnd::StopServers {
+            // Requests that are still under way must not start what nobody would stop.
+            hub.close_to_starts();
             left = hub.stop_all(SERVERS_LIMIT).await;
         }
         while people_served.join_next().await.is_some() {}

@@ -174,7 +174,7 @@ pub(crate) fn html_response(status: StatusCode, html: String) -> Response {
     );
     headers.insert(
         header::CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, private"),
+        HeaderValue::from_static("no-store, private"),
     );
     headers.insert(
         header::CONTENT_SECURITY_POLICY,

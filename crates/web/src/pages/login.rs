@@ -87,6 +87,7 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
         Err(error) => {
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
+                LoginError::Name(_) => (StatusCode::FORBIDDEN, LoginProblem::Name),
                 LoginError::NotAdmitted => (StatusCode::FORBIDDEN, LoginProblem::NotAllowed),
                 LoginError::Unavailable(_) | LoginError::TooSlow => {
                     (StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Unavailable)

@@ -60,6 +60,8 @@ pub struct LoginPage {
 pub enum LoginProblem {
     /// User name and password do not belong together; also what is said of unknown names.
     Credentials,
+    /// What was typed can be nobody's name.
+    Name,
     /// The form was too old or came from elsewhere (XSRF); nothing was tried.
     StaleForm,
     /// What checks passwords does not answer.

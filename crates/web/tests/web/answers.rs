@@ -210,7 +210,7 @@ async fn pages_and_answers_about_people_are_not_kept() {
     for path in ["/hub/home", "/hub/login", "/hub/nothing"] {
         let cache = ada.get(path).await.header("cache-control").to_owned();
         assert!(
-            path == "/hub/login" || cache == "no-cache, private",
+            path == "/hub/login" || cache == "no-store, private",
             "{path}: {cache}"
         );
     }

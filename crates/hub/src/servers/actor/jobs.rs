@@ -261,7 +261,7 @@ impl Subject {
             Ok(Err(error)) => error,
             Err(elapsed) => elapsed,
         };
-        tracing::error!(server.name = %self.server, error, "could not write down of a server {what}");
+        tracing::error!(server.name = %self.server, error, "could not write into the database, about a server: {what}");
         false
     }
 
