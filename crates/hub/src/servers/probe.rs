@@ -13,8 +13,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long one question may take; a server that loads extensions may be slow to answer.
 const ONE_TRY: Duration = Duration::from_secs(5);
+/// The pause between two questions. To find an address closed costs some ten microseconds, and somebody is
+/// waiting: so the pause stays short for as long as most starts take.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const SHORT_PAUSE: Duration = Duration::from_millis(25);
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+/// How long the pause stays short.
+const USUAL_START: Duration = Duration::from_secs(15);
 /// How long an answer may take to appear once its connection has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How many answers that are not HTTP it takes to give up: a Jupyter server never sends one.
@@ -34,7 +39,8 @@ pub async fn wait_until_up(
     prefix: &str,
     limit: Duration,
 ) -> Result<FirstAnswer, Failure> {
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     let mut pause = FIRST_PAUSE;
     let mut garbage = 0;
     loop {
@@ -51,7 +57,12 @@ pub async fn wait_until_up(
             return Err(last.into_failure(limit));
         }
         sleep(pause).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        let longest = if begun.elapsed() < USUAL_START {
+            SHORT_PAUSE
+        } else {
+            LONG_PAUSE
+        };
+        pause = (pause * 3 / 2).min(longest);
     }
 }
 
