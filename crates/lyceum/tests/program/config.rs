@@ -111,3 +111,16 @@ fn a_reader_that_has_gone_is_no_mistake() {
     assert_eq!(text(&answer.stderr), "");
     assert_eq!(answer.status.code(), Some(0));
 }
+
+#[test]
+fn paths_in_a_file_that_is_named_relatively_lie_in_its_folder() {
+    let site = Site::new();
+    let answer = crate::support::lyceum(&["config", "show", "--config", "lyceum.toml"])
+        .current_dir(site.dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(answer.status.code(), Some(0), "{}", text(&answer.stderr));
+    let data = site.dir.path().join("data");
+    let shown = text(&answer.stdout);
+    assert!(shown.contains(&data.display().to_string()), "{shown}");
+}

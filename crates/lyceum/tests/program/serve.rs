@@ -320,3 +320,21 @@ async fn many_files_may_be_open_here_and_as_many_as_before_in_servers() {
     assert_eq!(soft(server).0, soft(std::process::id().into()).0);
     stop(&running, &cookies, "ada").await;
 }
+
+#[tokio::test]
+async fn a_name_that_cannot_be_one_is_said_to_be_the_reason() {
+    let site = Site::new();
+    let running = site.serve().await;
+    let page = running.get("/hub/login", "").await;
+    let cookies = crate::support::cookies(&page, "");
+    let xsrf = value(&cookies, "_xsrf");
+    for name in ["..", "a%2Fb", "a%E2%80%8Bda"] {
+        let form = format!("_xsrf={xsrf}&username={name}&password=x");
+        let answer = running.post("/hub/login", &cookies, &form).await;
+        assert_eq!(answer.status(), 403, "{name}");
+        assert!(
+            text(answer.body()).contains("cannot be a user name"),
+            "{name}"
+        );
+    }
+}

@@ -20,6 +20,8 @@ use super::{blocking, logs};
 const REMEMBERED: usize = 256;
 /// How often a log's size is looked at while it grows: a server gone wild fills a disk in a minute.
 const LOG_SOON: Duration = Duration::from_millis(500);
+/// How long the last look at a log may take.
+const LOG_LAST: Duration = Duration::from_millis(200);
 /// How often, when it hardly grows.
 const LOG_LATER: Duration = Duration::from_secs(15);
 
@@ -143,7 +145,8 @@ impl Watch {
                         return Exit::Unknown;
                     }
                     let exit = identity::reap(&self.process);
-                    self.look_at_log().await;
+                    // That it has ended is news which a slow disk must not hold up.
+                    let _ = tokio::time::timeout(LOG_LAST, self.look_at_log()).await;
                     return exit;
                 }
                 () = tokio::time::sleep(pause) => {
