@@ -97,23 +97,20 @@ fn pages_router() -> Router<Web> {
         )
         .route(
             "/spawn/{user}",
-            get(pages::spawn::default_server)
+            get(pages::spawn::link)
                 .head(pages::errors::wrong_method)
-                .post(pages::spawn::default_server_form),
+                .post(pages::spawn::form),
         )
         .route(
             "/spawn/{user}/{server}",
-            get(pages::spawn::named_server)
+            get(pages::spawn::link)
                 .head(pages::errors::wrong_method)
-                .post(pages::spawn::named_server_form),
+                .post(pages::spawn::form),
         )
-        .route("/stop/{user}", post(pages::stop::default_server))
-        .route("/stop/{user}/{server}", post(pages::stop::named_server))
-        .route("/spawn-pending/{user}", get(pages::pending::default_server))
-        .route(
-            "/spawn-pending/{user}/{server}",
-            get(pages::pending::named_server),
-        )
+        .route("/stop/{user}", post(pages::stop::form))
+        .route("/stop/{user}/{server}", post(pages::stop::form))
+        .route("/spawn-pending/{user}", get(pages::pending::page))
+        .route("/spawn-pending/{user}/{server}", get(pages::pending::page))
         .route(
             "/user/{user}",
             get(pages::not_running::bare).fallback(pages::not_running::other_method),
@@ -149,29 +146,29 @@ fn api_router() -> Router<Web> {
         .route("/users/{user}/activity", post(api::activity::report))
         .route(
             "/users/{user}/server",
-            get(api::servers::show_default)
-                .post(api::servers::start_default)
-                .delete(api::servers::stop_default),
+            get(api::servers::show_server)
+                .post(api::servers::start_server)
+                .delete(api::servers::stop_server),
         )
         .route(
             "/users/{user}/server/progress",
-            get(api::progress::default_server),
+            get(api::progress::of_server),
         )
         .route(
             "/users/{user}/servers/{server}",
-            get(api::servers::show_named)
-                .post(api::servers::start_named)
-                .delete(api::servers::stop_named),
+            get(api::servers::show_server)
+                .post(api::servers::start_server)
+                .delete(api::servers::stop_server),
         )
         .route(
             "/users/{user}/servers/",
-            get(api::servers::show_default)
-                .post(api::servers::start_default)
-                .delete(api::servers::stop_default),
+            get(api::servers::show_server)
+                .post(api::servers::start_server)
+                .delete(api::servers::stop_server),
         )
         .route(
             "/users/{user}/servers/{server}/progress",
-            get(api::progress::named_server),
+            get(api::progress::of_server),
         )
         .route("/oauth2/token", post(oauth::token))
         .fallback(api_not_found)

@@ -12,6 +12,7 @@ mod forms;
 mod oauth;
 mod pages;
 mod request_id;
+mod server_path;
 mod visit;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::caller::ApiCaller;
+use crate::server_path::ServerPath;
 use crate::{ApiError, Web};
 
 /// How often an empty line keeps the connection alive (JupyterHub `keepalive_interval`).
@@ -24,20 +25,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// Events that wait for a slow reader; the stream pauses beyond.
 const QUEUE: usize = 16;
 
-pub(crate) async fn default_server(
+pub(crate) async fn of_server(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
 ) -> Result<Response, ApiError> {
-    stream(&web, &caller, &user, "").await
-}
-
-pub(crate) async fn named_server(
-    State(web): State<Web>,
-    ApiCaller(caller): ApiCaller,
-    Path((user, server)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    stream(&web, &caller, &user, &server).await
+    stream(&web, &caller, &path.user, &path.server).await
 }
 
 async fn stream(

@@ -15,61 +15,36 @@ use serde_json::{Map, Value};
 use super::models;
 use crate::caller::{ApiCaller, store_failed};
 use crate::forms::{Json, MAX_FIELDS, OptionsJson, too_many_fields};
+use crate::server_path::ServerPath;
 use crate::{ApiError, Web};
 
 /// When another try makes sense after the hub itself could not do something.
 const RETRY_SECONDS: u64 = 60;
 
-pub(crate) async fn show_default(
+pub(crate) async fn show_server(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
 ) -> Result<Response, ApiError> {
-    show(&web, &caller, &user, "").await
+    show(&web, &caller, &path.user, &path.server).await
 }
 
-pub(crate) async fn show_named(
+pub(crate) async fn start_server(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
-    Path((user, server)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    show(&web, &caller, &user, &server).await
-}
-
-pub(crate) async fn start_default(
-    State(web): State<Web>,
-    ApiCaller(caller): ApiCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     body: OptionsJson,
 ) -> Result<Response, ApiError> {
-    start(&web, &caller, &user, "", body).await
+    start(&web, &caller, &path.user, &path.server, body).await
 }
 
-pub(crate) async fn start_named(
+pub(crate) async fn stop_server(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
-    Path((user, server)): Path<(String, String)>,
-    body: OptionsJson,
-) -> Result<Response, ApiError> {
-    start(&web, &caller, &user, &server, body).await
-}
-
-pub(crate) async fn stop_default(
-    State(web): State<Web>,
-    ApiCaller(caller): ApiCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     body: Json,
 ) -> Result<Response, ApiError> {
-    stop(&web, &caller, &user, "", body).await
-}
-
-pub(crate) async fn stop_named(
-    State(web): State<Web>,
-    ApiCaller(caller): ApiCaller,
-    Path((user, server)): Path<(String, String)>,
-    body: Json,
-) -> Result<Response, ApiError> {
-    stop(&web, &caller, &user, &server, body).await
+    stop(&web, &caller, &path.user, &path.server, body).await
 }
 
 async fn show(

@@ -14,27 +14,19 @@ use super::{errors, next};
 use crate::Web;
 use crate::caller::{PageCaller, found, store_failed};
 use crate::render::{FailedPage, NotRunningPage, ProgressPage, StoppingPage};
+use crate::server_path::ServerPath;
 use crate::visit::Visitor;
 
 /// How often the page of a stop looks again.
 const LOOK_AGAIN_SECONDS: u32 = 2;
 
-pub(crate) async fn default_server(
+pub(crate) async fn page(
     State(web): State<Web>,
     caller: PageCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     request: Request,
 ) -> Response {
-    show(&web, &caller, &user, "", request).await
-}
-
-pub(crate) async fn named_server(
-    State(web): State<Web>,
-    caller: PageCaller,
-    Path((user, server)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    show(&web, &caller, &user, &server, request).await
+    show(&web, &caller, &path.user, &path.server, request).await
 }
 
 async fn show(

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::{errors, next};
 use crate::caller::{PageCaller, check_xsrf, found, store_failed};
 use crate::forms::{Form, MAX_FIELDS, too_many_fields};
+use crate::server_path::ServerPath;
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
 
@@ -27,22 +28,13 @@ pub(crate) async fn own(State(web): State<Web>, caller: PageCaller, request: Req
     by_link(&web, &caller, &name, "", request).await
 }
 
-pub(crate) async fn default_server(
+pub(crate) async fn link(
     State(web): State<Web>,
     caller: PageCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     request: Request,
 ) -> Response {
-    by_link(&web, &caller, &user, "", request).await
-}
-
-pub(crate) async fn named_server(
-    State(web): State<Web>,
-    caller: PageCaller,
-    Path((user, server)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    by_link(&web, &caller, &user, &server, request).await
+    by_link(&web, &caller, &path.user, &path.server, request).await
 }
 
 pub(crate) async fn own_form(
@@ -54,22 +46,13 @@ pub(crate) async fn own_form(
     by_form(&web, &caller, &name, "", request).await
 }
 
-pub(crate) async fn default_server_form(
+pub(crate) async fn form(
     State(web): State<Web>,
     caller: PageCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     request: Request,
 ) -> Response {
-    by_form(&web, &caller, &user, "", request).await
-}
-
-pub(crate) async fn named_server_form(
-    State(web): State<Web>,
-    caller: PageCaller,
-    Path((user, server)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    by_form(&web, &caller, &user, &server, request).await
+    by_form(&web, &caller, &path.user, &path.server, request).await
 }
 
 async fn by_link(

@@ -12,27 +12,19 @@ use super::spawn::manage;
 use crate::Web;
 use crate::caller::{PageCaller, check_xsrf, found};
 use crate::forms::Form;
+use crate::server_path::ServerPath;
 use crate::visit::Visitor;
 
 /// Most servers stop within this; the others have a page of their own meanwhile.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn default_server(
+pub(crate) async fn form(
     State(web): State<Web>,
     caller: PageCaller,
-    Path(user): Path<String>,
+    Path(path): Path<ServerPath>,
     request: Request,
 ) -> Response {
-    stop(&web, &caller, &user, "", request).await
-}
-
-pub(crate) async fn named_server(
-    State(web): State<Web>,
-    caller: PageCaller,
-    Path((user, server)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    stop(&web, &caller, &user, &server, request).await
+    stop(&web, &caller, &path.user, &path.server, request).await
 }
 
 async fn stop(
