@@ -29,7 +29,10 @@ pub use activity::Activity;
 pub use lyceum_store::StoreError;
 
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
-pub use permit::{Action, ServerPermit, UserPermit};
+pub use permit::{
+    Action, GroupPermit, HubPermit, ListPermit, NamePermit, On, ServerPermit, ServicePermit,
+    UserPermit,
+};
 pub use principal::{Owner, Principal, Via};
 pub use servers::{Counts, Snapshot, StartInput};
 pub use sessions::Session;

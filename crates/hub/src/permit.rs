@@ -1,49 +1,23 @@
-//! Permission as a type: an operation takes a [`UserPermit`] or a [`ServerPermit`], and only a check can make one.
+//! Permission as a type: an operation takes a permit for its [`Action`], and only a check of scopes can make one.
+//!
+//! To do something to a thing that exists takes a [`UserPermit`], [`ServerPermit`], [`GroupPermit`] or
+//! [`ServicePermit`]; to something that only has a name so far, a [`NamePermit`]; to the hub as a whole, a
+//! [`HubPermit`]; and a list shows what its [`ListPermit`] lets through.
 
-use std::fmt;
+mod actions;
+
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use lyceum_core::scope::{Access, Scope, Target};
+use lyceum_core::names::ServiceName;
+use lyceum_core::scope::{Access, Listing, ScopeSet, Target};
 use lyceum_core::{GroupName, NameError, ServerName, ServerRef, UserName};
-use lyceum_store::User;
+use lyceum_store::{Group, Service, User};
+
+pub use self::actions::*;
 
 use crate::error::{Denied, HubError};
 use crate::{Hub, Principal};
-
-/// Something that can be done to a user or to a user's server.
-pub trait Action: fmt::Debug + Send + Sync + 'static {
-    /// The scopes of which one is needed.
-    const SCOPES: &'static [Scope];
-}
-
-macro_rules! actions {
-    ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+];)+) => {$(
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $name;
-
-        impl Action for $name {
-            const SCOPES: &'static [Scope] = &[$(Scope::$scope),+];
-        }
-    )+};
-}
-
-actions! {
-    /// To see a user, as far as the caller may.
-    ReadUser = [ReadUsers, ReadUsersName, ReadServers, ReadUsersGroups, ReadUsersActivity, ReadRolesUsers];
-    /// To report that a user, or a server, was active.
-    ReportActivity = [UsersActivity];
-    /// To see a server.
-    ReadServer = [ReadServers];
-    /// To start a server.
-    StartServer = [StartServers];
-    /// To stop a server.
-    StopServer = [DeleteServers];
-    /// To start and stop a server on its pages.
-    ManageServer = [Servers];
-    /// To use a server.
-    AccessServer = [AccessServers];
-}
 
 /// The proof that the caller may do `A` to this user.
 #[derive(Debug)]
@@ -85,7 +59,154 @@ impl<A: Action> ServerPermit<A> {
     }
 }
 
+/// The proof that the caller may do `A` to this group.
+#[derive(Debug)]
+pub struct GroupPermit<A: Action> {
+    group: Group,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> GroupPermit<A> {
+    /// The group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+}
+
+/// The proof that the caller may do `A` to this service.
+#[derive(Debug)]
+pub struct ServicePermit<A: Action> {
+    service: Service,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> ServicePermit<A> {
+    /// The service.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+}
+
+/// The proof that the caller may do `A` to what has this name, which need not exist.
+#[derive(Debug)]
+pub struct NamePermit<A: Action> {
+    name: String,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> NamePermit<A> {
+    /// The name, as the caller gave it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The proof that the caller may do `A` to the hub as a whole.
+#[derive(Debug)]
+pub struct HubPermit<A: Action> {
+    action: PhantomData<A>,
+}
+
+/// The proof that the caller may see a list, and which part of it.
+#[derive(Debug)]
+pub struct ListPermit<A: Action> {
+    scopes: Arc<ScopeSet>,
+    action: PhantomData<A>,
+}
+
+impl<A: Action> ListPermit<A> {
+    /// Which things the list may show.
+    pub fn listing(&self) -> Listing<'_> {
+        let listings = A::SCOPES.iter().map(|scope| self.scopes.listing(*scope));
+        // Each list has one scope; the first that is held counts.
+        listings
+            .into_iter()
+            .find(|listing| *listing != Listing::Denied)
+            .unwrap_or(Listing::Denied)
+    }
+
+    /// What the caller may see of each item.
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+}
+
 impl Hub {
+    /// Checks whether the caller may do `A` to the hub as a whole; a scope with a filter is not enough.
+    pub fn permit_hub<A: Action>(&self, caller: &Principal) -> Result<HubPermit<A>, Denied> {
+        allow(caller.scopes().check_any(A::SCOPES, Target::Any))?;
+        Ok(HubPermit {
+            action: PhantomData,
+        })
+    }
+
+    /// Checks whether the caller may see a list, all of it or a part.
+    pub fn permit_list<A: Action>(&self, caller: &Principal) -> Result<ListPermit<A>, Denied> {
+        if !A::SCOPES.iter().any(|scope| caller.scopes().holds(*scope)) {
+            return Err(Denied::Forbidden);
+        }
+        Ok(ListPermit {
+            scopes: caller.shared_scopes(),
+            action: PhantomData,
+        })
+    }
+
+    /// Checks whether the caller may do `A` to a user, group or service of this name, which need not exist.
+    pub async fn permit_name<A: Action>(
+        &self,
+        caller: &Principal,
+        name: &str,
+    ) -> Result<NamePermit<A>, HubError> {
+        let groups;
+        let target = match A::ON {
+            On::User | On::Server => {
+                (_, groups) = self.lookup(caller, name).await?;
+                Target::User {
+                    name,
+                    groups: &groups,
+                }
+            }
+            On::Group => Target::Group(name),
+            On::Service => Target::Service(name),
+            On::Hub | On::List => Target::Any,
+        };
+        allow(caller.scopes().check_any(A::SCOPES, target))?;
+        Ok(NamePermit {
+            name: name.to_owned(),
+            action: PhantomData,
+        })
+    }
+
+    /// Checks whether the caller may do `A` to a group, which must exist.
+    pub async fn permit_group<A: Action>(
+        &self,
+        caller: &Principal,
+        name: &str,
+    ) -> Result<GroupPermit<A>, HubError> {
+        allow(caller.scopes().check_any(A::SCOPES, Target::Group(name)))?;
+        let name = GroupName::parse(name).map_err(|_: NameError| Denied::NotFound)?;
+        let group = self.store().find_group(&name).await?;
+        Ok(GroupPermit {
+            group: group.ok_or(Denied::NotFound)?,
+            action: PhantomData,
+        })
+    }
+
+    /// Checks whether the caller may do `A` to a service, which must exist.
+    pub async fn permit_service<A: Action>(
+        &self,
+        caller: &Principal,
+        name: &str,
+    ) -> Result<ServicePermit<A>, HubError> {
+        allow(caller.scopes().check_any(A::SCOPES, Target::Service(name)))?;
+        let name = ServiceName::parse(name).map_err(|_: NameError| Denied::NotFound)?;
+        let service = self.store().find_service(&name).await?;
+        Ok(ServicePermit {
+            service: service.ok_or(Denied::NotFound)?,
+            action: PhantomData,
+        })
+    }
+
     /// Checks whether the caller may do `A` to a user.
     ///
     /// A user who does not exist is denied like one whom the caller may not know.

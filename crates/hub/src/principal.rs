@@ -82,6 +82,11 @@ impl Principal {
         &self.scopes
     }
 
+    /// What may be done, to keep.
+    pub(crate) fn shared_scopes(&self) -> Arc<ScopeSet> {
+        Arc::clone(&self.scopes)
+    }
+
     /// How the asker has shown who they are.
     pub fn via(&self) -> &Via {
         &self.via

@@ -1,6 +1,7 @@
 //! The REST API (JupyterHub 6): what users' servers, JupyterLab and scripts ask.
 
 pub(crate) mod activity;
+pub(crate) mod endpoints;
 pub(crate) mod hub;
 pub(crate) mod models;
 pub(crate) mod progress;
@@ -9,14 +10,34 @@ pub(crate) mod user;
 
 use lyceum_hub::{Denied, HubError};
 
+use self::endpoints::Endpoints;
 use crate::ApiError;
 use crate::caller::store_failed;
+
+/// All endpoints below `/hub/api`.
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::default()
+        .merge(hub::endpoints())
+        .merge(user::endpoints())
+        .merge(activity::endpoints())
+        .merge(servers::endpoints())
+        .merge(progress::endpoints())
+        .merge(crate::oauth::endpoints())
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Forbidden => Self::forbidden(),
+            Denied::NotFound => Self::not_found(),
+        }
+    }
+}
 
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         match error {
-            HubError::Denied(Denied::Forbidden) => Self::forbidden(),
-            HubError::Denied(Denied::NotFound) => Self::not_found(),
+            HubError::Denied(denied) => denied.into(),
             HubError::Store(error) => store_failed(&error),
         }
     }

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use lyceum_core::escape;
 
+use crate::api::endpoints::Endpoint;
 use crate::visit::Visitor;
 use crate::{ApiError, Web, api, oauth, pages, request_id};
 
@@ -50,6 +51,11 @@ impl Web {
             .fallback(not_here)
             .layer(middleware::from_fn(without_cookies));
         self.finish(router)
+    }
+
+    /// Lists all endpoints of the API, and who may use them.
+    pub fn api_endpoints() -> Vec<Endpoint> {
+        api::endpoints().into_list()
     }
 
     fn finish(&self, router: Router<Self>) -> Router {
@@ -137,40 +143,8 @@ fn pages_router() -> Router<Web> {
 }
 
 fn api_router() -> Router<Web> {
-    Router::new()
-        .route("/", get(api::hub::version))
-        .route("/info", get(api::hub::info))
-        .route("/health", get(health))
-        .route("/user", get(api::user::introspect))
-        .route("/users/{user}", get(api::user::show))
-        .route("/users/{user}/activity", post(api::activity::report))
-        .route(
-            "/users/{user}/server",
-            get(api::servers::show_server)
-                .post(api::servers::start_server)
-                .delete(api::servers::stop_server),
-        )
-        .route(
-            "/users/{user}/server/progress",
-            get(api::progress::of_server),
-        )
-        .route(
-            "/users/{user}/servers/{server}",
-            get(api::servers::show_server)
-                .post(api::servers::start_server)
-                .delete(api::servers::stop_server),
-        )
-        .route(
-            "/users/{user}/servers/",
-            get(api::servers::show_server)
-                .post(api::servers::start_server)
-                .delete(api::servers::stop_server),
-        )
-        .route(
-            "/users/{user}/servers/{server}/progress",
-            get(api::progress::of_server),
-        )
-        .route("/oauth2/token", post(oauth::token))
+    api::endpoints()
+        .into_router()
         .fallback(api_not_found)
         .method_not_allowed_fallback(api_wrong_method)
 }
@@ -184,7 +158,7 @@ fn authorize_router() -> Router<Web> {
     )
 }
 
-async fn health() -> Response {
+pub(crate) async fn health() -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/html")], "").into_response()
 }
 

@@ -24,6 +24,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_hub::Hub;
 use sha2::{Digest as _, Sha256};
 
+pub use api::endpoints::{Endpoint, Rule};
 pub use client::Client;
 pub use error::ApiError;
 pub use request_id::RequestId;

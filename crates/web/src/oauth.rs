@@ -9,11 +9,21 @@ use lyceum_core::scope::RawScope;
 use lyceum_hub::oauth::{Answer, Authorization, AuthorizeFailure, Consent, ExchangeFailure};
 
 use crate::Web;
+use crate::api::endpoints::{Endpoints, Rule};
 use crate::caller::{PageCaller, check_xsrf, found, store_failed, target};
 use crate::forms::Form;
 use crate::pages::errors;
 use crate::render::{ConfirmPage, ScopeLine};
 use crate::visit::Visitor;
+
+/// What servers and services call; `authorize` is a page.
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::default().post(
+        "/oauth2/token",
+        Rule::Other("an OAuth client with its secret and a code"),
+        token,
+    )
+}
 
 /// `GET …/oauth2/authorize`.
 pub(crate) async fn authorize(

@@ -9,6 +9,7 @@ use lyceum_core::Timestamp;
 use lyceum_hub::permit::ReportActivity;
 use serde_json::{Value, json};
 
+use super::endpoints::{Endpoints, Rule};
 use super::models;
 use crate::caller::ApiCaller;
 use crate::forms::Json;
@@ -16,6 +17,14 @@ use crate::{ApiError, Web};
 
 /// Clocks differ a little; beyond this, a time is a mistake.
 const AHEAD: Duration = Duration::from_mins(59);
+
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::default().post(
+        "/users/{user}/activity",
+        Rule::of::<ReportActivity>(),
+        report,
+    )
+}
 
 pub(crate) async fn report(
     State(web): State<Web>,

@@ -3,11 +3,20 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use lyceum_core::scope::{Scope, Target};
+use lyceum_hub::permit::ReadHub;
 use serde_json::json;
 
+use super::endpoints::{Endpoints, Rule};
+use crate::app::health;
 use crate::caller::ApiCaller;
 use crate::{ApiError, Web};
+
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::default()
+        .get("/", Rule::Public, version)
+        .get("/health", Rule::Public, health)
+        .get("/info", Rule::of::<ReadHub>(), info)
+}
 
 /// The version, for everybody: single-user servers ask for it before they serve anything.
 pub(crate) async fn version() -> Response {
@@ -24,13 +33,7 @@ pub(crate) async fn info(
     State(web): State<Web>,
     ApiCaller(caller): ApiCaller,
 ) -> Result<Response, ApiError> {
-    if !caller
-        .scopes()
-        .check(Scope::ReadHub, Target::Any)
-        .is_allowed()
-    {
-        return Err(ApiError::forbidden());
-    }
+    web.hub().permit_hub::<ReadHub>(&caller)?;
     let (spawner, authenticator) = web.hub().kinds();
     let version = env!("CARGO_PKG_VERSION");
     Ok(super::models::answer(&json!({

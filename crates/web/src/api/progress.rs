@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::endpoints::{Endpoints, Rule};
 use crate::caller::ApiCaller;
 use crate::server_path::ServerPath;
 use crate::{ApiError, Web};
@@ -24,6 +25,17 @@ use crate::{ApiError, Web};
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
 /// Events that wait for a slow reader; the stream pauses beyond.
 const QUEUE: usize = 16;
+
+pub(crate) fn endpoints() -> Endpoints {
+    [
+        "/users/{user}/server/progress",
+        "/users/{user}/servers/{server}/progress",
+    ]
+    .into_iter()
+    .fold(Endpoints::default(), |endpoints, path| {
+        endpoints.get(path, Rule::of::<ReadServer>(), of_server)
+    })
+}
 
 pub(crate) async fn of_server(
     State(web): State<Web>,

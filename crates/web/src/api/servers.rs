@@ -12,6 +12,7 @@ use lyceum_hub::running::Outcome;
 use lyceum_hub::{Action, Principal, RemoveError, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
 
+use super::endpoints::{Endpoints, Rule};
 use super::models;
 use crate::caller::{ApiCaller, store_failed};
 use crate::forms::{Json, MAX_FIELDS, OptionsJson, too_many_fields};
@@ -20,6 +21,22 @@ use crate::{ApiError, Web};
 
 /// When another try makes sense after the hub itself could not do something.
 const RETRY_SECONDS: u64 = 60;
+
+pub(crate) fn endpoints() -> Endpoints {
+    // Without a name, with an empty one, with one.
+    [
+        "/users/{user}/server",
+        "/users/{user}/servers/",
+        "/users/{user}/servers/{server}",
+    ]
+    .into_iter()
+    .fold(Endpoints::default(), |endpoints, path| {
+        endpoints
+            .get(path, Rule::of::<ReadServer>(), show_server)
+            .post(path, Rule::of::<StartServer>(), start_server)
+            .delete(path, Rule::of::<StopServer>(), stop_server)
+    })
+}
 
 pub(crate) async fn show_server(
     State(web): State<Web>,

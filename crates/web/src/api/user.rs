@@ -7,9 +7,16 @@ use lyceum_hub::permit::ReadUser;
 use lyceum_hub::{Owner, Via};
 use serde_json::{Map, Value, json};
 
+use super::endpoints::{Endpoints, Rule};
 use super::models;
 use crate::caller::ApiCaller;
 use crate::{ApiError, Web};
+
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::default()
+        .get("/user", Rule::Known, introspect)
+        .get("/users/{user}", Rule::of::<ReadUser>(), show)
+}
 
 /// Who presents this token or cookie: the endpoint by which servers and services know their visitors.
 pub(crate) async fn introspect(
