@@ -4,6 +4,7 @@
 //! Nothing here reads a file, opens a socket or knows of tokio.
 
 pub mod clock;
+pub mod declared;
 pub mod duration;
 pub mod escape;
 pub mod ids;
@@ -16,6 +17,7 @@ pub mod route;
 pub mod scope;
 pub mod seams;
 pub mod secret;
+pub mod service;
 pub mod slug;
 pub mod token;
 pub mod xsrf;
