@@ -36,4 +36,8 @@ id! {
     TokenId,
     /// Id of an OAuth client's row (its `identifier` is a text).
     ClientId,
+    /// Id of a share.
+    ShareId,
+    /// Id of a share code; the API writes it as `sc_<number>`.
+    ShareCodeId,
 }

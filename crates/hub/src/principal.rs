@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use lyceum_core::ids::TokenId;
 use lyceum_core::scope::{
-    Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, ScopeSet, Shares,
-    default_role, session_scopes, token_owner_scopes, token_scopes,
+    Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, ScopeSet, default_role,
+    session_scopes, token_owner_scopes, token_scopes,
 };
 use lyceum_core::{GroupName, Secret, ServerRef, ServiceName};
 use lyceum_store::{ApiToken, Owner as StoredOwner, RoleHolder, Service, Store, StoreError, User};
 
 use crate::Hub;
 use crate::sessions::Session;
+use crate::shares::received;
 
 /// Who is asking.
 #[derive(Debug, Clone)]
@@ -146,8 +147,8 @@ impl Hub {
         };
         let catalogue = self.catalogue();
         let (groups, roles) = roles_of(self.store(), catalogue, &owner).await?;
-        let owner_scopes =
-            token_owner_scopes(catalogue, scope_owner(&owner), &roles, &Shares::default());
+        let shares = received(self.store(), catalogue, &owner, self.now()).await?;
+        let owner_scopes = token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares);
         let raw = catalogue.parse_stored(&token.scopes);
         let client = self.client_subject(&token).await?;
         let client = client.as_ref().map(ClientSubject::as_client_of);
@@ -190,12 +191,8 @@ impl Hub {
         };
         let owner = Owner::User(session.user.clone());
         let (groups, roles) = roles_of(self.store(), self.catalogue(), &owner).await?;
-        let scopes = session_scopes(
-            self.catalogue(),
-            scope_owner(&owner),
-            &roles,
-            &Shares::default(),
-        );
+        let shares = received(self.store(), self.catalogue(), &owner, self.now()).await?;
+        let scopes = session_scopes(self.catalogue(), scope_owner(&owner), &roles, &shares);
         self.activity().user_seen(session.user.id);
         self.activity().session_used(session.id);
         Ok(Some(Principal {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lyceum_core::ids::{
-    ClientId, GroupId, RoleId, ServerId, ServiceId, SessionId, TokenId, UserId,
+    ClientId, GroupId, RoleId, ServerId, ServiceId, SessionId, ShareCodeId, ShareId, TokenId,
+    UserId,
 };
 use lyceum_core::names::{GroupName, ServerName, ServiceName, UserName};
 use lyceum_core::token::TokenHash;
@@ -229,7 +230,7 @@ macro_rules! value_from {
 }
 
 value_from!(Int, value => value, i64);
-value_from!(Int, id => id.0, UserId, GroupId, RoleId, ServerId, ServiceId, SessionId, TokenId, ClientId);
+value_from!(Int, id => id.0, UserId, GroupId, RoleId, ServerId, ServiceId, SessionId, TokenId, ClientId, ShareId, ShareCodeId);
 value_from!(Int, at => at.as_microsecond(), Timestamp);
 value_from!(Text, text => text.to_owned(), &str);
 value_from!(Text, text => text, String);
@@ -326,7 +327,16 @@ macro_rules! id_column {
 }
 
 id_column!(
-    UserId, GroupId, RoleId, ServerId, ServiceId, SessionId, TokenId, ClientId
+    UserId,
+    GroupId,
+    RoleId,
+    ServerId,
+    ServiceId,
+    SessionId,
+    TokenId,
+    ClientId,
+    ShareId,
+    ShareCodeId,
 );
 column_through!(i64, at => Timestamp::from_microsecond(at), Timestamp);
 column_through!(String, name => name.try_into(), UserName, GroupName, ServerName, ServiceName);

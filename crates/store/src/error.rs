@@ -25,6 +25,10 @@ pub enum Kind {
     Token,
     /// An OAuth client.
     OAuthClient,
+    /// A share of a server.
+    Share,
+    /// A code that can be exchanged for a share.
+    ShareCode,
 }
 
 impl fmt::Display for Kind {
@@ -38,6 +42,8 @@ impl fmt::Display for Kind {
             Self::Session => "session",
             Self::Token => "token",
             Self::OAuthClient => "OAuth client",
+            Self::Share => "share",
+            Self::ShareCode => "share code",
         })
     }
 }

@@ -33,7 +33,10 @@ macro_rules! migration {
 }
 
 /// All migrations. Once released, a migration is never changed: a further one is added.
-pub const MIGRATIONS: &[Migration] = &[migration!(1, "0001_people_and_servers")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_people_and_servers"),
+    migration!(2, "0002_shares"),
+];
 
 /// The version after all of these migrations.
 pub(crate) fn newest(migrations: &[Migration]) -> i64 {

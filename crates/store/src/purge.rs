@@ -15,20 +15,28 @@ pub struct Purged {
     pub codes: u64,
     /// Browser sessions.
     pub sessions: u64,
+    /// Shares.
+    pub shares: u64,
+    /// Share codes.
+    pub share_codes: u64,
 }
 
 impl Tx {
-    /// Deletes tokens, codes and sessions that have ended. They did not work any more; this frees their space.
+    /// Deletes tokens, codes, sessions and shares that have ended. They did not work any more; this frees their space.
     pub async fn purge_expired(&mut self, now: Timestamp) -> Result<Purged, StoreError> {
         let doing = "purge what has expired";
         let mut db = self.db();
         let tokens = "DELETE FROM api_tokens WHERE expires_at <= $1";
         let codes = "DELETE FROM oauth_codes WHERE expires_at <= $1";
         let sessions = "DELETE FROM sessions WHERE expires_at <= $1";
+        let shares = "DELETE FROM shares WHERE expires_at <= $1";
+        let share_codes = "DELETE FROM share_codes WHERE expires_at <= $1";
         Ok(Purged {
             tokens: db.run(doing, tokens, values![now]).await?,
             codes: db.run(doing, codes, values![now]).await?,
             sessions: db.run(doing, sessions, values![now]).await?,
+            shares: db.run(doing, shares, values![now]).await?,
+            share_codes: db.run(doing, share_codes, values![now]).await?,
         })
     }
 }
