@@ -26,6 +26,8 @@ use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
 
 pub use activity::Activity;
+/// Which part of a long list is wanted, and that part.
+pub use lyceum_store::{Page, Paged};
 /// Why the store could not do its part; callers only tell it on.
 pub use lyceum_store::StoreError;
 

@@ -42,6 +42,10 @@ pub struct HubSettings {
     pub concurrent_spawn_limit: u32,
     /// How many servers may run at once; 0 for any number.
     pub active_server_limit: u32,
+    /// How long a page of a list is in the REST API, if the client knows of pages and does not say.
+    pub api_page_default_limit: u32,
+    /// How long it is at most; clients that know of no pages get this much.
+    pub api_page_max_limit: u32,
     /// Who may log in, and who is an administrator.
     pub access: Access,
 }
@@ -113,6 +117,8 @@ impl Default for HubSettings {
             named_server_limit: 0,
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
+            api_page_default_limit: 50,
+            api_page_max_limit: 200,
             access: Access::default(),
         }
     }

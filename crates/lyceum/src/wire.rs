@@ -229,6 +229,8 @@ fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
         named_server_limit: hub.named_servers.limit(),
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
+        api_page_default_limit: hub.api_page_default_limit,
+        api_page_max_limit: hub.api_page_max_limit,
         access: Access {
             allow_all: config.access.allow_all,
             allowed_users: config.access.allowed_users.0.clone(),

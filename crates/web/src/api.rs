@@ -4,6 +4,7 @@ pub(crate) mod activity;
 pub(crate) mod endpoints;
 pub(crate) mod hub;
 pub(crate) mod models;
+pub(crate) mod pagination;
 pub(crate) mod progress;
 pub(crate) mod servers;
 pub(crate) mod user;

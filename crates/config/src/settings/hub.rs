@@ -87,6 +87,24 @@ pub struct HubConfig {
     /// How many servers may run at the same time. 0 for any number.
     #[schemars(example = 50)]
     pub active_server_limit: u32,
+
+    /// How many items a page of a list in the REST API has, if the client asks for pages and does not say how long.
+    #[schemars(example = 100)]
+    pub api_page_default_limit: u32,
+
+    /// How many items a page of a list in the REST API has at most. Clients that do not ask for pages get this
+    /// many and no more.
+    #[schemars(example = 1000)]
+    pub api_page_max_limit: u32,
+
+    /// What the token of a user's server may do, as far as the user may. If it is not set, what the role `server`
+    /// says: report activity, and let people in.
+    #[schemars(example = ["users:activity!user", "access:servers!server", "list:services"])]
+    pub server_token_scopes: Option<Vec<String>>,
+
+    /// The scopes that a user's server may use for whoever opens it in a browser, as far as they have them.
+    #[schemars(example = ["read:servers!user"])]
+    pub oauth_client_allowed_scopes: Vec<String>,
 }
 
 impl Default for HubConfig {
@@ -109,6 +127,10 @@ impl Default for HubConfig {
             named_servers: NamedServers::Off,
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
+            api_page_default_limit: 50,
+            api_page_max_limit: 200,
+            server_token_scopes: None,
+            oauth_client_allowed_scopes: Vec::new(),
         }
     }
 }
