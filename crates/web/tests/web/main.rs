@@ -17,6 +17,7 @@ mod login;
 mod next;
 mod oauth;
 mod pages;
+mod scopes;
 mod servers;
 mod support;
 mod xsrf;

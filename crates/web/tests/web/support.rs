@@ -150,6 +150,22 @@ impl Site {
         answer(self.router.clone(), request).await
     }
 
+    /// Makes a request and gives the status alone, without waiting for a body that may never end.
+    pub(crate) async fn status(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> u16 {
+        let request = build(method, path, headers, body.into());
+        let response = tokio::time::timeout(LIMIT, self.router.clone().oneshot(request));
+        let response = response
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {method} {path}"));
+        response.unwrap().status().as_u16()
+    }
+
     /// Makes a request at the listener for servers.
     pub(crate) async fn send_to_api(
         &self,
