@@ -102,7 +102,8 @@ impl Tx {
                 .chain(std::iter::repeat_n(last, count - chunk.len()))
                 .flat_map(|(id, at)| [Value::from(*id), Value::Int(Some(at.as_microsecond()))])
                 .collect();
-            self.db()
+            // Who remembers rows knows better when they were used: this is written by way of `hub`'s own notes.
+            self.touching([])
                 .run("record activity", AssertSqlSafe(sql), values)
                 .await?;
         }

@@ -4,6 +4,7 @@ use lyceum_core::ids::{ClientId, ServerId, ServiceId};
 use lyceum_core::secret::Secret;
 use lyceum_core::token::TokenHash;
 
+use crate::cache::Tag;
 use crate::engine::{Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
 use crate::tx::{Tx, reads};
@@ -141,14 +142,16 @@ impl Tx {
         all.extend(values![new.server_id, new.service_id]);
         let doing = "store an OAuth client";
         let row = self
-            .db()
+            .touching([Tag::Client(new.identifier)])
             .first(doing, sql, all)
             .await?
             .ok_or_else(|| StoreError::not_found(Kind::OAuthClient, new.identifier))?;
         if let Some(server) = new.server_id {
             let sql = "UPDATE servers SET oauth_client_id = $2 WHERE id = $1";
             let all = values![server, new.identifier];
-            self.db().run(doing, sql, all).await?;
+            self.touching([Tag::Server(server)])
+                .run(doing, sql, all)
+                .await?;
         }
         OAuthClient::read(&row)
     }
@@ -157,7 +160,7 @@ impl Tx {
     pub async fn delete_oauth_client(&mut self, identifier: &str) -> Result<bool, StoreError> {
         let sql = "DELETE FROM oauth_clients WHERE identifier = $1";
         let count = self
-            .db()
+            .touching([Tag::Client(identifier)])
             .run("delete an OAuth client", sql, values![identifier])
             .await?;
         Ok(count > 0)

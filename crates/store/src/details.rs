@@ -1,9 +1,9 @@
-//! What hangs on many users at once, in a number of queries that does not grow with them.
+//! What hangs on many users or groups at once, in a number of queries that does not grow with them.
 
 use std::collections::BTreeMap;
 
-use lyceum_core::ids::UserId;
-use lyceum_core::names::GroupName;
+use lyceum_core::ids::{GroupId, UserId};
+use lyceum_core::names::{GroupName, UserName};
 
 use crate::engine::{CHUNK, Db, in_list};
 use crate::error::StoreError;
@@ -21,12 +21,23 @@ pub struct UserDetails {
     pub servers: Vec<Server>,
 }
 
+/// The members and roles of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupDetails {
+    /// The names of the members, sorted.
+    pub members: Vec<UserName>,
+    /// The names of the roles, sorted.
+    pub roles: Vec<String>,
+}
+
 reads! {
     /// Loads groups, roles and servers of users, with three queries for each 256 of them.
     ///
     /// Every user asked for is in the answer. The queries are not one snapshot: what changes meanwhile may
     /// be seen in one part and not in the other.
     load_details(users: &[UserId]) -> BTreeMap<UserId, UserDetails>;
+    /// Loads members and roles of groups, with two queries for each 256 of them, in the same way.
+    load_group_details(groups: &[GroupId]) -> BTreeMap<GroupId, GroupDetails>;
 }
 
 async fn load_details(
@@ -71,6 +82,40 @@ async fn load_details(
             let server = Server::read(&row)?;
             let user = details.entry(server.user_id).or_default();
             user.servers.push(server);
+        }
+    }
+    Ok(details)
+}
+
+async fn load_group_details(
+    db: &mut Db<'_>,
+    groups: &[GroupId],
+) -> Result<BTreeMap<GroupId, GroupDetails>, StoreError> {
+    let doing = "load the members and roles of groups";
+    let mut details: BTreeMap<GroupId, GroupDetails> = groups
+        .iter()
+        .map(|id| (*id, GroupDetails::default()))
+        .collect();
+    for chunk in groups.chunks(CHUNK) {
+        let (sql, values) = in_list(
+            "SELECT user_groups.group_id AS group_id, users.name AS user_name \
+             FROM user_groups JOIN users ON users.id = user_groups.user_id \
+             WHERE user_groups.group_id IN (LIST) ORDER BY users.name",
+            chunk,
+        );
+        for row in db.all(doing, sql, values).await? {
+            let group = details.entry(row.get("group_id")?).or_default();
+            group.members.push(row.get("user_name")?);
+        }
+        let (sql, values) = in_list(
+            "SELECT group_roles.group_id AS group_id, roles.name AS role_name \
+             FROM group_roles JOIN roles ON roles.id = group_roles.role_id \
+             WHERE group_roles.group_id IN (LIST) ORDER BY roles.name",
+            chunk,
+        );
+        for row in db.all(doing, sql, values).await? {
+            let group = details.entry(row.get("group_id")?).or_default();
+            group.roles.push(row.get("role_name")?);
         }
     }
     Ok(details)

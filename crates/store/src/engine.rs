@@ -17,19 +17,54 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, Sqlite,
+    Arguments as _, AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite,
     SqliteConnection,
 };
 
+use crate::cache::Recorder;
 use crate::error::StoreError;
 
 /// How long one statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 
-/// A connection of either engine.
-pub(crate) enum Db<'a> {
+/// A connection of either engine, and who wants to know what is written with it.
+pub(crate) struct Db<'a> {
+    connection: Connection<'a>,
+    recorder: Recorder<'a>,
+}
+
+pub(crate) enum Connection<'a> {
     Sqlite(&'a mut SqliteConnection),
     Postgres(&'a mut PgConnection),
+}
+
+impl<'a> Db<'a> {
+    pub(crate) fn sqlite(connection: &'a mut SqliteConnection) -> Self {
+        Connection::Sqlite(connection).into()
+    }
+
+    pub(crate) fn postgres(connection: &'a mut PgConnection) -> Self {
+        Connection::Postgres(connection).into()
+    }
+
+    /// Tells of the statements from now on, so that what is remembered of the database ends with them.
+    pub(crate) fn recorded(mut self, recorder: Recorder<'a>) -> Self {
+        self.recorder = recorder;
+        self
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self.connection, Connection::Sqlite(_))
+    }
+}
+
+impl<'a> From<Connection<'a>> for Db<'a> {
+    fn from(connection: Connection<'a>) -> Self {
+        Self {
+            connection,
+            recorder: Recorder::Nobody,
+        }
+    }
 }
 
 impl Db<'_> {
@@ -40,9 +75,10 @@ impl Db<'_> {
         sql: impl SqlSafeStr,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
+        let sql = self.noted(sql);
         let run = async {
-            Ok(match self {
-                Self::Sqlite(connection) => {
+            Ok(match &mut self.connection {
+                Connection::Sqlite(connection) => {
                     sqlx::query_with::<Sqlite, _>(sql, sqlite_arguments(values)?)
                         .fetch_all(&mut **connection)
                         .await?
@@ -50,7 +86,7 @@ impl Db<'_> {
                         .map(Row::Sqlite)
                         .collect()
                 }
-                Self::Postgres(connection) => {
+                Connection::Postgres(connection) => {
                     sqlx::query_with::<Postgres, _>(sql, postgres_arguments(values)?)
                         .fetch_all(&mut **connection)
                         .await?
@@ -80,15 +116,16 @@ impl Db<'_> {
         sql: impl SqlSafeStr,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
+        let sql = self.noted(sql);
         let run = async {
-            Ok(match self {
-                Self::Sqlite(connection) => {
+            Ok(match &mut self.connection {
+                Connection::Sqlite(connection) => {
                     sqlx::query_with::<Sqlite, _>(sql, sqlite_arguments(values)?)
                         .execute(&mut **connection)
                         .await?
                         .rows_affected()
                 }
-                Self::Postgres(connection) => {
+                Connection::Postgres(connection) => {
                     sqlx::query_with::<Postgres, _>(sql, postgres_arguments(values)?)
                         .execute(&mut **connection)
                         .await?
@@ -106,15 +143,16 @@ impl Db<'_> {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<(), StoreError> {
+        let sql = self.noted(sql);
         let run = async {
-            match self {
-                Self::Sqlite(connection) => {
+            match &mut self.connection {
+                Connection::Sqlite(connection) => {
                     sqlx::query_with::<Sqlite, _>(sql, sqlite_arguments(values)?)
                         .execute(&mut **connection)
                         .await
                         .map(drop)
                 }
-                Self::Postgres(connection) => {
+                Connection::Postgres(connection) => {
                     sqlx::query_with::<Postgres, _>(sql, postgres_arguments(values)?)
                         .execute(&mut **connection)
                         .await
@@ -133,17 +171,24 @@ impl Db<'_> {
         sql: &'static str,
     ) -> Result<(), StoreError> {
         // No limit per statement: a migration of a large table may take its time.
-        match self {
-            Self::Sqlite(connection) => sqlx::raw_sql(sql)
+        let sql = self.noted(sql);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => sqlx::raw_sql(sql)
                 .execute(&mut **connection)
                 .await
                 .map(drop),
-            Self::Postgres(connection) => sqlx::raw_sql(sql)
+            Connection::Postgres(connection) => sqlx::raw_sql(sql)
                 .execute(&mut **connection)
                 .await
                 .map(drop),
         }
         .map_err(|error| StoreError::from_engine(doing, error))
+    }
+
+    fn noted(&mut self, sql: impl SqlSafeStr) -> SqlStr {
+        let sql = sql.into_sql_str();
+        self.recorder.statement(sql.as_str());
+        sql
     }
 }
 

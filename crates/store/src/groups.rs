@@ -3,10 +3,12 @@
 use lyceum_core::ids::{GroupId, UserId};
 use lyceum_core::names::{GroupName, UserName};
 use serde_json::{Map, Value as Json};
+use sqlx::AssertSqlSafe;
 
-use crate::engine::{Db, Row, Value, values};
+use crate::cache::Tag;
+use crate::engine::{CHUNK, Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
-use crate::page::{Page, Paged, total};
+use crate::page::{Conditions, Page, Paged};
 use crate::tx::{Tx, reads};
 
 /// A group of users.
@@ -18,6 +20,15 @@ pub struct Group {
     pub name: GroupName,
     /// Free data of the administrators.
     pub properties: Map<String, Json>,
+}
+
+/// Which groups to list.
+#[derive(Debug, Clone)]
+pub struct GroupQuery {
+    /// Which part of the list.
+    pub page: Page,
+    /// Only these groups.
+    pub only: Option<Vec<GroupName>>,
 }
 
 macro_rules! group_columns {
@@ -42,7 +53,9 @@ reads! {
     /// Gets a group by name, or fails with [`StoreError::NotFound`].
     get_group(name: &GroupName) -> Group;
     /// Lists groups by id.
-    list_groups(page: Page) -> Paged<Group>;
+    list_groups(query: &GroupQuery) -> Paged<Group>;
+    /// Finds users by their names; who does not exist is left out.
+    find_user_ids(names: &[UserName]) -> Vec<(UserId, UserName)>;
     /// Lists the groups of a user, by name.
     groups_of_user(user: UserId) -> Vec<Group>;
     /// Lists the members of a group, by name.
@@ -61,20 +74,44 @@ async fn get_group(db: &mut Db<'_>, name: &GroupName) -> Result<Group, StoreErro
         .ok_or_else(|| StoreError::not_found(Kind::Group, name))
 }
 
-async fn list_groups(db: &mut Db<'_>, page: Page) -> Result<Paged<Group>, StoreError> {
-    let sql = concat!(
-        "SELECT ",
-        group_columns!(),
-        ", COUNT(*) OVER () AS total FROM groups ORDER BY id LIMIT $1 OFFSET $2"
-    );
-    let all = values![page.sql_limit(), page.sql_offset()];
-    let rows = db.all("list the groups", sql, all).await?;
-    let count = "SELECT COUNT(*) AS total FROM groups";
-    let total = total(db, &rows, count, Vec::new()).await?;
-    Ok(Paged {
-        items: rows.iter().map(Group::read).collect::<Result<_, _>>()?,
-        total,
-    })
+async fn list_groups(db: &mut Db<'_>, query: &GroupQuery) -> Result<Paged<Group>, StoreError> {
+    let mut all = Conditions::default();
+    if let Some(only) = &query.only {
+        let names = all.list(only);
+        all.add(format!("groups.name IN ({names})"));
+    }
+    let (rest, values) = all.page("groups.id", query.page);
+    let sql = format!(concat!("SELECT ", group_columns!(), " FROM groups{}"), rest);
+    let rows = db
+        .all("list the groups", AssertSqlSafe(sql), values)
+        .await?;
+    let items = rows
+        .iter()
+        .map(Group::read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let total = all.total(db, "groups", query.page, items.len()).await?;
+    Ok(Paged { items, total })
+}
+
+async fn find_user_ids(
+    db: &mut Db<'_>,
+    names: &[UserName],
+) -> Result<Vec<(UserId, UserName)>, StoreError> {
+    let mut found = Vec::with_capacity(names.len());
+    for chunk in names.chunks(CHUNK) {
+        let mut all = Conditions::default();
+        let list = all.list(chunk);
+        all.add(format!("users.name IN ({list})"));
+        let (rest, values) = all.page("users.id", Page::ALL);
+        let sql = format!("SELECT users.id AS user_id, users.name AS user_name FROM users{rest}");
+        for row in db
+            .all("find users by name", AssertSqlSafe(sql), values)
+            .await?
+        {
+            found.push((row.get("user_id")?, row.get("user_name")?));
+        }
+    }
+    Ok(found)
 }
 
 async fn groups_of_user(db: &mut Db<'_>, user: UserId) -> Result<Vec<Group>, StoreError> {
@@ -129,7 +166,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE groups SET properties = $2 WHERE id = $1";
         let all = vec![group.into(), Value::json(properties)?];
-        match self.db().run("change a group", sql, all).await? {
+        // Nothing that is remembered has properties of groups in it.
+        match self.touching([]).run("change a group", sql, all).await? {
             0 => Err(StoreError::not_found(Kind::Group, group)),
             _ => Ok(()),
         }
@@ -147,7 +185,7 @@ impl Tx {
         let sql = "INSERT INTO user_groups (user_id, group_id) VALUES ($1, $2) \
                    ON CONFLICT (user_id, group_id) DO NOTHING";
         let count = self
-            .db()
+            .touching([Tag::User(user)])
             .run("add a user to a group", sql, values![user, group])
             .await?;
         Ok(count > 0)
@@ -161,7 +199,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         let sql = "DELETE FROM user_groups WHERE user_id = $1 AND group_id = $2";
         let count = self
-            .db()
+            .touching([Tag::User(user)])
             .run("remove a user from a group", sql, values![user, group])
             .await?;
         Ok(count > 0)

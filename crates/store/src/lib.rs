@@ -4,6 +4,7 @@
 //! engines; only migrations exist twice. What may be done, and by whom, is not decided here.
 
 mod activity;
+mod cache;
 mod clients;
 mod codes;
 mod config;
@@ -27,15 +28,17 @@ mod shares;
 mod sqlite;
 mod tokens;
 mod tx;
+mod user_list;
 mod users;
 
 pub use activity::ActivityBatch;
+pub use cache::{Cache, Moment, SecretKey, Tag};
 pub use clients::{NewOAuthClient, OAuthClient};
 pub use codes::OAuthCode;
 pub use config::{DatabaseUrl, StoreConfig, StoreConfigError, StoreSettings};
-pub use details::UserDetails;
+pub use details::{GroupDetails, UserDetails};
 pub use error::{EngineError, Kind, StoreError};
-pub use groups::Group;
+pub use groups::{Group, GroupQuery};
 pub use open::OpenError;
 pub use page::{Page, Paged};
 pub use purge::Purged;
@@ -47,4 +50,5 @@ pub use share_codes::{NewShareCode, ShareCode, ShareCodesOf};
 pub use shares::{ReceivedShare, Receiver, ReceiverId, Share, SharesOf};
 pub use tokens::{ApiToken, NewToken, Owner, TokenOwner};
 pub use tx::{Store, Tx};
-pub use users::{HavingServers, NewUser, User, UserQuery, UserSort};
+pub use user_list::{HavingServers, OnlyUsers, UserQuery, UserSort};
+pub use users::{NewUser, User};

@@ -56,16 +56,13 @@ pub(crate) enum Content {
 pub(crate) async fn content(db: &mut Db<'_>) -> Result<Content, StoreError> {
     let doing = "read the version of the database";
     // The catalogues are where the engines differ.
-    let sql = match db {
-        Db::Sqlite(_) => {
-            "SELECT COUNT(*) AS tables, COUNT(CASE WHEN name = 'schema_migrations' THEN 1 END) AS ours \
+    let sql = if db.is_sqlite() {
+        "SELECT COUNT(*) AS tables, COUNT(CASE WHEN name = 'schema_migrations' THEN 1 END) AS ours \
              FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        }
-        Db::Postgres(_) => {
-            "SELECT COUNT(*) AS tables, COUNT(CASE WHEN relname = 'schema_migrations' THEN 1 END) AS ours \
+    } else {
+        "SELECT COUNT(*) AS tables, COUNT(CASE WHEN relname = 'schema_migrations' THEN 1 END) AS ours \
              FROM pg_class WHERE relkind IN ('r', 'p') \
              AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
-        }
     };
     let row = db.first(doing, sql, Vec::new()).await?;
     let (tables, ours): (i64, i64) = match row {
@@ -100,9 +97,10 @@ pub(crate) async fn apply(
     )
     .await?;
     for migration in migrations.iter().filter(|m| m.version > from) {
-        let script = match db {
-            Db::Sqlite(_) => migration.sqlite,
-            Db::Postgres(_) => migration.postgres,
+        let script = if db.is_sqlite() {
+            migration.sqlite
+        } else {
+            migration.postgres
         };
         db.script(doing, script).await?;
         let sql = "INSERT INTO schema_migrations (version, name, applied) VALUES ($1, $2, $3)";

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::cache::Changes;
 use crate::config::{StoreSettings, Target};
 use crate::error::{EngineError, StoreError};
 use crate::migrations::{MIGRATIONS, Migration};
@@ -45,7 +46,10 @@ impl Store {
                 Engine::Postgres(postgres::open(&login, migrations, now).await?)
             }
         };
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            changes: Changes::new(),
+        })
     }
 }
 

@@ -103,7 +103,7 @@ async fn migrate(
         .await
         .map_err(engine)?;
     // The number is ours alone; hubs that start at the same time do this one after the other.
-    Db::Postgres(&mut tx)
+    Db::postgres(&mut tx)
         .script(
             "wait for another hub that brings the database up to date",
             "SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock(5501836442001)",
@@ -112,7 +112,7 @@ async fn migrate(
         .map_err(engine)?;
     let from = version(&mut tx, shown, newest).await?;
     let apply = async {
-        migrations::apply(&mut Db::Postgres(&mut tx), migrations, from, now).await?;
+        migrations::apply(&mut Db::postgres(&mut tx), migrations, from, now).await?;
         limited("commit a transaction", tx.commit()).await
     };
     apply.await.map_err(|source| OpenError::Migration {
@@ -130,7 +130,7 @@ async fn version(
     shown: &str,
     newest: i64,
 ) -> Result<i64, OpenError> {
-    let content = migrations::content(&mut Db::Postgres(connection)).await;
+    let content = migrations::content(&mut Db::postgres(connection)).await;
     match content.map_err(|source| OpenError::Engine {
         database: shown.to_owned(),
         source: Box::new(source),

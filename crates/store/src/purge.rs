@@ -25,7 +25,8 @@ impl Tx {
     /// Deletes tokens, codes, sessions and shares that have ended. They did not work any more; this frees their space.
     pub async fn purge_expired(&mut self, now: Timestamp) -> Result<Purged, StoreError> {
         let doing = "purge what has expired";
-        let mut db = self.db();
+        // What has ended is not given out any more, remembered or not.
+        let mut db = self.touching([]);
         let tokens = "DELETE FROM api_tokens WHERE expires_at <= $1";
         let codes = "DELETE FROM oauth_codes WHERE expires_at <= $1";
         let sessions = "DELETE FROM sessions WHERE expires_at <= $1";

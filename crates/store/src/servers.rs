@@ -8,6 +8,7 @@ use lyceum_core::route::Upstream;
 use lyceum_core::seams::Handle;
 use serde_json::{Map, Value as Json};
 
+use crate::cache::Tag;
 use crate::engine::{Column, Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
 use crate::tx::{Tx, reads};
@@ -251,7 +252,8 @@ impl Tx {
             server_columns!()
         );
         let all = values![user, name, created];
-        if let Some(row) = self.db().first("create a server", sql, all).await? {
+        let mut db = self.touching([Tag::User(user)]);
+        if let Some(row) = db.first("create a server", sql, all).await? {
             return Ok((Server::read(&row)?, true));
         }
         let found = self.find_server(user, name).await?;
@@ -298,15 +300,12 @@ impl Tx {
             return Err(StoreError::exists(Kind::Server, name));
         }
         let sql = "UPDATE servers SET name = $2 WHERE id = $1";
-        self.change_server(id, sql, values![id, name])
-            .await
-            .map_err(|error| {
-                if error.is_duplicate() {
-                    StoreError::exists(Kind::Server, name)
-                } else {
-                    error
-                }
-            })
+        match self.db().run(doing, sql, values![id, name]).await {
+            Ok(0) => Err(StoreError::not_found(Kind::Server, id)),
+            Ok(_) => Ok(()),
+            Err(error) if error.is_duplicate() => Err(StoreError::exists(Kind::Server, name)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes a start down, before anything is started: phase, mark, time, and the options if there are new ones.
@@ -377,7 +376,8 @@ impl Tx {
         sql: &'static str,
         all: Vec<Value>,
     ) -> Result<(), StoreError> {
-        match self.db().run("change a server", sql, all).await? {
+        let mut db = self.touching([Tag::Server(id)]);
+        match db.run("change a server", sql, all).await? {
             0 => Err(StoreError::not_found(Kind::Server, id)),
             _ => Ok(()),
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lyceum_core::ids::{SessionId, UserId};
 use lyceum_core::secret::Secret;
 
+use crate::cache::Tag;
 use crate::engine::{Db, Row, values};
 use crate::error::{Kind, StoreError};
 use crate::fingerprint::fingerprint;
@@ -153,7 +154,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE sessions SET last_seen = $2, expires_at = $3 \
                    WHERE id = $1 AND last_seen < $2";
-        self.db()
+        self.touching([Tag::Session(id)])
             .run(
                 "note a session's use",
                 sql,
@@ -166,14 +167,15 @@ impl Tx {
     /// Ends a session; says whether there was one.
     pub async fn delete_session(&mut self, id: SessionId) -> Result<bool, StoreError> {
         let sql = "DELETE FROM sessions WHERE id = $1";
-        let count = self.db().run("end a session", sql, values![id]).await?;
+        let mut db = self.touching([Tag::Session(id)]);
+        let count = db.run("end a session", sql, values![id]).await?;
         Ok(count > 0)
     }
 
     /// Ends all sessions of a user, and gives their number.
     pub async fn delete_sessions_of_user(&mut self, user: UserId) -> Result<u64, StoreError> {
         let sql = "DELETE FROM sessions WHERE user_id = $1";
-        self.db()
+        self.touching([Tag::User(user)])
             .run("end the sessions of a user", sql, values![user])
             .await
     }

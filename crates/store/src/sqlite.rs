@@ -84,7 +84,7 @@ async fn look(place: &Place, newest: i64) -> Result<Found, OpenError> {
         return Ok(Found::Nothing);
     }
     let mut connection = connect_one(place, options(place.file())).await?;
-    let content = migrations::content(&mut Db::Sqlite(&mut connection)).await;
+    let content = migrations::content(&mut Db::sqlite(&mut connection)).await;
     let closed = connection.close().await;
     let database = || place.file().display().to_string();
     match content.map_err(|error| store_error(place, error))? {

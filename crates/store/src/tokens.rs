@@ -5,6 +5,7 @@ use lyceum_core::ids::{ServerId, ServiceId, TokenId, UserId};
 use lyceum_core::secret::Secret;
 use lyceum_core::token::{self, TokenHash};
 
+use crate::cache::Tag;
 use crate::engine::{Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
 use crate::services::{Service, service_columns};
@@ -241,7 +242,8 @@ impl Tx {
     /// Deletes a token; says whether there was one.
     pub async fn delete_token(&mut self, id: TokenId) -> Result<bool, StoreError> {
         let sql = "DELETE FROM api_tokens WHERE id = $1";
-        let count = self.db().run("delete a token", sql, values![id]).await?;
+        let mut db = self.touching([Tag::Token(id)]);
+        let count = db.run("delete a token", sql, values![id]).await?;
         Ok(count > 0)
     }
 
@@ -252,7 +254,7 @@ impl Tx {
         session_id: &str,
     ) -> Result<u64, StoreError> {
         let sql = "DELETE FROM api_tokens WHERE user_id = $1 AND session_id = $2";
-        self.db()
+        self.touching([Tag::User(user)])
             .run(
                 "delete the tokens of a session",
                 sql,
@@ -268,7 +270,7 @@ impl Tx {
         client_id: &str,
     ) -> Result<u64, StoreError> {
         let sql = "DELETE FROM api_tokens WHERE user_id = $1 AND client_id = $2";
-        self.db()
+        self.touching([Tag::User(user)])
             .run(
                 "delete the tokens of a client",
                 sql,
@@ -280,7 +282,7 @@ impl Tx {
     /// Deletes the tokens that were made for a server's own use, and gives their number.
     pub async fn delete_tokens_of_server(&mut self, server: ServerId) -> Result<u64, StoreError> {
         let sql = "DELETE FROM api_tokens WHERE server_id = $1";
-        self.db()
+        self.touching([Tag::Server(server)])
             .run("delete the tokens of a server", sql, values![server])
             .await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+use crate::cache::{Changes, Recorded, Recorder, Tag};
 use crate::engine::{Db, limited};
 use crate::error::StoreError;
 
@@ -16,6 +17,8 @@ pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Store {
     pub(crate) engine: Engine,
+    /// What was changed when, for what is remembered of the database.
+    pub(crate) changes: Arc<Changes>,
 }
 
 #[derive(Clone)]
@@ -49,14 +52,20 @@ impl Store {
     /// meanwhile: with SQLite, all other writers wait.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let begin = async {
-            Ok(Tx(match &self.engine {
+            Ok(match &self.engine {
                 Engine::Sqlite(store) => {
                     TxInner::Sqlite(store.writer.begin_with("BEGIN IMMEDIATE").await?)
                 }
                 Engine::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
-            }))
+            })
         };
-        limited("begin a transaction", begin).await
+        let inner = limited("begin a transaction", begin).await?;
+        self.changes.writer_begins();
+        Ok(Tx {
+            inner,
+            changes: Arc::clone(&self.changes),
+            recorded: Recorded::default(),
+        })
     }
 
     /// Closes all connections; later calls fail. With SQLite, this leaves a single complete file behind,
@@ -103,14 +112,18 @@ pub(crate) enum Reader {
 impl Reader {
     pub(crate) fn db(&mut self) -> Db<'_> {
         match self {
-            Self::Sqlite(connection) => Db::Sqlite(connection),
-            Self::Postgres(connection) => Db::Postgres(connection),
+            Self::Sqlite(connection) => Db::sqlite(connection),
+            Self::Postgres(connection) => Db::postgres(connection),
         }
     }
 }
 
 /// A transaction: all of it is done, or nothing.
-pub struct Tx(TxInner);
+pub struct Tx {
+    inner: TxInner,
+    changes: Arc<Changes>,
+    recorded: Recorded,
+}
 
 enum TxInner {
     Sqlite(Transaction<'static, Sqlite>),
@@ -125,20 +138,25 @@ impl std::fmt::Debug for Tx {
 
 impl Tx {
     /// Makes everything done in this transaction last; it survives a power cut once this has returned.
+    ///
+    /// From then on nothing is remembered any more that this transaction has changed.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let changes = self.changes.commit(self.recorded);
         let commit = async {
-            match self.0 {
+            match self.inner {
                 TxInner::Sqlite(tx) => tx.commit().await,
                 TxInner::Postgres(tx) => tx.commit().await,
             }
         };
-        limited("commit a transaction", commit).await
+        limited("commit a transaction", commit).await?;
+        changes.done();
+        Ok(())
     }
 
     /// Undoes everything done in this transaction; dropping it does the same, a little later.
     pub async fn rollback(self) -> Result<(), StoreError> {
         let rollback = async {
-            match self.0 {
+            match self.inner {
                 TxInner::Sqlite(tx) => tx.rollback().await,
                 TxInner::Postgres(tx) => tx.rollback().await,
             }
@@ -146,10 +164,24 @@ impl Tx {
         limited("roll a transaction back", rollback).await
     }
 
+    /// The connection. A statement that changes something makes everything forgotten that is remembered of the
+    /// database, unless it is known to be harmless: see [`Tx::touching`].
     pub(crate) fn db(&mut self) -> Db<'_> {
-        match &mut self.0 {
-            TxInner::Sqlite(tx) => Db::Sqlite(tx),
-            TxInner::Postgres(tx) => Db::Postgres(tx),
+        match &mut self.inner {
+            TxInner::Sqlite(tx) => Db::sqlite(tx),
+            TxInner::Postgres(tx) => Db::postgres(tx),
+        }
+        .recorded(Recorder::Careful(&mut self.recorded))
+    }
+
+    /// The connection, for a statement that changes nothing but what these tags stand for.
+    pub(crate) fn touching<'t>(&mut self, tags: impl IntoIterator<Item = Tag<'t>>) -> Db<'_> {
+        for tag in tags {
+            self.recorded.tag(tag);
+        }
+        match &mut self.inner {
+            TxInner::Sqlite(tx) => Db::sqlite(tx),
+            TxInner::Postgres(tx) => Db::postgres(tx),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Users. Their groups, roles and servers are in the files of those; many at once in [`crate::UserDetails`].
+//! Users, one at a time. Lists are in `user_list`; groups, roles and servers in the files of those, for many users
+//! at once in [`crate::UserDetails`].
 
 use jiff::Timestamp;
 use lyceum_core::ids::UserId;
@@ -6,10 +7,11 @@ use lyceum_core::names::UserName;
 use lyceum_core::secret::Secret;
 use serde_json::{Map, Value as Json};
 
+use crate::cache::Tag;
 use crate::engine::{Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
-use crate::page::{Page, Paged, total};
 use crate::tx::{Tx, reads};
+use crate::user_list::fold;
 
 /// A user of the hub.
 #[derive(Debug, Clone)]
@@ -43,56 +45,6 @@ pub struct NewUser<'a> {
     pub cookie_id: &'a Secret<String>,
 }
 
-/// Which users to list, and in what order.
-#[derive(Debug, Clone)]
-pub struct UserQuery {
-    /// Which part of the list.
-    pub page: Page,
-    /// Only users whose name contains this text; letter case does not count.
-    pub name_contains: Option<String>,
-    /// Only users with such servers.
-    pub servers: Option<HavingServers>,
-    /// What to sort by.
-    pub sort: UserSort,
-    /// Backwards. Users never seen come first when sorting by activity, and last backwards.
-    pub descending: bool,
-}
-
-impl Default for UserQuery {
-    fn default() -> Self {
-        Self {
-            page: Page::ALL,
-            name_contains: None,
-            servers: None,
-            sort: UserSort::Id,
-            descending: false,
-        }
-    }
-}
-
-/// What users can be sorted by; equal ones by their id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UserSort {
-    /// By id, so by age.
-    #[default]
-    Id,
-    /// By name, in the order of the characters' codes.
-    Name,
-    /// By last activity.
-    LastActivity,
-}
-
-/// A condition on a user's servers (the `state` of `GET /users`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HavingServers {
-    /// There is a server, running or not.
-    Any,
-    /// A server runs.
-    Running,
-    /// There is no server.
-    None,
-}
-
 /// The columns of a user, as [`User::read`] wants them.
 macro_rules! user_columns {
     () => {
@@ -124,8 +76,6 @@ reads! {
     get_user(name: &UserName) -> User;
     /// Finds a user by id.
     find_user_by_id(id: UserId) -> Option<User>;
-    /// Lists users.
-    list_users(query: &UserQuery) -> Paged<User>;
     /// Finds the encrypted state that the login method keeps for a user.
     find_auth_state(id: UserId) -> Option<Vec<u8>>;
     /// Counts all users.
@@ -148,87 +98,6 @@ async fn find_user_by_id(db: &mut Db<'_>, id: UserId) -> Result<Option<User>, St
     let sql = concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1");
     let row = db.first("find a user", sql, values![id]).await?;
     row.as_ref().map(User::read).transpose()
-}
-
-/// The conditions of a [`UserQuery`]: `$1` a pattern for the folded name, `$2` a condition on servers.
-macro_rules! user_conditions {
-    () => {
-        " FROM users \
-         WHERE (CAST($1 AS TEXT) IS NULL OR name_folded LIKE $1 ESCAPE '\\') \
-         AND (CAST($2 AS TEXT) IS NULL \
-           OR ($2 = 'any' AND EXISTS (SELECT 1 FROM servers WHERE servers.user_id = users.id)) \
-           OR ($2 = 'none' AND NOT EXISTS (SELECT 1 FROM servers WHERE servers.user_id = users.id)) \
-           OR ($2 = 'running' AND EXISTS (SELECT 1 FROM servers \
-               WHERE servers.user_id = users.id AND servers.phase = 'running')))"
-    };
-}
-
-/// A statement that lists users in one of the orders.
-macro_rules! user_page {
-    ($order:literal) => {
-        concat!(
-            "SELECT ",
-            user_columns!(),
-            ", COUNT(*) OVER () AS total",
-            user_conditions!(),
-            " ORDER BY ",
-            $order,
-            " LIMIT $3 OFFSET $4"
-        )
-    };
-}
-
-async fn list_users(db: &mut Db<'_>, query: &UserQuery) -> Result<Paged<User>, StoreError> {
-    let sql = match (query.sort, query.descending) {
-        (UserSort::Id, false) => user_page!("users.id"),
-        (UserSort::Id, true) => user_page!("users.id DESC"),
-        (UserSort::Name, false) => user_page!("users.name"),
-        (UserSort::Name, true) => user_page!("users.name DESC"),
-        (UserSort::LastActivity, false) => {
-            user_page!("users.last_activity NULLS FIRST, users.id")
-        }
-        (UserSort::LastActivity, true) => {
-            user_page!("users.last_activity DESC NULLS LAST, users.id DESC")
-        }
-    };
-    let pattern = query.name_contains.as_deref().map(contains_pattern);
-    let servers = query.servers.map(|servers| match servers {
-        HavingServers::Any => "any",
-        HavingServers::Running => "running",
-        HavingServers::None => "none",
-    });
-    let page = query.page;
-    let all = values![
-        pattern.clone(),
-        servers,
-        page.sql_limit(),
-        page.sql_offset()
-    ];
-    let rows = db.all("list the users", sql, all).await?;
-    let count = concat!("SELECT COUNT(*) AS total", user_conditions!());
-    let total = total(db, &rows, count, values![pattern, servers]).await?;
-    Ok(Paged {
-        items: rows.iter().map(User::read).collect::<Result<_, _>>()?,
-        total,
-    })
-}
-
-/// Folds letter case away, the same way for stored names and for what is searched.
-fn fold(name: &str) -> String {
-    name.to_lowercase()
-}
-
-/// Makes a LIKE pattern for "contains this text", in which nothing is a wildcard.
-fn contains_pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in fold(text).chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
 }
 
 async fn find_auth_state(db: &mut Db<'_>, id: UserId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -276,15 +145,13 @@ impl Tx {
         }
         let sql = "UPDATE users SET name = $2, name_folded = $3 WHERE id = $1";
         let all = values![id, name, fold(name.as_str())];
-        self.change_user(id, "rename a user", sql, all)
-            .await
-            .map_err(|error| {
-                if error.is_duplicate() {
-                    StoreError::exists(Kind::User, name)
-                } else {
-                    error
-                }
-            })
+        let renamed = self.db().run("rename a user", sql, all).await;
+        match renamed {
+            Ok(0) => Err(StoreError::not_found(Kind::User, id)),
+            Ok(_) => Ok(()),
+            Err(error) if error.is_duplicate() => Err(StoreError::exists(Kind::User, name)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a user an administrator, or not.
@@ -341,20 +208,9 @@ impl Tx {
         sql: &'static str,
         all: Vec<Value>,
     ) -> Result<(), StoreError> {
-        match self.db().run(doing, sql, all).await? {
+        match self.touching([Tag::User(id)]).run(doing, sql, all).await? {
             0 => Err(StoreError::not_found(Kind::User, id)),
             _ => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_in_a_search_are_ordinary_characters() {
-        assert_eq!(contains_pattern("a%b_c\\d"), "%a\\%b\\_c\\\\d%");
-        assert_eq!(contains_pattern("ÜBER"), "%über%");
     }
 }

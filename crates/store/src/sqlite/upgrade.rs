@@ -82,13 +82,13 @@ async fn upgrade_copy(
     // Our own processes are kept away by the lock; this keeps others from writing meanwhile, such as the
     // `sqlite3` program.
     let mut guard = connect_one(place, options(place.file())).await?;
-    Db::Sqlite(&mut guard)
+    Db::sqlite(&mut guard)
         .script("reserve the database", "BEGIN IMMEDIATE")
         .await
         .map_err(failed)?;
     let mut source = connect_one(place, options(place.file())).await?;
     // Unlike a copy of the file, this contains what is in the journal, and fails if the file is damaged.
-    let copied = Db::Sqlite(&mut source)
+    let copied = Db::sqlite(&mut source)
         .unlimited(
             "copy the database",
             "VACUUM INTO $1",
@@ -98,7 +98,7 @@ async fn upgrade_copy(
     close(source).await.map_err(failed)?;
     copied.map_err(failed)?;
     migrate(place, work, migrations, from, now).await?;
-    Db::Sqlite(&mut guard)
+    Db::sqlite(&mut guard)
         .script("release the database", "ROLLBACK")
         .await
         .map_err(failed)?;
@@ -158,7 +158,7 @@ async fn apply(
     from: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut db = Db::Sqlite(connection);
+    let mut db = Db::sqlite(connection);
     let doing = "bring the database up to date";
     db.script(doing, "BEGIN IMMEDIATE").await?;
     migrations::apply(&mut db, migrations, from, now).await?;
