@@ -14,6 +14,7 @@ pub mod running;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod share_codes;
 pub mod shares;
 pub mod tasks;
 

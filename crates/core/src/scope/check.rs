@@ -1,5 +1,6 @@
 //! Checks: whether a set of permissions allows something, on something.
 
+use super::raw::ScopeName;
 use super::set::{Filters, Reach, ScopeSet};
 use super::table::Scope;
 use crate::names::GroupName;
@@ -115,6 +116,12 @@ impl ScopeSet {
         } else {
             Access::Denied
         }
+    }
+
+    /// Whether a scope, built-in or custom, is held on `target`.
+    pub fn allows(&self, scope: &ScopeName, target: Target<'_>) -> bool {
+        self.reach_of(scope)
+            .is_some_and(|reach| reach.covers(target))
     }
 
     /// Which things a list that needs `scope` may show.

@@ -135,8 +135,11 @@ pub fn session_scopes<'a>(
     set
 }
 
-/// What an owner may do as far as its tokens are concerned: of shares only those with the user itself, and
-/// those not expanded, so that a shared `shares` opens nothing (JupyterHub `scopes.get_scopes_for`).
+/// What an owner may do as far as its tokens are concerned: shares count, but are not expanded, so that a
+/// shared `shares` opens nothing (JupyterHub `scopes.get_scopes_for`).
+///
+/// JupyterHub leaves out what is shared with groups, so that their members get past the hub, but not into the
+/// server, which knows them by an OAuth token.
 pub fn token_owner_scopes<'a>(
     catalogue: &Catalogue,
     owner: Owner<'_>,
@@ -144,7 +147,7 @@ pub fn token_owner_scopes<'a>(
     shares: &Shares,
 ) -> ScopeSet {
     let mut set = Expansion::of(owner).expand(catalogue, roles);
-    for scope in &shares.direct {
+    for scope in shares.direct.iter().chain(&shares.by_group) {
         set.insert(scope.clone());
     }
     set

@@ -186,7 +186,7 @@ fn a_starting_servers_token_may_report_activity_and_open_the_server() {
 }
 
 #[test]
-fn shares_open_a_server_to_a_session_wholly_and_to_tokens_only_directly() {
+fn shares_open_a_server_to_a_session_wholly_and_to_tokens_unexpanded() {
     let (catalogue, bob) = (Catalogue::built_in(), user("bob"));
     let shares = Shares {
         direct: raw(&["access:servers!server=ada/lab"]),
@@ -207,7 +207,10 @@ fn shares_open_a_server_to_a_session_wholly_and_to_tokens_only_directly() {
         ]
     );
     let token = token_owner_scopes(&catalogue, owner, &[], &shares);
-    assert_eq!(token.to_strings(), ["access:servers!server=ada/lab"]);
+    assert_eq!(
+        token.to_strings(),
+        ["access:servers!server=ada/lab", "shares!server=eve/"]
+    );
 }
 
 #[test]

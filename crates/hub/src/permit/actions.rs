@@ -70,6 +70,8 @@ actions! {
     ReadUser on User = [ReadUsers, ReadUsersName, ReadServers, ReadUsersGroups, ReadUsersActivity, ReadRolesUsers];
     /// To create a user of this name, or to change one.
     ManageUser on User = [AdminUsers];
+    /// To see and to set what the login method keeps for a user.
+    ManageAuthState on User = [AdminAuthState];
     /// To delete a user with everything that belongs to them.
     DeleteUser on User = [DeleteUsers];
     /// To report that a user, or a server, was active.
@@ -80,6 +82,10 @@ actions! {
     ReadTokens on User = [ReadTokens];
     /// To make and revoke a user's tokens.
     ManageTokens on User = [Tokens];
+    /// To see with whom a user's servers are shared.
+    ListShares on User = [ReadShares];
+    /// To share something with a user by name.
+    ShareWithUser on User = [ReadUsersName];
     /// To see what is shared with a user.
     ReadUserShares on User = [ReadUsersShares];
     /// To give up what is shared with a user.
@@ -108,6 +114,8 @@ actions! {
     ManageGroup on Group = [Groups];
     /// To delete a group.
     DeleteGroup on Group = [DeleteGroups];
+    /// To share something with a group by name.
+    ShareWithGroup on Group = [ReadGroupsName];
     /// To see what is shared with a group.
     ReadGroupShares on Group = [ReadGroupsShares];
     /// To give up what is shared with a group.
