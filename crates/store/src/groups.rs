@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use sqlx::AssertSqlSafe;
 
 use crate::cache::Tag;
-use crate::engine::{CHUNK, Db, Row, Value, values};
+use crate::engine::{Db, Row, Value, values};
 use crate::error::{Kind, StoreError};
 use crate::page::{Conditions, Page, Paged};
 use crate::tx::{Tx, reads};
@@ -54,8 +54,6 @@ reads! {
     get_group(name: &GroupName) -> Group;
     /// Lists groups by id.
     list_groups(query: &GroupQuery) -> Paged<Group>;
-    /// Finds users by their names; who does not exist is left out.
-    find_user_ids(names: &[UserName]) -> Vec<(UserId, UserName)>;
     /// Lists the groups of a user, by name.
     groups_of_user(user: UserId) -> Vec<Group>;
     /// Lists the members of a group, by name.
@@ -91,27 +89,6 @@ async fn list_groups(db: &mut Db<'_>, query: &GroupQuery) -> Result<Paged<Group>
         .collect::<Result<Vec<_>, _>>()?;
     let total = all.total(db, "groups", query.page, items.len()).await?;
     Ok(Paged { items, total })
-}
-
-async fn find_user_ids(
-    db: &mut Db<'_>,
-    names: &[UserName],
-) -> Result<Vec<(UserId, UserName)>, StoreError> {
-    let mut found = Vec::with_capacity(names.len());
-    for chunk in names.chunks(CHUNK) {
-        let mut all = Conditions::default();
-        let list = all.list(chunk);
-        all.add(format!("users.name IN ({list})"));
-        let (rest, values) = all.page("users.id", Page::ALL);
-        let sql = format!("SELECT users.id AS user_id, users.name AS user_name FROM users{rest}");
-        for row in db
-            .all("find users by name", AssertSqlSafe(sql), values)
-            .await?
-        {
-            found.push((row.get("user_id")?, row.get("user_name")?));
-        }
-    }
-    Ok(found)
 }
 
 async fn groups_of_user(db: &mut Db<'_>, user: UserId) -> Result<Vec<Group>, StoreError> {

@@ -1,9 +1,10 @@
 //! Lists of users: which of them, in what order, a page at a time.
 
+use lyceum_core::ids::UserId;
 use lyceum_core::names::{GroupName, UserName};
 use sqlx::AssertSqlSafe;
 
-use crate::engine::Db;
+use crate::engine::{CHUNK, Db};
 use crate::error::StoreError;
 use crate::page::{Conditions, Page, Paged};
 use crate::tx::reads;
@@ -72,6 +73,8 @@ pub enum HavingServers {
 reads! {
     /// Lists users.
     list_users(query: &UserQuery) -> Paged<User>;
+    /// Finds users by their names; who does not exist is left out.
+    find_user_ids(names: &[UserName]) -> Vec<(UserId, UserName)>;
 }
 
 async fn list_users(db: &mut Db<'_>, query: &UserQuery) -> Result<Paged<User>, StoreError> {
@@ -90,6 +93,27 @@ async fn list_users(db: &mut Db<'_>, query: &UserQuery) -> Result<Paged<User>, S
     let items = rows.iter().map(User::read).collect::<Result<Vec<_>, _>>()?;
     let total = all.total(db, "users", query.page, items.len()).await?;
     Ok(Paged { items, total })
+}
+
+async fn find_user_ids(
+    db: &mut Db<'_>,
+    names: &[UserName],
+) -> Result<Vec<(UserId, UserName)>, StoreError> {
+    let mut found = Vec::with_capacity(names.len());
+    for chunk in names.chunks(CHUNK) {
+        let mut all = Conditions::default();
+        let list = all.list(chunk);
+        all.add(format!("users.name IN ({list})"));
+        let (rest, values) = all.page("users.id", Page::ALL);
+        let sql = format!("SELECT users.id AS user_id, users.name AS user_name FROM users{rest}");
+        for row in db
+            .all("find users by name", AssertSqlSafe(sql), values)
+            .await?
+        {
+            found.push((row.get("user_id")?, row.get("user_name")?));
+        }
+    }
+    Ok(found)
 }
 
 fn conditions(query: &UserQuery) -> Conditions {

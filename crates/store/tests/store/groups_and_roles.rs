@@ -1,7 +1,7 @@
 //! Groups, roles, and who is in them.
 
 use lyceum_core::ids::{GroupId, UserId};
-use lyceum_store::{NewRole, Page, Role, RoleHolder, Store, StoreError, Tx};
+use lyceum_store::{GroupQuery, NewRole, Page, Role, RoleHolder, Store, StoreError, Tx};
 use serde_json::json;
 
 use crate::support::{add_service, add_user, group_name, object, on_both_engines, scopes};
@@ -9,6 +9,7 @@ use crate::support::{add_service, add_user, group_name, object, on_both_engines,
 on_both_engines!(
     groups_have_members_and_properties,
     groups_are_listed_in_pages,
+    members_and_roles_of_groups_are_loaded_together,
     a_group_keeps_to_its_rules,
     roles_are_brought_up_to_date,
     roles_reach_users_directly_and_through_groups,
@@ -56,11 +57,52 @@ async fn groups_are_listed_in_pages(store: Store) {
         tx.create_group(&group_name(name)).await.unwrap();
     }
     tx.commit().await.unwrap();
-    let page = |offset, limit| Page { offset, limit };
-    let found = store.list_groups(page(1, 2)).await.unwrap();
+    let page = |offset, limit| GroupQuery {
+        page: Page { offset, limit },
+        only: None,
+    };
+    let found = store.list_groups(&page(1, 2)).await.unwrap();
     let names: Vec<_> = found.items.iter().map(|g| g.name.as_str()).collect();
     assert_eq!((names, found.total), (vec!["a", "b"], 3));
-    assert_eq!(store.list_groups(page(9, 2)).await.unwrap().total, 3);
+    assert_eq!(store.list_groups(&page(9, 2)).await.unwrap().total, 3);
+
+    let only = GroupQuery {
+        only: Some(vec![group_name("b"), group_name("x")]),
+        ..page(0, 1)
+    };
+    let found = store.list_groups(&only).await.unwrap();
+    let names: Vec<_> = found.items.iter().map(|g| g.name.as_str()).collect();
+    assert_eq!((names, found.total), (vec!["b"], 1));
+}
+
+async fn members_and_roles_of_groups_are_loaded_together(store: Store) {
+    let (ada, bob) = (add_user(&store, "ada").await, add_user(&store, "bob").await);
+    let mut tx = store.begin().await.unwrap();
+    let poets = tx.create_group(&group_name("poets")).await.unwrap();
+    let empty = tx.create_group(&group_name("empty")).await.unwrap();
+    for user in [&bob, &ada] {
+        tx.add_member(poets.id, user.id).await.unwrap();
+    }
+    let role = tx
+        .upsert_role(NewRole {
+            name: "reader",
+            description: "",
+            scopes: &scopes(&["read:users"]),
+            managed_by_auth: false,
+        })
+        .await
+        .unwrap();
+    tx.grant_role(role.id, RoleHolder::Group(poets.id))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let details = store
+        .load_group_details(&[poets.id, empty.id])
+        .await
+        .unwrap();
+    assert_eq!(details[&poets.id].members, [ada.name, bob.name]);
+    assert_eq!(details[&poets.id].roles, ["reader"]);
+    assert!(details[&empty.id].members.is_empty() && details[&empty.id].roles.is_empty());
 }
 
 async fn a_group_keeps_to_its_rules(store: Store) {

@@ -2,7 +2,8 @@
 
 use lyceum_core::ids::UserId;
 use lyceum_store::{
-    ActivityBatch, HavingServers, Kind, NewUser, Page, Store, StoreError, UserQuery, UserSort,
+    ActivityBatch, HavingServers, Kind, NewUser, OnlyUsers, Page, Store, StoreError, UserQuery,
+    UserSort,
 };
 use serde_json::json;
 
@@ -18,6 +19,7 @@ on_both_engines!(
     users_are_searched_without_wildcards_and_letter_case,
     users_are_sorted_as_asked,
     users_are_chosen_by_their_servers,
+    users_are_chosen_by_name_and_by_group,
     text_from_outside_stays_text,
 );
 
@@ -217,9 +219,64 @@ async fn users_are_chosen_by_their_servers(store: Store) {
         };
         assert_eq!(names(&store, &query).await, expected, "{servers:?}");
     };
-    check(HavingServers::Any, &["ada", "bob"]).await;
-    check(HavingServers::Running, &["ada"]).await;
-    check(HavingServers::None, &["eve"]).await;
+    check(HavingServers::Active, &["ada"]).await;
+    check(HavingServers::NoneActive, &["bob", "eve"]).await;
+}
+
+async fn users_are_chosen_by_name_and_by_group(store: Store) {
+    let mut ids = std::collections::BTreeMap::new();
+    for name in ["ada", "bob", "eve", "mia"] {
+        ids.insert(name, add_user(&store, name).await.id);
+    }
+    let mut tx = store.begin().await.unwrap();
+    let poets = crate::support::group_name("poets");
+    let group = tx.create_group(&poets).await.unwrap();
+    for name in ["bob", "eve"] {
+        tx.add_member(group.id, ids[name]).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let check = async |users: &[&str], groups: &[&str], expected: &[&str]| {
+        let query = UserQuery {
+            only: Some(OnlyUsers {
+                users: users.iter().map(|name| user_name(name)).collect(),
+                groups: groups
+                    .iter()
+                    .map(|name| crate::support::group_name(name))
+                    .collect(),
+            }),
+            page: Page {
+                offset: 0,
+                limit: 1,
+            },
+            ..UserQuery::default()
+        };
+        let page = store.list_users(&query).await.unwrap();
+        let first: Vec<_> = page.items.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!(first, expected.get(..1).unwrap_or_default());
+        assert_eq!(page.total, expected.len() as u64);
+        let query = UserQuery {
+            page: Page::ALL,
+            ..query
+        };
+        assert_eq!(names(&store, &query).await, expected);
+    };
+    check(&["ada", "nobody"], &[], &["ada"]).await;
+    check(&[], &["poets"], &["bob", "eve"]).await;
+    check(
+        &["ada", "bob", "mia"],
+        &["poets", "x"],
+        &["ada", "bob", "eve", "mia"],
+    )
+    .await;
+    check(&[], &[], &[]).await;
+
+    let asked = ["mia", "nobody", "ada"].map(user_name);
+    let found = store.find_user_ids(&asked).await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(id, name)| (*id, name.as_str()))
+        .collect();
+    assert_eq!(found, [(ids["ada"], "ada"), (ids["mia"], "mia")]);
 }
 
 async fn text_from_outside_stays_text(store: Store) {
