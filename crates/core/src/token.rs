@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha512};
 use subtle::ConstantTimeEq as _;
+use thiserror::Error;
 
 use crate::random;
 use crate::secret::Secret;
@@ -14,6 +15,24 @@ pub const MIN_TOKEN_CHARS: usize = 8;
 pub const MAX_TOKEN_CHARS: usize = 64;
 /// How many characters of a token are stored in the clear, to find its row.
 pub const PREFIX_CHARS: usize = 4;
+
+/// How many rounds a hash may have; more would keep a processor busy for whoever shows a token.
+const MAX_ROUNDS: u32 = 1_000_000;
+/// The longest salt that is taken from others, in hexadecimal digits; JupyterHub's has 16.
+const MAX_SALT_CHARS: usize = 128;
+/// The hexadecimal digits of a SHA-512 digest.
+const DIGEST_CHARS: usize = 128;
+
+/// Why a text cannot be the hash of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TokenHashError {
+    /// It has not the form `sha512:rounds:salt:hex`, with a digest of full length.
+    #[error("its hash is damaged")]
+    Form,
+    /// It is made by another algorithm.
+    #[error("its hash is not SHA-512")]
+    Algorithm,
+}
 
 /// Makes a fresh API token: 32 hexadecimal digits, as JupyterHub's.
 pub fn new_token() -> Secret<String> {
@@ -45,6 +64,30 @@ impl TokenHash {
         Self(text)
     }
 
+    /// Takes a hash that another program has made, if a token could match it: SHA-512, 1 to 1,000,000 rounds, a salt,
+    /// and a digest of full length.
+    pub fn parse(text: &str) -> Result<Self, TokenHashError> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let &[algorithm, rounds, salt, digest] = parts.as_slice() else {
+            return Err(TokenHashError::Form);
+        };
+        if algorithm != "sha512" {
+            return Err(TokenHashError::Algorithm);
+        }
+        let digits = |text: &str| {
+            text.bytes()
+                .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+        };
+        let rounds = rounds.parse().is_ok_and(|n| (1..=MAX_ROUNDS).contains(&n));
+        let salt = (1..=MAX_SALT_CHARS).contains(&salt.len()) && digits(salt);
+        let digest = digest.len() == DIGEST_CHARS && digits(digest);
+        if rounds && salt && digest {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TokenHashError::Form)
+        }
+    }
+
     /// Gives the stored form.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -61,7 +104,7 @@ impl TokenHash {
         let Ok(rounds) = rounds.parse::<u32>() else {
             return false;
         };
-        if rounds > 1_000_000 || token.len() > MAX_TOKEN_CHARS {
+        if rounds > MAX_ROUNDS || token.len() > MAX_TOKEN_CHARS {
             return false;
         }
         digest(token, rounds, salt)
@@ -102,6 +145,37 @@ pub fn prefix(token: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_hashes_that_a_token_could_match_are_taken_from_others() {
+        let check = |text: &str, expected: Result<(), TokenHashError>| {
+            assert_eq!(TokenHash::parse(text).map(drop), expected, "{text}");
+        };
+        let digest = "0a".repeat(64);
+        check(&format!("sha512:1:00ff:{digest}"), Ok(()));
+        check(&format!("sha512:16384:00ff00ff00ff00ff:{digest}"), Ok(()));
+        check(TokenHash::of("a token of ours").as_str(), Ok(()));
+        let form = Err(TokenHashError::Form);
+        for text in [
+            "",
+            "sha512:1:00ff",
+            &format!("sha512:1:00ff:{digest}:more"),
+            &format!("sha512:0:00ff:{digest}"),
+            &format!("sha512:-1:00ff:{digest}"),
+            &format!("sha512:1000001:00ff:{digest}"),
+            &format!("sha512:1::{digest}"),
+            &format!("sha512:1:salt:{digest}"),
+            &format!("sha512:1:00ff:{}", &digest[1..]),
+            &format!("sha512:1:00ff:{digest}0"),
+            &format!("sha512:1:00ff:{}", digest.to_uppercase()),
+        ] {
+            check(text, form);
+        }
+        check(
+            &format!("sha256:1:00ff:{digest}"),
+            Err(TokenHashError::Algorithm),
+        );
+    }
 
     #[test]
     fn a_hash_matches_its_token_and_no_other() {

@@ -38,7 +38,7 @@ pub async fn read(path: &Path) -> Result<Database, ReadError> {
     let mut connection = SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| damaged(StoreError::from_engine("open the copy", error)))?;
-    let database = read_from(path, &mut Db::Sqlite(&mut connection)).await;
+    let database = read_from(path, &mut Db::sqlite(&mut connection)).await;
     // The copy is thrown away; how its connection ends makes no difference.
     let _ = connection.close().await;
     database

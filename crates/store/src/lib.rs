@@ -4,6 +4,7 @@
 //! engines; only migrations exist twice. What may be done, and by whom, is not decided here.
 
 mod activity;
+mod adopt;
 mod cache;
 mod clients;
 mod codes;
@@ -13,11 +14,13 @@ mod engine;
 mod error;
 mod fingerprint;
 mod groups;
+pub mod jupyterhub;
 pub mod migrations;
 mod open;
 mod page;
 mod postgres;
 mod purge;
+mod rehearsal;
 mod roles;
 mod servers;
 mod services;
@@ -33,6 +36,7 @@ mod users;
 
 pub use activity::ActivityBatch;
 pub use cache::{Cache, Moment, SecretKey, Tag};
+pub use adopt::{AdoptedClient, AdoptedShare, AdoptedShareCode, AdoptedToken};
 pub use clients::{NewOAuthClient, OAuthClient};
 pub use codes::OAuthCode;
 pub use config::{DatabaseUrl, StoreConfig, StoreConfigError, StoreSettings};
@@ -42,6 +46,7 @@ pub use groups::{Group, GroupQuery};
 pub use open::OpenError;
 pub use page::{Page, Paged};
 pub use purge::Purged;
+pub use rehearsal::Rehearsal;
 pub use roles::{NewRole, Role, RoleHolder};
 pub use servers::{Phase, Server, ServerCounts};
 pub use services::{Service, ServiceData};

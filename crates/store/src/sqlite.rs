@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::engine::Db;
+use crate::engine::{Db, values};
 use crate::error::{StoreError, Trouble};
 use crate::migrations::{self, Content, Migration};
 use crate::open::OpenError;
@@ -76,6 +76,26 @@ pub(crate) async fn open(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Writes a copy of a database file to another path, where nothing is yet; none if there is no database.
+pub(crate) async fn copy(path: &Path, to: &Path) -> Result<(), OpenError> {
+    let place = match Place::check(path).await {
+        Err(OpenError::NoDirectory { .. }) => return Ok(()),
+        place => place?,
+    };
+    // What cannot be opened is refused under its own name, not under that of the copy.
+    if matches!(look(&place, i64::MAX).await?, Found::Nothing) {
+        return Ok(());
+    }
+    let mut source = connect_one(&place, options(place.file())).await?;
+    let all = values![to.to_string_lossy().into_owned()];
+    let copied = Db::sqlite(&mut source)
+        .unlimited("copy the database", "VACUUM INTO $1", all)
+        .await;
+    let closed = source.close().await;
+    copied.map_err(|error| store_error(&place, error))?;
+    closed.map_err(|error| engine_error(&place, error))
 }
 
 /// Looks what is there, without changing it.

@@ -120,7 +120,7 @@ fn check_magic(path: &Path, file: &Path) -> Result<(), ReadError> {
 
 /// Writes a file anew; the rights of the original, which may be too few or too many, are not taken over.
 fn write_new(from: &mut File, to: &Path) -> Result<(), ReadError> {
-    let write = || {
+    let mut write = || {
         from.rewind()?;
         let mut file = OpenOptions::new()
             .write(true)

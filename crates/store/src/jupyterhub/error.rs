@@ -118,9 +118,7 @@ impl ReadError {
             Self::Damaged { .. } => {
                 "check it: sqlite3 FILE 'PRAGMA integrity_check'; if it is damaged, import a backup"
             }
-            Self::Full { .. } => {
-                "free some space there, or set TMPDIR to a folder that has some"
-            }
+            Self::Full { .. } => "free some space there, or set TMPDIR to a folder that has some",
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run the import as a user who may read the file, or copy it to where Lyceum's user may"
             }

@@ -342,7 +342,7 @@ fn time(row: &Row, column: &'static str) -> Result<Option<Timestamp>, StoreError
 
 fn parse_time(text: &str) -> Result<Timestamp, jiff::Error> {
     let time: DateTime = text.parse()?;
-    Ok(time.to_zoned(TimeZone::UTC)?.timestamp())
+    TimeZone::UTC.to_timestamp(time)
 }
 
 /// Reads JSON; both NULL and JSON's `null` are `None`.
