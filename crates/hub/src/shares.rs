@@ -9,9 +9,9 @@ use lyceum_core::scope::{
     Catalogue, Filter, RawScope, Scope, ScopeError, ScopeName, Shares, Target,
 };
 use lyceum_core::{GroupName, ServerName, ServerRef, Timestamp, UserName};
-use lyceum_store::{
-    Page, Paged, Receiver, ReceiverId, Server, Share, SharesOf, Store, StoreError, Tx, User,
-};
+/// With whom a server is shared.
+pub use lyceum_store::Receiver;
+use lyceum_store::{Page, Paged, ReceiverId, Server, Share, SharesOf, Store, StoreError, Tx, User};
 use thiserror::Error;
 
 use crate::error::{Denied, HubError};
@@ -86,18 +86,28 @@ pub fn with_filter(scopes: &[String], server: &ServerRef) -> Vec<String> {
         .collect()
 }
 
+/// What somebody may do because servers are shared with them.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) scopes: Shares,
+    /// When the first of the shares ends, if one does.
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// What an owner may do because servers are shared with them; nothing for a service.
 pub(crate) async fn received(
     store: &Store,
     catalogue: &Catalogue,
     owner: &Owner,
     now: Timestamp,
-) -> Result<Shares, StoreError> {
+) -> Result<Received, StoreError> {
     let mut shares = Shares::default();
+    let mut until = None;
     let Owner::User(user) = owner else {
-        return Ok(shares);
+        return Ok(Received::default());
     };
     for share in store.received_shares(user.id, now).await? {
+        until = share.expires_at.into_iter().chain(until).min();
         let scopes = share
             .scopes
             .iter()
@@ -113,7 +123,10 @@ pub(crate) async fn received(
             shares.direct.extend(scopes);
         }
     }
-    Ok(shares)
+    Ok(Received {
+        scopes: shares,
+        until,
+    })
 }
 
 /// Whether a scope can be limited to a server: `self` and `inherit` stand for other scopes.

@@ -7,6 +7,8 @@ pub(crate) mod models;
 pub(crate) mod pagination;
 pub(crate) mod progress;
 pub(crate) mod servers;
+pub(crate) mod share_codes;
+pub(crate) mod shares;
 pub(crate) mod user;
 
 use lyceum_hub::{Denied, HubError};
@@ -22,6 +24,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(user::endpoints())
         .merge(activity::endpoints())
         .merge(servers::endpoints())
+        .merge(shares::endpoints())
+        .merge(share_codes::endpoints())
         .merge(progress::endpoints())
         .merge(crate::oauth::endpoints())
 }
