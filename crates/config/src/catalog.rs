@@ -35,6 +35,39 @@ impl Setting<'_> {
         self.key.rsplit_once('.').map_or("", |(section, _)| section)
     }
 
+    /// The part of its key behind the heading of a list's entries or of a table with a free name; else behind the section.
+    pub(crate) fn below<'k>(&'k self, section: &str) -> Option<&'k str> {
+        let rest = self.key.strip_prefix(section)?;
+        let named = rest
+            .strip_prefix('.')
+            .and_then(|rest| rest.strip_prefix(ANY_NAME));
+        named
+            .or_else(|| rest.strip_prefix("[]"))
+            .unwrap_or(rest)
+            .strip_prefix('.')
+    }
+
+    /// Whether this is the setting, with any name where one can be chosen, and any entry of a list.
+    pub(crate) fn is_meant_by(&self, wanted: &str) -> bool {
+        let free = format!(".{ANY_NAME}.");
+        let (head, tail, between) = if let Some((head, tail)) = self.key.split_once(&free) {
+            (head, tail, true)
+        } else if let Some((head, tail)) = self.key.split_once("[].") {
+            (head, tail, false)
+        } else {
+            return self.key == wanted;
+        };
+        let inner = wanted
+            .strip_prefix(head)
+            .and_then(|rest| rest.strip_suffix(tail))
+            .and_then(|rest| rest.strip_suffix('.'));
+        match inner {
+            Some(rest) if between => rest.strip_prefix('.').is_some_and(|name| !name.is_empty()),
+            Some(rest) => rest.is_empty() || (rest.starts_with('[') && rest.ends_with(']')),
+            None => false,
+        }
+    }
+
     /// The last part of its key.
     pub(crate) fn name(&self) -> &str {
         self.key.rsplit('.').next().unwrap_or_default()
@@ -49,9 +82,59 @@ pub(crate) struct Section<'a> {
 }
 
 /// The sections in the order of the reference page; others follow.
-const ORDER: [&str; 8] = [
-    "hub", "gateway", "auth", "access", "spawner", "store", "pages", "log",
+const ORDER: [&str; 12] = [
+    "hub",
+    "gateway",
+    "auth",
+    "access",
+    "spawner",
+    "store",
+    "pages",
+    "log",
+    "services",
+    "roles",
+    "groups",
+    "custom_scopes",
 ];
+
+/// How the heading of a section is written: `[hub]`, `[[services]]` for `services[]`, `[groups.NAME]`.
+pub(crate) fn heading(section: &str) -> String {
+    match section.strip_suffix("[]") {
+        Some(list) => format!("[[{list}]]"),
+        None => format!("[{section}]"),
+    }
+}
+
+/// What stands for each name that can be chosen freely, in keys such as `groups.NAME.users`.
+pub(crate) const ANY_NAME: &str = "NAME";
+
+/// Whether a part of the file has headings of its own: a table, a list of tables, or a table of tables.
+fn is_section(at: At<'_>) -> bool {
+    match at.shape() {
+        Shape::Table(_) | Shape::Tagged { .. } => true,
+        Shape::Array(Some(items)) => matches!(items.shape(), Shape::Table(_)),
+        _ => false,
+    }
+}
+
+/// The table that stands under each freely chosen name, if it is one.
+fn named_tables<'a>(at: At<'a>) -> Option<At<'a>> {
+    match at.shape() {
+        Shape::Table(table) => table.others.filter(
+            |others| matches!(others.shape(), Shape::Table(inner) if inner.others.is_none()),
+        ),
+        _ => None,
+    }
+}
+
+/// How the heading of a whole section is written, `NAME` standing for any name.
+pub(crate) fn section_heading(section: &Section<'_>) -> String {
+    match section.at.shape() {
+        Shape::Array(_) => format!("[[{}]]", section.name),
+        _ if named_tables(section.at).is_some() => format!("[{}.{ANY_NAME}]", section.name),
+        _ => format!("[{}]", section.name),
+    }
+}
 
 /// Lists the sections.
 pub(crate) fn sections(root: At<'_>) -> Vec<Section<'_>> {
@@ -61,7 +144,7 @@ pub(crate) fn sections(root: At<'_>) -> Vec<Section<'_>> {
     let mut sections: Vec<_> = table
         .keys
         .into_iter()
-        .filter(|(_, at)| matches!(at.shape(), Shape::Table(_) | Shape::Tagged { .. }))
+        .filter(|(_, at)| is_section(*at))
         .map(|(name, at)| Section { name, at })
         .collect();
     sections.sort_by_key(|section| {
@@ -78,7 +161,7 @@ pub(crate) fn settings(root: At<'_>) -> Vec<Setting<'_>> {
     let mut all = Vec::new();
     if let Shape::Table(table) = root.shape() {
         for (name, at) in table.keys {
-            if !matches!(at.shape(), Shape::Table(_) | Shape::Tagged { .. }) {
+            if !is_section(at) {
                 collect(name.to_owned(), at, None, at.default().cloned(), &mut all);
             }
         }
@@ -106,6 +189,10 @@ fn collect<'a>(
             .or_else(|| child.default())
             .cloned()
     };
+    if let Some(inner) = named_tables(at) {
+        collect(format!("{key}.{ANY_NAME}"), inner, kind, None, all);
+        return;
+    }
     match at.shape() {
         Shape::Table(table) if table.others.is_none() => {
             for (name, child) in &table.keys {

@@ -50,6 +50,8 @@ impl<'a> Walk<'a> {
             (Shape::Scalar(types), Data::Leaf(leaf)) if fits(leaf, &types) => {
                 self.number(node, leaf, at);
             }
+            // Free data, of any kind.
+            (Shape::Scalar(types), _) if types.is_empty() => {}
             (Shape::Choice(alternatives), _) => self.choice(node, at, &alternatives),
             _ => self.wrong_type(node, at),
         }
@@ -140,7 +142,7 @@ impl<'a> Walk<'a> {
             .filter(|setting| setting.name() == key && setting.section() != section)
             .map(|setting| match setting.section() {
                 "" => "at the top of the file, before the first section".to_owned(),
-                home => format!("in the section `[{home}]`"),
+                home => format!("in the section `{}`", catalog::heading(home)),
             })
             .collect();
         homes.dedup();

@@ -31,7 +31,7 @@ pub fn explain(key: &str, loaded: Option<&Loaded>) -> Result<String, UnknownKey>
     let wanted = key.trim().trim_start_matches('[').trim_end_matches(']');
     let matches: Vec<_> = settings
         .iter()
-        .filter(|setting| setting.key == wanted)
+        .filter(|setting| setting.key == wanted && !is_heading(setting, &schema))
         .collect();
     if !matches.is_empty() {
         let texts: Vec<_> = matches
@@ -46,6 +46,10 @@ pub fn explain(key: &str, loaded: Option<&Loaded>) -> Result<String, UnknownKey>
     {
         return Ok(explain_section(section, &settings));
     }
+    // A name of somebody's own, or an entry of a list.
+    if let Some(setting) = settings.iter().find(|setting| setting.is_meant_by(wanted)) {
+        return Ok(explain_setting(setting, &schema, loaded));
+    }
     // A free name below a table that takes any.
     let parent = wanted.rsplit_once('.').map_or("", |(parent, _)| parent);
     if let Some(setting) = settings
@@ -58,6 +62,13 @@ pub fn explain(key: &str, loaded: Option<&Loaded>) -> Result<String, UnknownKey>
         key: key.to_owned(),
         nearest: nearest_key(wanted, &schema, &settings),
     })
+}
+
+/// Whether the key is a section of its own: then that is explained.
+fn is_heading(setting: &Setting<'_>, schema: &Schema) -> bool {
+    catalog::sections(schema.root())
+        .iter()
+        .any(|section| section.name == setting.key)
 }
 
 fn nearest_key(wanted: &str, schema: &Schema, settings: &[Setting<'_>]) -> Option<String> {
@@ -86,17 +97,13 @@ fn nearest_key(wanted: &str, schema: &Schema, settings: &[Setting<'_>]) -> Optio
 }
 
 fn explain_section(section: &catalog::Section<'_>, settings: &[Setting<'_>]) -> String {
-    let mut text = format!("[{}]\n\n", section.name);
+    let mut text = format!("{}\n\n", catalog::section_heading(section));
     if let Some(doc) = section.at.doc() {
         let _ = writeln!(text, "{}\n", doc.trim());
     }
     let mut last = None;
     for setting in settings {
-        let below = setting
-            .key
-            .strip_prefix(section.name)
-            .and_then(|rest| rest.strip_prefix('.'));
-        let Some(name) = below else {
+        let Some(name) = setting.below(section.name) else {
             continue;
         };
         if setting.kind.as_ref() != last {

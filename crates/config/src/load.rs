@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ impl LoadOptions {
 }
 
 /// A configuration without errors.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
@@ -61,6 +62,17 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     pub(crate) tree: Node,
     pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+impl fmt::Debug for Loaded {
+    /// Leaves the values out as they were written: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .field("warnings", &self.warnings)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loaded {
@@ -135,7 +147,7 @@ fn merged(
     let files = files(options, default_file, report);
     for path in &files {
         if let Some(layer) = file::read(path, sources, report) {
-            tree.merge(layer);
+            lay_over(&mut tree, layer);
         }
     }
     let base = options.current_dir.as_path();
@@ -148,9 +160,30 @@ fn merged(
         report,
     ));
     for layer in layers {
-        tree.merge(layer);
+        lay_over(&mut tree, layer);
     }
     (tree, files)
+}
+
+/// The lists whose entries of all sources are taken together.
+const GATHERED: [&str; 2] = ["services", "roles"];
+
+/// Lays a source over those before it.
+fn lay_over(tree: &mut Node, mut layer: Node) {
+    for key in GATHERED {
+        let path = [Step::Key(key.to_owned())];
+        let earlier = match tree.find(&path).map(|node| &node.data) {
+            Some(Data::Array(items)) => items.clone(),
+            _ => continue,
+        };
+        if let Data::Table(table) = &mut layer.data
+            && let Some(entry) = table.get_mut(key)
+            && let Data::Array(items) = &mut entry.node.data
+        {
+            items.splice(0..0, earlier);
+        }
+    }
+    tree.merge(layer);
 }
 
 /// Lists the file and those of the folder beside it (`lyceum.d` for `lyceum.toml`), in the order of their names.
@@ -302,7 +335,17 @@ fn note_origins(
                 path.pop();
             }
         }
-        Data::Array(_) | Data::Leaf(_) => {
+        Data::Array(items) => {
+            origins.insert(path_text(path), sources.origin(&node.at));
+            for (index, item) in items.iter().enumerate() {
+                if item.as_table().is_some() {
+                    path.push(Step::Index(index));
+                    note_origins(item, path, sources, origins);
+                    path.pop();
+                }
+            }
+        }
+        Data::Leaf(_) => {
             origins.insert(path_text(path), sources.origin(&node.at));
         }
     }

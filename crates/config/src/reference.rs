@@ -25,7 +25,8 @@ Later sources win over earlier ones:
    `LYCEUM_HUB__BASE_URL=/jupyter/`. Lists may be written with commas: `LYCEUM_ACCESS__ADMIN_USERS=ada,bob`;
 5. flags of the command line.
 
-Tables are merged key by key, everything else is replaced as a whole, lists too. A section whose `kind` changes starts
+Tables are merged key by key, everything else is replaced as a whole, lists too, except that the entries of
+`[[services]]` and `[[roles]]` of all sources are taken together. A section whose `kind` changes starts
 afresh. Relative paths belong to the folder of the file that they stand in. Durations are texts with units: `\"500ms\"`,
 `\"30s\"`, `\"5 min\"`, `\"2h\"`, `\"14 days\"`.
 
@@ -40,7 +41,10 @@ pub fn reference_page() -> String {
     let mut page = HEAD.to_owned();
     let top: Vec<_> = settings
         .iter()
-        .filter(|setting| setting.section().is_empty())
+        .filter(|setting| {
+            let is_section = |section: &catalog::Section<'_>| section.name == setting.key;
+            setting.section().is_empty() && !catalog::sections(schema.root()).iter().any(is_section)
+        })
         .collect();
     if !top.is_empty() {
         page.push_str("\n## The top of the file\n\nBefore the first section.\n");
@@ -49,7 +53,7 @@ pub fn reference_page() -> String {
         }
     }
     for section in catalog::sections(schema.root()) {
-        let _ = write!(page, "\n## `[{}]`\n", section.name);
+        let _ = write!(page, "\n## `{}`\n", catalog::section_heading(&section));
         if let Some(doc) = section.at.doc() {
             let _ = write!(page, "\n{}\n", doc.trim());
         }
@@ -110,7 +114,9 @@ fn write_setting(page: &mut String, setting: &Setting<'_>, schema: &Schema) {
         }
     );
     if let Some(example) = example(setting) {
-        let _ = write!(page, "\n```toml\n{}{example}\n```\n", heading(setting));
+        let head = heading(setting);
+        let needed = needed(setting, schema);
+        let _ = write!(page, "\n```toml\n{head}{needed}{example}\n```\n");
     }
 }
 
@@ -120,10 +126,7 @@ fn heading(setting: &Setting<'_>) -> String {
     if section.is_empty() {
         return String::new();
     }
-    let heading = match section.strip_suffix("[]") {
-        Some(list) => format!("[[{list}]]\n"),
-        None => format!("[{section}]\n"),
-    };
+    let heading = format!("{}\n", catalog::heading(section));
     match &setting.kind {
         Some(kind) if kind.table == section => {
             format!("{heading}{} = \"{}\"\n", kind.tag, kind.name)
@@ -134,6 +137,18 @@ fn heading(setting: &Setting<'_>) -> String {
         ),
         None => heading,
     }
+}
+
+/// The lines of other keys without which the table of an example cannot be.
+fn needed(setting: &Setting<'_>, schema: &Schema) -> String {
+    catalog::settings(schema.root())
+        .iter()
+        .filter(|other| {
+            other.is_required && other.section() == setting.section() && other.key != setting.key
+        })
+        .filter_map(example)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Writes the JSON Schema of the file, for editors that complete and check while one types.

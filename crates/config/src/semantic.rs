@@ -32,13 +32,18 @@ pub(crate) fn check(
     rules.access();
     rules.pages();
     rules.spawner();
+    rules.servers();
+    rules.metrics();
     rules.store();
+    rules.declared();
     rules.inline_secrets();
     rules.secret_files();
 }
 
+mod declared;
 mod login;
 mod secrets;
+mod servers;
 
 struct Rules<'a> {
     config: &'a Config,

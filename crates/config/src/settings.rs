@@ -3,6 +3,7 @@
 //! The structs of the sections live beside what they configure; here are those of the hub itself. They are plain
 //! data: what they mean together is checked in `semantic.rs`, and nothing here knows of files or origins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lyceum_auth::AuthConfig;
@@ -12,17 +13,33 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod auth_state;
+mod custom_scopes;
+mod declared;
+mod groups;
 mod hub;
 mod log;
+mod metrics;
 mod names;
 mod pages;
+mod roles;
+mod servers;
+mod services;
 
 pub use access::AccessConfig;
+pub use auth_state::AuthStateConfig;
+pub use custom_scopes::CustomScopeConfig;
+pub use declared::DeclarationError;
+pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_spawn::SpawnerConfig;
+pub use metrics::MetricsConfig;
 pub use names::Names;
 pub use pages::{Language, Link, PagesConfig};
+pub use roles::RoleConfig;
+pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
+pub use services::{SecretText, ServiceConfig};
 
 /// All settings of Lyceum. Every one has a default, so that a file holds only what differs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -47,8 +64,14 @@ pub struct Config {
     /// nobody can log in.
     pub access: AccessConfig,
 
+    /// What login methods may keep for users, such as tokens of other sites: encrypted in the database.
+    pub auth_state: AuthStateConfig,
+
     /// How users' servers are started.
     pub spawner: SpawnerConfig,
+
+    /// Users' servers: what people are asked before a start, names, and what happens when too much starts or fails.
+    pub servers: ServersConfig,
 
     /// The database.
     pub store: StoreConfig,
@@ -58,4 +81,55 @@ pub struct Config {
 
     /// What is logged, and how.
     pub log: LogConfig,
+
+    /// What is measured for Prometheus, at `/hub/metrics`.
+    pub metrics: MetricsConfig,
+
+    /// Programs beside the users' servers that ask the hub about users, or act on it. One with a `command` is started by
+    /// Lyceum, and again whenever it ends; any other is started by you. Entries of all files are taken together, so that
+    /// a service can have a file of its own in `lyceum.d`.
+    ///
+    /// ```toml
+    /// [[services]]
+    /// name = "culler"
+    /// command = ["python3", "-m", "jupyterhub_idle_culler", "--timeout=3600"]
+    /// scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    ///
+    /// [[services]]
+    /// name = "forum"
+    /// url = "http://127.0.0.1:10101"
+    /// command = ["/opt/forum/bin/forum"]
+    /// environment = { FORUM_TITLE = "Questions" }
+    /// ```
+    pub services: Vec<ServiceConfig>,
+
+    /// What people, groups and services may do beyond what everybody may. There are four roles from the beginning:
+    /// `user` for every user, `admin` for administrators, `server` for users' servers, `token` for tokens that may do all
+    /// that their owner may. An entry of one of these names changes it, but for what `admin` may do. Entries of all
+    /// files are taken together. A role that is taken out of the configuration is deleted at the next start.
+    ///
+    /// ```toml
+    /// [[roles]]
+    /// name = "teacher"
+    /// scopes = ["list:users!group=class", "access:servers!group=class"]
+    /// groups = ["teachers"]
+    /// ```
+    pub roles: Vec<RoleConfig>,
+
+    /// Groups of users that exist from the start, each under its name. What stands here is added at each start; nobody is
+    /// removed from a group, and no group is deleted, because it stands here no more.
+    pub groups: BTreeMap<String, GroupConfig>,
+
+    /// Scopes that services agree on among themselves, each under its name, which begins with `custom:`. Roles, tokens and
+    /// services can have them, and the hub tells who has them, but never checks them.
+    ///
+    /// ```toml
+    /// [custom_scopes."custom:forum:read"]
+    /// description = "Read the forum."
+    ///
+    /// [custom_scopes."custom:forum:write"]
+    /// description = "Write in the forum."
+    /// subscopes = ["custom:forum:read"]
+    /// ```
+    pub custom_scopes: BTreeMap<String, CustomScopeConfig>,
 }

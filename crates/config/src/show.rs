@@ -1,14 +1,15 @@
 //! Writes the effective configuration as TOML, each value with where it comes from.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::catalog::{self, Setting};
+use crate::catalog::{self, ANY_NAME, Setting};
 use crate::decode::tag_in;
 use crate::load::Loaded;
 use crate::mask::url_password;
-use crate::schema::{Schema, is_secret};
+use crate::schema::{Schema, Shape, is_secret};
 use crate::source::Origin;
 use crate::tree::{Data, Leaf, Node, Step, Table, key_text};
 
@@ -22,12 +23,27 @@ impl Loaded {
     pub fn show(&self, defaults: bool) -> String {
         let schema = Schema::new();
         let mut lines = Lines::default();
+        let mut shown = HashSet::new();
         for setting in catalog::settings(schema.root()) {
             if setting.key.contains("[]") || !self.applies(&setting, &schema) {
                 continue;
             }
+            if let Some((section, _)) = setting.key.split_once(&format!(".{ANY_NAME}.")) {
+                if shown.insert(section.to_owned()) {
+                    self.show_named(section, &mut lines);
+                }
+                continue;
+            }
             let path = steps(&setting.key);
             match self.tree.find(&path) {
+                Some(Node {
+                    data: Data::Array(items),
+                    ..
+                }) if setting.section().is_empty() => {
+                    self.show_list(&setting.key, items, &mut lines);
+                }
+                // A list of tables without entries has nothing to show.
+                None if setting.section().is_empty() && is_list_of_tables(&setting) => {}
                 Some(Node {
                     data: Data::Table(entries),
                     ..
@@ -56,9 +72,46 @@ impl Loaded {
             .is_some_and(|kind| kind == wanted.name)
     }
 
+    /// Shows tables under names of somebody's own, each with its heading.
+    fn show_named(&self, section: &str, lines: &mut Lines) {
+        let path = [Step::Key(section.to_owned())];
+        let Some(tables) = self.tree.find(&path).and_then(Node::as_table) else {
+            return;
+        };
+        for (name, entry) in tables {
+            let key = format!("{section}.{}", key_text(name));
+            if let Some(entries) = entry.node.as_table() {
+                lines.section(&key);
+                self.show_entries(&key, entries, lines);
+            }
+        }
+    }
+
+    /// Shows the tables of a list, each with its heading.
+    fn show_list(&self, list: &str, items: &[Node], lines: &mut Lines) {
+        for (index, item) in items.iter().enumerate() {
+            let key = format!("{list}[{index}]");
+            if let Some(entries) = item.as_table() {
+                lines.section(&key);
+                self.show_entries(&key, entries, lines);
+            }
+        }
+    }
+
     fn show_entries(&self, table: &str, entries: &Table, lines: &mut Lines) {
         for (name, entry) in entries {
             let key = format!("{table}.{}", key_text(name));
+            if lines.is_own(table)
+                && let Some(entries) = entry.node.as_table()
+            {
+                // Each value knows where it comes from, the table does not.
+                for (inner, entry) in entries {
+                    let key = format!("{key}.{}", key_text(inner));
+                    let dotted = format!("{}.{}", key_text(name), key_text(inner));
+                    self.show_line(table, &dotted, inner, &key, &entry.node, lines);
+                }
+                continue;
+            }
             self.show_value(table, name, &key, &entry.node, lines);
         }
     }
@@ -69,12 +122,24 @@ impl Loaded {
     }
 
     fn show_value(&self, section: &str, name: &str, key: &str, node: &Node, lines: &mut Lines) {
+        self.show_line(section, &key_text(name), name, key, node, lines);
+    }
+
+    fn show_line(
+        &self,
+        section: &str,
+        written_key: &str,
+        name: &str,
+        key: &str,
+        node: &Node,
+        lines: &mut Lines,
+    ) {
         let value = if is_secret(None, name) {
             toml::Value::from(SECRET).to_string()
         } else {
             written(node).to_string()
         };
-        let line = format!("{} = {value}", key_text(name));
+        let line = format!("{written_key} = {value}");
         lines.add(section, line, &self.origin(key).to_string());
     }
 
@@ -106,13 +171,30 @@ fn show_default(setting: &Setting<'_>, lines: &mut Lines) {
     }
 }
 
+fn is_list_of_tables(setting: &Setting<'_>) -> bool {
+    matches!(setting.at.shape(), Shape::Array(Some(items)) if matches!(items.shape(), Shape::Table(_)))
+}
+
 /// The text of the file, section by section.
 #[derive(Debug, Default)]
 struct Lines {
     sections: Vec<(String, Vec<(String, String)>)>,
+    /// The sections that were begun by name.
+    own: HashSet<String>,
 }
 
 impl Lines {
+    /// Begins a section, which is shown also without any line.
+    fn section(&mut self, section: &str) {
+        self.own.insert(section.to_owned());
+        self.sections.push((section.to_owned(), Vec::new()));
+    }
+
+    /// Whether the section is an entry of a list, or a table under a free name.
+    fn is_own(&self, section: &str) -> bool {
+        self.own.contains(section)
+    }
+
     fn add(&mut self, section: &str, line: String, comment: &str) {
         let line = (line, comment.to_owned());
         match self.sections.iter_mut().find(|(name, _)| name == section) {
@@ -128,7 +210,13 @@ impl Lines {
                 text.push('\n');
             }
             if !section.is_empty() {
-                let _ = writeln!(text, "[{section}]");
+                let heading = match section.split_once('[') {
+                    Some((list, _)) if self.own.contains(&section) && section.ends_with(']') => {
+                        format!("[[{list}]]")
+                    }
+                    _ => format!("[{section}]"),
+                };
+                let _ = writeln!(text, "{heading}");
             }
             let longest = lines
                 .iter()

@@ -1,5 +1,6 @@
 //! Tests of the whole: what people see when something is wrong, and what is loaded when nothing is.
 
+mod declared;
 mod docs;
 mod errors;
 mod loading;

@@ -3,6 +3,7 @@
 //! Each lives in its own module, behind [`lyceum_core::seams::Spawner`]. None knows the hub or the gateway.
 
 pub mod process;
+pub mod service;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

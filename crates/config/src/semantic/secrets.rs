@@ -77,10 +77,23 @@ fn secret_files<'a>(
     path: &mut Vec<Step>,
     found: &mut Vec<(Vec<Step>, String, &'a Node)>,
 ) {
-    let Data::Table(table) = &node.data else {
-        return;
+    let table = match &node.data {
+        Data::Table(table) => table,
+        Data::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Step::Index(index));
+                secret_files(item, path, found);
+                path.pop();
+            }
+            return;
+        }
+        Data::Leaf(_) => return,
     };
     for (key, entry) in table {
+        // What a program's own variables mean is not for us to know.
+        if key == "environment" || key == "info" || key == "properties" {
+            continue;
+        }
         path.push(Step::Key(key.clone()));
         match entry.node.as_str() {
             Some(file) if is_secret_file(key) => {

@@ -45,6 +45,16 @@ pub struct HubConfig {
     #[schemars(example = "1 day")]
     pub oauth_token_lifetime: Option<HumanDuration>,
 
+    /// Whether servers and services that log people in must prove, by PKCE, that they are who asked. Servers of
+    /// JupyterHub 6 do; older ones, and some services, cannot.
+    #[schemars(example = true)]
+    pub oauth_require_pkce: bool,
+
+    /// How long an API token may last at most. Tokens that are asked for without an end then last as long; those
+    /// that exist already keep their end. If it is not set, tokens may last for ever.
+    #[schemars(example = "365 days")]
+    pub token_lifetime_limit: Option<HumanDuration>,
+
     /// How long it may take to start the process of a user's server.
     #[schemars(example = "2 min")]
     pub start_timeout: HumanDuration,
@@ -117,6 +127,8 @@ impl Default for HubConfig {
             api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             cookie_max_age: HumanDuration::from_secs(14 * 24 * 3600),
             oauth_token_lifetime: None,
+            oauth_require_pkce: false,
+            token_lifetime_limit: None,
             start_timeout: HumanDuration::from_secs(60),
             http_timeout: HumanDuration::from_secs(30),
             stop_timeout: HumanDuration::from_secs(75),

@@ -1,0 +1,135 @@
+//! `[[services]]`: programs beside the users' servers that ask the hub about users, or act on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lyceum_core::Secret;
+use schemars::{JsonSchema, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A service: a program beside the users' servers that asks the hub about users, or acts on it. One with a `command`
+/// is started by Lyceum and started again when it ends; any other is started by you. Entries of all files are taken
+/// together, so that a service can have a file of its own in `lyceum.d`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct ServiceConfig {
+    /// Its name. If it has pages, they are at `/services/NAME/`.
+    #[schemars(example = &"forum")]
+    pub name: String,
+
+    /// Where it listens, if it has pages: `http://HOST:PORT`, or `unix:/PATH` for a socket. Browsers reach it at
+    /// `/services/NAME/`, and it logs them in by the hub. A path in the URL plays no part: requests keep theirs.
+    #[schemars(example = "http://127.0.0.1:10101")]
+    pub url: Option<String>,
+
+    /// The program that Lyceum starts for it, and its arguments. It is started again whenever it ends. Never write a
+    /// secret here: everybody on the machine can list them. What the program needs comes in its environment, as
+    /// JupyterHub's services know it (`JUPYTERHUB_API_TOKEN` and so on).
+    #[schemars(example = ["python3", "-m", "jupyterhub_idle_culler", "--timeout=3600"])]
+    pub command: Vec<String>,
+
+    /// The account of this machine under which the program runs, if not Lyceum's own. Only root can use another.
+    pub user: Option<String>,
+
+    /// The folder in which the program starts, if not Lyceum's own.
+    #[schemars(extend("format" = "path"))]
+    pub cwd: Option<PathBuf>,
+
+    /// Environment variables for the program, over those that Lyceum sets.
+    pub environment: BTreeMap<String, String>,
+
+    /// A file with the service's API token in its first line, 8 to 64 characters; nobody else may be able to read the
+    /// file. The token is also the secret of the service's OAuth client. A service with a `command` needs none: it
+    /// gets a fresh one at each start.
+    #[schemars(example = "/etc/lyceum/forum-token")]
+    pub api_token_file: Option<PathBuf>,
+
+    /// The API token itself. Better is `api_token_file`, as whoever reads the configuration reads the token too.
+    pub api_token: Option<SecretText>,
+
+    /// Gives the service the role `admin`. Better is `scopes`, with no more than what it needs.
+    #[schemars(example = true)]
+    pub admin: bool,
+
+    /// What the service may do: the scopes of a role of its own. Roles that are shared stand in `[[roles]]`.
+    #[schemars(example = ["list:users", "read:users:activity", "read:servers", "delete:servers"])]
+    pub scopes: Vec<String>,
+
+    /// The id of its OAuth client, which begins with `service-`. If it is not set, `service-NAME`.
+    pub oauth_client_id: Option<String>,
+
+    /// Where browsers return after a login, if not at `/services/NAME/oauth_callback`: needed for a service that
+    /// browsers reach elsewhere.
+    #[schemars(example = "https://forum.example.org/oauth_callback")]
+    pub oauth_redirect_uri: Option<String>,
+
+    /// The scopes that the service may use for whoever logs in to it. Without any, it learns who they are and in
+    /// which groups.
+    #[schemars(example = ["read:servers!user"])]
+    pub oauth_client_allowed_scopes: Vec<String>,
+
+    /// Logs users in without asking them first whether the service may know them.
+    pub oauth_no_confirm: bool,
+
+    /// Whether the pages of the hub show a link to it.
+    #[schemars(example = false)]
+    pub display: bool,
+
+    /// Anything that programs may want to know of it; the API tells it.
+    #[schemars(example = serde_json::json!({"contact": "ada@example.org"}))]
+    pub info: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            url: None,
+            command: Vec::new(),
+            user: None,
+            cwd: None,
+            environment: BTreeMap::new(),
+            api_token_file: None,
+            api_token: None,
+            admin: false,
+            scopes: Vec::new(),
+            oauth_client_id: None,
+            oauth_redirect_uri: None,
+            oauth_client_allowed_scopes: Vec::new(),
+            oauth_no_confirm: false,
+            display: true,
+            info: serde_json::Map::new(),
+        }
+    }
+}
+
+/// A secret that stands in the configuration; never written out again.
+#[derive(Debug, Clone)]
+pub struct SecretText(pub Secret<String>);
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[secret]")
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Secret::new(String::deserialize(deserializer)?)))
+    }
+}
+
+impl JsonSchema for SecretText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SecretText".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        json_schema!({ "type": "string", "format": "password", "writeOnly": true })
+    }
+}
