@@ -431,7 +431,14 @@ pub(crate) fn is_secret_file(key: &str) -> bool {
 
 fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", "api_key", "private_key"]
+    [
+        "password",
+        "secret",
+        "token",
+        "api_key",
+        "private_key",
+        "crypt_key",
+    ]
         .iter()
         .any(|word| key == *word || key.ends_with(&format!("_{word}")))
 }

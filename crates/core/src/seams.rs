@@ -58,10 +58,14 @@ pub struct Identity {
     pub name: String,
     /// Whether the person is an administrator; `None` leaves the flag as it is.
     pub admin: Option<bool>,
-    /// The groups, replacing all; `None` leaves them as they are.
+    /// The groups, replacing all; `None` leaves them as they are. They count only where the configuration lets the
+    /// login method manage groups.
     pub groups: Option<Vec<GroupName>>,
     /// What clients may know of the user (`user_info` in the API).
     pub user_info: Option<Map<String, Value>>,
+    /// What is kept for later, such as tokens of other sites: encrypted, where that is switched on. `None` forgets
+    /// what was kept before.
+    pub auth_state: Option<Map<String, Value>>,
 }
 
 /// Why an authenticator could not tell; never that the password is wrong.

@@ -1,6 +1,7 @@
 //! What the hub does: log in, start, stop, issue tokens; and the background tasks that keep it true.
 
 pub mod activity;
+pub mod auth_state;
 pub mod background;
 pub mod display_name;
 pub mod error;
@@ -27,6 +28,7 @@ use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
 
 pub use activity::Activity;
+pub use auth_state::{AuthStateError, CryptKeys, CryptKeysError};
 /// Which part of a long list is wanted, and that part.
 pub use lyceum_store::{Page, Paged};
 /// Why the store could not do its part; callers only tell it on.

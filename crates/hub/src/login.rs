@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use lyceum_core::ids::UserId;
 use lyceum_core::seams::{Attempt, Identity, Step};
-use lyceum_core::{Secret, UserName, random};
+use lyceum_core::{GroupName, Secret, UserName, random};
 use lyceum_store::{NewSession, NewUser, StoreError, Tx, User};
 use tokio::time::timeout;
 
@@ -47,19 +48,37 @@ impl Hub {
                 Ok(login)
             }
             Err(error) => {
-                // One line for all refusals, with the address, for tools that watch the log.
-                tracing::warn!(user.name = %printable(&typed), client.addr = %browser.addr, reason = %error,
-                    "failed login for user {} from {}", printable(&typed), browser.addr);
+                failed(&typed, &browser.addr, &error);
                 Err(error)
             }
         }
     }
 
-    async fn try_log_in(
+    /// Finds out who logs in with these credentials, without beginning a session; `None`, and a line in the log as
+    /// for every failed login, if that does not succeed or they have no account here.
+    pub(crate) async fn identify(
         &self,
         attempt: Attempt,
-        browser: &Browser,
-    ) -> Result<NewLogin, LoginError> {
+        addr: &str,
+    ) -> Result<Option<User>, StoreError> {
+        let typed = attempt.username.clone();
+        let error = match self.authenticate(attempt).await {
+            Ok((name, _)) => match self.store().find_user(&name).await? {
+                Some(user) => match self.admit(&name, true) {
+                    Ok(()) => return Ok(Some(user)),
+                    Err(error) => error,
+                },
+                None => LoginError::NotAdmitted,
+            },
+            Err(LoginError::Store(error)) => return Err(error),
+            Err(error) => error,
+        };
+        failed(&typed, addr, &error);
+        Ok(None)
+    }
+
+    /// Asks the authenticator who this is, and gives the name normalized.
+    async fn authenticate(&self, attempt: Attempt) -> Result<(UserName, Identity), LoginError> {
         // Said before anything is tried; it tells nothing that the rules of names do not tell.
         UserName::normalize(&attempt.username).map_err(LoginError::Name)?;
         let step = timeout(AUTHENTICATOR_LIMIT, self.authenticator().begin(attempt))
@@ -75,6 +94,15 @@ impl Hub {
             _ => return Err(LoginError::Credentials),
         };
         let name = UserName::normalize(&identity.name).map_err(|_| LoginError::Credentials)?;
+        Ok((name, identity))
+    }
+
+    async fn try_log_in(
+        &self,
+        attempt: Attempt,
+        browser: &Browser,
+    ) -> Result<NewLogin, LoginError> {
+        let (name, identity) = self.authenticate(attempt).await?;
         let now = self.now();
         let mut tx = self.store().begin().await?;
         let existing = tx.find_user(&name).await?;
@@ -163,6 +191,16 @@ impl Hub {
             tx.set_user_info(user.id, Some(info)).await?;
             user.user_info = Some(info.clone());
         }
+        if let Some(groups) = &identity.groups {
+            if self.settings().manage_groups {
+                put_into_groups(tx, user.id, groups).await?;
+            } else {
+                tracing::warn!(user.name = %user.name,
+                    "the login method tells of groups of user {}, which count only with `access.manage_groups`", user.name);
+            }
+        }
+        self.keep_auth_state(tx, &user, identity.auth_state.as_ref())
+            .await?;
         Ok(user)
     }
 
@@ -177,6 +215,30 @@ impl Hub {
         tracing::info!(user.name = %session.user.name, "user {} logged out", session.user.name);
         Ok(())
     }
+}
+
+/// Makes these the groups of a user, and no others; those that do not exist are created (JupyterHub
+/// `User.sync_groups`).
+async fn put_into_groups(tx: &mut Tx, user: UserId, names: &[GroupName]) -> Result<(), StoreError> {
+    for group in tx.groups_of_user(user).await? {
+        if !names.contains(&group.name) {
+            tx.remove_member(group.id, user).await?;
+        }
+    }
+    for name in names {
+        let group = match tx.find_group(name).await? {
+            Some(group) => group,
+            None => tx.create_group(name).await?,
+        };
+        tx.add_member(group.id, user).await?;
+    }
+    Ok(())
+}
+
+/// Writes one line for all refusals, with the address, for tools that watch the log.
+fn failed(typed: &str, addr: &str, error: &LoginError) {
+    tracing::warn!(user.name = %printable(typed), client.addr = %addr, reason = %error,
+        "failed login for user {} from {}", printable(typed), addr);
 }
 
 /// Makes what somebody typed fit for one line of the log.

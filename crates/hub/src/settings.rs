@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lyceum_core::{UserName, lifecycle};
 
+use crate::CryptKeys;
+
 /// The settings of a hub. Made from the configuration by the program's wiring.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
@@ -18,6 +20,14 @@ pub struct HubSettings {
     pub cookie_max_age: Duration,
     /// How long an OAuth access token lasts.
     pub oauth_token_lifetime: Duration,
+    /// Whether OAuth clients must prove with PKCE that a code is theirs.
+    pub oauth_require_pkce: bool,
+    /// How long an API token may last at most; what is asked for without an end lasts as long.
+    pub token_lifetime_limit: Option<Duration>,
+    /// Whether what login methods want to keep for users is kept, and with which keys.
+    pub auth_state: Option<CryptKeys>,
+    /// Whether the groups that a login method tells of replace those that a user is in.
+    pub manage_groups: bool,
     /// How long the spawner may take to start a process.
     pub start_timeout: Duration,
     /// How long a server may take until its first answer.
@@ -105,6 +115,10 @@ impl Default for HubSettings {
             public_url: None,
             cookie_max_age: fortnight,
             oauth_token_lifetime: fortnight,
+            oauth_require_pkce: false,
+            token_lifetime_limit: None,
+            auth_state: None,
+            manage_groups: false,
             start_timeout: Duration::from_mins(1),
             http_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(75),

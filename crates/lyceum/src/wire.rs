@@ -1,5 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
+mod auth_state;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -75,7 +77,10 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         }
     };
     let routes = RouteTable::new();
-    let settings = hub_settings(&config, api_port);
+    let settings = HubSettings {
+        auth_state: auth_state::keys(&config.auth_state)?,
+        ..hub_settings(&config, api_port)
+    };
     let web_settings = web_settings(&config, &xsrf_secret)?;
     let renderer = renderer(&settings, &config.pages)?;
     let hub = Hub::new(Parts {
@@ -215,6 +220,10 @@ fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
         public_url: hub.public_url.clone(),
         cookie_max_age: hub.cookie_max_age.get(),
         oauth_token_lifetime: hub.effective_oauth_token_lifetime().get(),
+        oauth_require_pkce: hub.oauth_require_pkce,
+        token_lifetime_limit: hub.token_lifetime_limit.map(|limit| limit.get()),
+        auth_state: None,
+        manage_groups: config.access.manage_groups,
         start_timeout: hub.start_timeout.get(),
         http_timeout: hub.http_timeout.get(),
         stop_timeout: hub.stop_timeout.get(),

@@ -31,6 +31,11 @@ pub struct AccessConfig {
     /// If it is not set: yes, as soon as `allowed_users` names somebody.
     #[schemars(example = true)]
     pub allow_existing_users: Option<bool>,
+
+    /// Whether the groups that the login method tells of are those of the hub: at each login, the user is put into
+    /// them and taken out of all others. With a login method that tells nothing of groups, nothing changes.
+    #[schemars(example = true)]
+    pub manage_groups: bool,
 }
 
 impl AccessConfig {
