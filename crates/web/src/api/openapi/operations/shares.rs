@@ -1,0 +1,187 @@
+//! Shares and share codes.
+
+use http::Method;
+
+use super::{Answer, Body, EMPTY, Kind, Operation, PAGING, Parameter};
+
+const CODE: &[Parameter] = &[
+    Parameter {
+        name: "code",
+        about: "Only the code with this secret.",
+        kind: Kind::Text,
+    },
+    Parameter {
+        name: "id",
+        about: "Only the code with this id, such as `sc_12`.",
+        kind: Kind::Text,
+    },
+];
+
+pub(super) const ALL: &[Operation] = &[
+    Operation {
+        method: Method::GET,
+        paths: &[
+            "/shares/{user}",
+            "/shares/{user}/",
+            "/shares/{user}/{server}",
+        ],
+        tag: "shares",
+        summary: "List with whom servers are shared",
+        more: "",
+        query: PAGING,
+        body: EMPTY,
+        answers: &[(200, "The shares", Answer::Page("Share"))],
+    },
+    Operation {
+        method: Method::POST,
+        paths: &["/shares/{user}/", "/shares/{user}/{server}"],
+        tag: "shares",
+        summary: "Share a server",
+        more: "",
+        query: &[],
+        body: Some(Body::Json("NewShare")),
+        answers: &[(200, "The share as it is now", Answer::Json("Share"))],
+    },
+    Operation {
+        method: Method::PATCH,
+        paths: &["/shares/{user}/", "/shares/{user}/{server}"],
+        tag: "shares",
+        summary: "Take permissions back",
+        more: "",
+        query: &[],
+        body: Some(Body::Json("NewShare")),
+        answers: &[(
+            200,
+            "What is left of the share; an empty object if nothing is",
+            Answer::Json("Anything"),
+        )],
+    },
+    Operation {
+        method: Method::DELETE,
+        paths: &["/shares/{user}/", "/shares/{user}/{server}"],
+        tag: "shares",
+        summary: "Share a server with nobody any more",
+        more: "",
+        query: &[],
+        body: EMPTY,
+        answers: &[(204, "It is shared with nobody", Answer::Empty)],
+    },
+    Operation {
+        method: Method::GET,
+        paths: &["/users/{user}/shared"],
+        tag: "shares",
+        summary: "List what is shared with a user",
+        more: "",
+        query: PAGING,
+        body: EMPTY,
+        answers: &[(
+            200,
+            "The shares, those of their groups included",
+            Answer::Page("Share"),
+        )],
+    },
+    Operation {
+        method: Method::GET,
+        paths: &[
+            "/users/{user}/shared/{owner}/",
+            "/users/{user}/shared/{owner}/{server}",
+        ],
+        tag: "shares",
+        summary: "Read how a server is shared with a user",
+        more: "",
+        query: &[],
+        body: EMPTY,
+        answers: &[(200, "The share", Answer::Json("Share"))],
+    },
+    Operation {
+        method: Method::DELETE,
+        paths: &[
+            "/users/{user}/shared/{owner}/",
+            "/users/{user}/shared/{owner}/{server}",
+        ],
+        tag: "shares",
+        summary: "Give up a share of a user",
+        more: "",
+        query: &[],
+        body: EMPTY,
+        answers: &[(204, "It is given up", Answer::Empty)],
+    },
+    Operation {
+        method: Method::GET,
+        paths: &["/groups/{group}/shared"],
+        tag: "shares",
+        summary: "List what is shared with a group",
+        more: "",
+        query: PAGING,
+        body: EMPTY,
+        answers: &[(200, "The shares", Answer::Page("Share"))],
+    },
+    Operation {
+        method: Method::GET,
+        paths: &[
+            "/groups/{group}/shared/{owner}/",
+            "/groups/{group}/shared/{owner}/{server}",
+        ],
+        tag: "shares",
+        summary: "Read how a server is shared with a group",
+        more: "",
+        query: &[],
+        body: EMPTY,
+        answers: &[(200, "The share", Answer::Json("Share"))],
+    },
+    Operation {
+        method: Method::DELETE,
+        paths: &[
+            "/groups/{group}/shared/{owner}/",
+            "/groups/{group}/shared/{owner}/{server}",
+        ],
+        tag: "shares",
+        summary: "Give up a share of a group",
+        more: "",
+        query: &[],
+        body: EMPTY,
+        answers: &[(204, "It is given up", Answer::Empty)],
+    },
+    Operation {
+        method: Method::GET,
+        paths: &[
+            "/share-codes/{user}",
+            "/share-codes/{user}/",
+            "/share-codes/{user}/{server}",
+        ],
+        tag: "shares",
+        summary: "List share codes",
+        more: "",
+        query: PAGING,
+        body: EMPTY,
+        answers: &[(
+            200,
+            "The codes, without their secrets",
+            Answer::Page("ShareCode"),
+        )],
+    },
+    Operation {
+        method: Method::POST,
+        paths: &["/share-codes/{user}/", "/share-codes/{user}/{server}"],
+        tag: "shares",
+        summary: "Make a share code",
+        more: "",
+        query: &[],
+        body: Some(Body::MaybeJson("NewShareCode")),
+        answers: &[(
+            200,
+            "The code with its secret, which is shown this once",
+            Answer::Json("NewShareCodeAnswer"),
+        )],
+    },
+    Operation {
+        method: Method::DELETE,
+        paths: &["/share-codes/{user}/", "/share-codes/{user}/{server}"],
+        tag: "shares",
+        summary: "Revoke share codes",
+        more: "",
+        query: CODE,
+        body: EMPTY,
+        answers: &[(204, "One is revoked, or all", Answer::Empty)],
+    },
+];
