@@ -17,6 +17,8 @@ const NOTICED: Duration = Duration::from_secs(30);
 const GATHER: Duration = Duration::from_millis(10);
 /// The pause after a write that failed.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long it is known what was written: longer than anybody remembers rows from before.
+const WRITTEN: Duration = Duration::from_mins(1);
 
 /// Gathers activity.
 #[derive(Debug)]
@@ -31,7 +33,45 @@ struct Pending {
     gathered: Gathered,
     /// What is being written just now.
     in_flight: Arc<Gathered>,
+    written: Written,
     reports: Vec<oneshot::Sender<()>>,
+}
+
+impl Pending {
+    fn all(&self) -> [&Gathered; 4] {
+        let written = &self.written;
+        [
+            &self.gathered,
+            &self.in_flight,
+            &written.young,
+            &written.old,
+        ]
+    }
+}
+
+/// What was written of late: rows that are remembered from before do not tell it.
+#[derive(Debug, Default)]
+struct Written {
+    young: Gathered,
+    old: Gathered,
+    since: Option<Instant>,
+}
+
+impl Written {
+    fn add(&mut self, gathered: &Gathered) {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) > WRITTEN {
+            self.old = std::mem::take(&mut self.young);
+            self.since = Some(now);
+        }
+        for (id, at) in &gathered.users {
+            note(&mut self.young.users, *id, *at);
+        }
+        for (id, at) in &gathered.servers {
+            note(&mut self.young.servers, *id, *at);
+        }
+    }
 }
 
 /// The latest instant of each.
@@ -103,22 +143,24 @@ impl Activity {
         }
     }
 
-    /// Notes that a user did something just now.
-    pub(crate) fn user_seen(&self, user: UserId) {
-        let now = self.clock.now();
-        note(&mut self.lock().gathered.users, user, now);
-    }
-
     /// Notes that a login was used just now.
-    pub(crate) fn session_used(&self, session: SessionId) {
+    pub(crate) fn session_seen(&self, session: SessionId, user: Option<UserId>) {
         let now = self.clock.now();
-        note(&mut self.lock().gathered.sessions, session, now);
+        let mut pending = self.lock();
+        note(&mut pending.gathered.sessions, session, now);
+        if let Some(user) = user {
+            note(&mut pending.gathered.users, user, now);
+        }
     }
 
-    /// Notes that a token was used just now.
-    pub(crate) fn token_used(&self, token: TokenId) {
+    /// Notes that a token was used just now, and that this was its user's doing, if it was.
+    pub(crate) fn token_seen(&self, token: TokenId, user: Option<UserId>) {
         let now = self.clock.now();
-        note(&mut self.lock().gathered.tokens, token, now);
+        let mut pending = self.lock();
+        note(&mut pending.gathered.tokens, token, now);
+        if let Some(user) = user {
+            note(&mut pending.gathered.users, user, now);
+        }
     }
 
     /// Notes what the gateway saw.
@@ -128,22 +170,22 @@ impl Activity {
         note(&mut pending.gathered.servers, server, at);
     }
 
-    /// When a user was last seen, as far as it is not written yet.
+    /// When a user was last seen, as far as it is not written yet, or was written a moment ago.
     pub(crate) fn of_user(&self, user: UserId) -> Option<Timestamp> {
         let pending = self.lock();
-        let known = [&pending.gathered, &*pending.in_flight];
-        known
+        pending
+            .all()
             .into_iter()
             .filter_map(|one| one.users.get(&user))
             .max()
             .copied()
     }
 
-    /// When a server was last used, as far as it is not written yet.
+    /// When a server was last used, as far as it is not written yet, or was written a moment ago.
     pub(crate) fn of_server(&self, server: ServerId) -> Option<Timestamp> {
         let pending = self.lock();
-        let known = [&pending.gathered, &*pending.in_flight];
-        known
+        pending
+            .all()
             .into_iter()
             .filter_map(|one| one.servers.get(&server))
             .max()
@@ -218,6 +260,7 @@ impl Activity {
         pending.in_flight = Arc::default();
         match written {
             Ok(()) => {
+                pending.written.add(&gathered);
                 for report in reports {
                     let _ = report.send(());
                 }

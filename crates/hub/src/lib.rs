@@ -5,6 +5,7 @@ pub mod auth_state;
 pub mod background;
 pub mod display_name;
 pub mod error;
+mod known;
 pub mod login;
 pub mod models;
 pub mod oauth;
@@ -45,6 +46,7 @@ pub use sessions::Session;
 pub use settings::{Access, HubSettings};
 pub use tasks::Tasks;
 
+use crate::known::Known;
 use crate::servers::{Servers, Shared};
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
@@ -62,6 +64,7 @@ struct Inner {
     authenticator: Arc<dyn Authenticator>,
     servers: Servers,
     activity: Activity,
+    known: Known,
     tasks: Tasks,
 }
 
@@ -99,6 +102,7 @@ impl Hub {
         });
         let inner = Inner {
             servers: Servers::new(Arc::clone(&shared)),
+            known: Known::new(&shared.store),
             shared,
             authenticator: parts.authenticator,
             activity: Activity::new(parts.clock),
@@ -144,6 +148,10 @@ impl Hub {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.shared.store
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.inner.known
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

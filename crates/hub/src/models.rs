@@ -143,13 +143,15 @@ impl Hub {
         user: &User,
         names: &[&str],
     ) -> Result<Option<Vec<lyceum_core::ids::ServerId>>, StoreError> {
-        let rows = self.store().servers_of_user(user.id).await?;
+        let known = self.known_user(&user.name).await?;
+        let known = known.as_ref().map_or(&[][..], |known| &known.servers);
         Ok(names
             .iter()
-            .map(|name| {
-                rows.iter()
-                    .find(|row| row.name.as_str() == *name)
-                    .map(|row| row.id)
+            .map(|wanted| {
+                known
+                    .iter()
+                    .find(|(name, _)| name.as_str() == *wanted)
+                    .map(|(_, id)| *id)
             })
             .collect())
     }

@@ -263,7 +263,7 @@ impl Hub {
         let proven = client
             .as_ref()
             .and_then(|client| client.secret_hash.as_ref())
-            .is_some_and(|hash| hash.matches(request.client_secret.expose()));
+            .is_some_and(|hash| self.secret_is(hash, &request.client_secret));
         if !proven {
             return Err(TokenError::InvalidClient.into());
         }

@@ -301,14 +301,10 @@ impl Hub {
         let Ok(parsed) = UserName::parse(name) else {
             return Ok((None, Vec::new()));
         };
-        let Some(user) = self.store().find_user(&parsed).await? else {
-            return Ok((None, Vec::new()));
-        };
-        let groups = self.store().groups_of_user(user.id).await?;
-        Ok((
-            Some(user),
-            groups.into_iter().map(|group| group.name).collect(),
-        ))
+        Ok(match self.known_user(&parsed).await? {
+            Some(known) => (Some(known.user.clone()), known.groups.to_vec()),
+            None => (None, Vec::new()),
+        })
     }
 }
 

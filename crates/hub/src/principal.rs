@@ -1,23 +1,32 @@
 //! Who is asking, and what they may do: found from a token or a login cookie, at each request.
+//!
+//! What was found is remembered until something changes of it (`known.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lyceum_core::ids::TokenId;
+use lyceum_core::ids::{ServerId, TokenId};
 use lyceum_core::scope::{
     Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, ScopeSet, default_role,
     session_scopes, token_owner_scopes, token_scopes,
 };
-use lyceum_core::{GroupName, Secret, ServerRef, ServiceName};
-use lyceum_store::{ApiToken, Owner as StoredOwner, RoleHolder, Service, Store, StoreError, User};
+use lyceum_core::{GroupName, Secret, ServerRef, ServiceName, Timestamp};
+use lyceum_store::{
+    ApiToken, OAuthClient, Owner as StoredOwner, RoleHolder, SecretKey, Service, Store, StoreError,
+    Tag, User,
+};
 
 use crate::Hub;
+use crate::known::Proven;
 use crate::sessions::Session;
 use crate::shares::received;
 
-/// Who is asking.
+/// Who is asking. A clone is cheap.
 #[derive(Debug, Clone)]
-pub struct Principal {
+pub struct Principal(Arc<Identity>);
+
+#[derive(Debug)]
+struct Identity {
     owner: Owner,
     groups: Arc<[GroupName]>,
     scopes: Arc<ScopeSet>,
@@ -49,17 +58,19 @@ pub enum Via {
         /// Whether it is a single-user server's own: what it does is not the user's doing.
         of_server: bool,
     },
+    /// By name and password, for this one request.
+    Credentials,
 }
 
 impl Principal {
     /// The user or service.
     pub fn owner(&self) -> &Owner {
-        &self.owner
+        &self.0.owner
     }
 
     /// The user, if it is one.
     pub fn user(&self) -> Option<&User> {
-        match &self.owner {
+        match &self.0.owner {
             Owner::User(user) => Some(user),
             Owner::Service(_) => None,
         }
@@ -67,43 +78,51 @@ impl Principal {
 
     /// The name of the user or service.
     pub fn name(&self) -> &str {
-        match &self.owner {
+        match &self.0.owner {
             Owner::User(user) => user.name.as_str(),
             Owner::Service(service) => service.data.name.as_str(),
         }
     }
 
+    /// Whether it is an administrator: by its own flag, whatever the token may.
+    pub fn is_admin(&self) -> bool {
+        match &self.0.owner {
+            Owner::User(user) => user.admin,
+            Owner::Service(service) => service.data.admin,
+        }
+    }
+
     /// The groups that the user is in.
     pub fn groups(&self) -> &[GroupName] {
-        &self.groups
+        &self.0.groups
     }
 
     /// What may be done.
     pub fn scopes(&self) -> &ScopeSet {
-        &self.scopes
+        &self.0.scopes
     }
 
     /// What may be done, to keep.
     pub(crate) fn shared_scopes(&self) -> Arc<ScopeSet> {
-        Arc::clone(&self.scopes)
+        Arc::clone(&self.0.scopes)
     }
 
     /// How the asker has shown who they are.
     pub fn via(&self) -> &Via {
-        &self.via
+        &self.0.via
     }
 
     /// The browser session, if it is one.
     pub fn session(&self) -> Option<&Session> {
-        match &self.via {
+        match &self.0.via {
             Via::Session(session) => Some(session),
-            Via::Token { .. } => None,
+            Via::Token { .. } | Via::Credentials => None,
         }
     }
 
     /// Whose scopes are meant by `!user` and the like.
     pub fn scope_owner(&self) -> ScopeOwner<'_> {
-        match &self.owner {
+        match &self.0.owner {
             Owner::User(user) => ScopeOwner::User(&user.name),
             Owner::Service(service) => ScopeOwner::Service(&service.data.name),
         }
@@ -135,49 +154,8 @@ impl Hub {
         &self,
         presented: &Secret<String>,
     ) -> Result<Option<Principal>, StoreError> {
-        let Some((token, owner)) = self.store().find_token(presented, self.now()).await? else {
-            return Ok(None);
-        };
-        let owner = match owner {
-            StoredOwner::User(user) if self.settings().access.is_blocked(&user.name) => {
-                return Ok(None);
-            }
-            StoredOwner::User(user) => Owner::User(user),
-            StoredOwner::Service(service) => Owner::Service(service),
-        };
-        let catalogue = self.catalogue();
-        let (groups, roles) = roles_of(self.store(), catalogue, &owner).await?;
-        let shares = received(self.store(), catalogue, &owner, self.now()).await?;
-        let owner_scopes = token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares);
-        let raw = catalogue.parse_stored(&token.scopes);
-        let client = self.client_subject(&token).await?;
-        let client = client.as_ref().map(ClientSubject::as_client_of);
-        let members = own_groups(&owner, &groups);
-        let scopes = token_scopes(
-            catalogue,
-            &raw,
-            scope_owner(&owner),
-            &owner_scopes,
-            client,
-            &members,
-        );
-        let of_server = token.server_id.is_some();
-        self.activity().token_used(token.id);
-        if let (Owner::User(user), false) = (&owner, of_server) {
-            self.activity().user_seen(user.id);
-        }
-        let via = Via::Token {
-            id: token.id,
-            session_id: token.session_id,
-            client_id: token.client_id,
-            of_server,
-        };
-        Ok(Some(Principal {
-            owner,
-            groups,
-            scopes: Arc::new(scopes),
-            via,
-        }))
+        self.principal_of("token", presented, || self.load_token(presented))
+            .await
     }
 
     /// Finds who is logged in with this cookie; `None` if it is not one of ours, no longer valid, or of a
@@ -186,37 +164,167 @@ impl Hub {
         &self,
         secret: &Secret<String>,
     ) -> Result<Option<Principal>, StoreError> {
+        self.principal_of("cookie", secret, || self.load_cookie(secret))
+            .await
+    }
+
+    /// Finds who presents a secret: by heart, or else in the database. Either way it counts as activity.
+    async fn principal_of<Load>(
+        &self,
+        kind: &'static str,
+        secret: &Secret<String>,
+        load: impl FnOnce() -> Load,
+    ) -> Result<Option<Principal>, StoreError>
+    where
+        Load: Future<Output = Result<Option<Loaded>, StoreError>>,
+    {
+        let key = SecretKey::of(kind, secret);
+        let principal = if let Some(known) = self.remembered_proof(&key) {
+            known
+        } else {
+            let moment = self.store().moment();
+            let Some(loaded) = load().await? else {
+                return Ok(None);
+            };
+            let proven = Proven {
+                principal: loaded.principal.clone(),
+                until: loaded.until,
+            };
+            self.remember_proof(key, proven, moment, loaded.depends_on());
+            loaded.principal
+        };
+        let access = &self.settings().access;
+        if principal
+            .user()
+            .is_some_and(|user| access.is_blocked(&user.name))
+        {
+            return Ok(None);
+        }
+        self.note_use(&principal);
+        Ok(Some(principal))
+    }
+
+    fn note_use(&self, principal: &Principal) {
+        let user = principal.user().map(|user| user.id);
+        match principal.via() {
+            Via::Session(session) => self.activity().session_seen(session.id, user),
+            // What a server does by itself is not its user's doing.
+            Via::Token { id, of_server, .. } => {
+                self.activity().token_seen(*id, user.filter(|_| !of_server));
+            }
+            // Whoever logs in for one request is not looked up again.
+            Via::Credentials => {}
+        }
+    }
+
+    async fn load_token(&self, presented: &Secret<String>) -> Result<Option<Loaded>, StoreError> {
+        let Some((token, owner)) = self.store().find_token(presented, self.now()).await? else {
+            return Ok(None);
+        };
+        let owner = match owner {
+            StoredOwner::User(user) => Owner::User(user),
+            StoredOwner::Service(service) => Owner::Service(service),
+        };
+        let catalogue = self.catalogue();
+        let (groups, roles) = roles_of(self.store(), catalogue, &owner).await?;
+        let shares = received(self.store(), catalogue, &owner, self.now()).await?;
+        let owner_scopes =
+            token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares.scopes);
+        let raw = catalogue.parse_stored(&token.scopes);
+        let client = self.client_of(&token).await?;
+        let subject = client.as_ref().and_then(|(_, subject)| subject.as_ref());
+        let members = own_groups(&owner, &groups);
+        let scopes = token_scopes(
+            catalogue,
+            &raw,
+            scope_owner(&owner),
+            &owner_scopes,
+            subject.map(ClientSubject::as_client_of),
+            &members,
+        );
+        let via = Via::Token {
+            id: token.id,
+            session_id: token.session_id,
+            client_id: token.client_id,
+            of_server: token.server_id.is_some(),
+        };
+        Ok(Some(Loaded {
+            principal: Principal(Arc::new(Identity {
+                owner,
+                groups,
+                scopes: Arc::new(scopes),
+                via,
+            })),
+            until: earlier(token.expires_at, shares.until),
+            server: token.server_id,
+            client: client.map(|(client, _)| client),
+        }))
+    }
+
+    async fn load_cookie(&self, secret: &Secret<String>) -> Result<Option<Loaded>, StoreError> {
         let Some(session) = self.session(secret).await? else {
             return Ok(None);
         };
         let owner = Owner::User(session.user.clone());
         let (groups, roles) = roles_of(self.store(), self.catalogue(), &owner).await?;
         let shares = received(self.store(), self.catalogue(), &owner, self.now()).await?;
-        let scopes = session_scopes(self.catalogue(), scope_owner(&owner), &roles, &shares);
-        self.activity().user_seen(session.user.id);
-        self.activity().session_used(session.id);
-        Ok(Some(Principal {
-            owner,
-            groups,
-            scopes: Arc::new(scopes),
-            via: Via::Session(session),
+        let scopes = session_scopes(
+            self.catalogue(),
+            scope_owner(&owner),
+            &roles,
+            &shares.scopes,
+        );
+        Ok(Some(Loaded {
+            until: earlier(Some(session.expires_at), shares.until),
+            principal: Principal(Arc::new(Identity {
+                owner,
+                groups,
+                scopes: Arc::new(scopes),
+                via: Via::Session(session),
+            })),
+            server: None,
+            client: None,
         }))
     }
 
-    async fn client_subject(&self, token: &ApiToken) -> Result<Option<ClientSubject>, StoreError> {
+    /// Makes the principal of somebody who has proved who they are by name and password.
+    pub(crate) async fn principal_of_user(&self, user: User) -> Result<Principal, StoreError> {
+        let owner = Owner::User(user);
+        let (groups, roles) = roles_of(self.store(), self.catalogue(), &owner).await?;
+        let shares = received(self.store(), self.catalogue(), &owner, self.now()).await?;
+        let scopes = session_scopes(
+            self.catalogue(),
+            scope_owner(&owner),
+            &roles,
+            &shares.scopes,
+        );
+        Ok(Principal(Arc::new(Identity {
+            owner,
+            groups,
+            scopes: Arc::new(scopes),
+            via: Via::Credentials,
+        })))
+    }
+
+    /// Finds the OAuth client that a token was issued to, and to what it belongs.
+    async fn client_of(
+        &self,
+        token: &ApiToken,
+    ) -> Result<Option<(OAuthClient, Option<ClientSubject>)>, StoreError> {
         let Some(identifier) = &token.client_id else {
             return Ok(None);
         };
         let Some(client) = self.store().find_oauth_client(identifier).await? else {
             return Ok(None);
         };
-        self.subject_of(&client).await
+        let subject = self.subject_of(&client).await?;
+        Ok(Some((client, subject)))
     }
 
     /// Finds to what an OAuth client belongs.
     pub(crate) async fn subject_of(
         &self,
-        client: &lyceum_store::OAuthClient,
+        client: &OAuthClient,
     ) -> Result<Option<ClientSubject>, StoreError> {
         if let Some(id) = client.server_id {
             let server = self.store().find_server_by_id(id).await?;
@@ -228,6 +336,42 @@ impl Hub {
             return Ok(service.map(|service| ClientSubject::Service(service.data.name)));
         }
         Ok(None)
+    }
+}
+
+/// Somebody whom the database knows, and on what that depends.
+struct Loaded {
+    principal: Principal,
+    until: Option<Timestamp>,
+    /// The server whose own token it is.
+    server: Option<ServerId>,
+    /// The OAuth client that got the token.
+    client: Option<OAuthClient>,
+}
+
+impl Loaded {
+    fn depends_on(&self) -> impl Iterator<Item = Tag<'_>> {
+        let owner = match self.principal.owner() {
+            Owner::User(user) => Tag::User(user.id),
+            Owner::Service(service) => Tag::Service(service.id),
+        };
+        let proof = match self.principal.via() {
+            Via::Session(session) => Some(Tag::Session(session.id)),
+            Via::Token { id, .. } => Some(Tag::Token(*id)),
+            Via::Credentials => None,
+        };
+        let client = self.client.as_ref();
+        let client = client.map(|client| Tag::Client(&client.identifier));
+        // A client's server or service is in its own row, and their names end everything when they change.
+        let server = self.server.map(Tag::Server);
+        [Some(owner), proof, client, server].into_iter().flatten()
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -270,7 +414,7 @@ pub(crate) async fn roles_of(
     Ok((groups, scopes))
 }
 
-fn scope_owner(owner: &Owner) -> ScopeOwner<'_> {
+pub(crate) fn scope_owner(owner: &Owner) -> ScopeOwner<'_> {
     match owner {
         Owner::User(user) => ScopeOwner::User(&user.name),
         Owner::Service(service) => ScopeOwner::Service(&service.data.name),
@@ -279,7 +423,7 @@ fn scope_owner(owner: &Owner) -> ScopeOwner<'_> {
 
 /// The memberships of the owner: an owner's own token is cut to the owner's own rights, so others play no part
 /// except through group filters, which name groups.
-fn own_groups(owner: &Owner, groups: &[GroupName]) -> KnownMembers {
+pub(crate) fn own_groups(owner: &Owner, groups: &[GroupName]) -> KnownMembers {
     let mut members = KnownMembers::default();
     if let Owner::User(user) = owner {
         for group in groups {

@@ -81,6 +81,8 @@ pub struct ReceivedShare {
     pub by_group: bool,
     /// Names of scopes, without the filter, which is always the server.
     pub scopes: Vec<String>,
+    /// When it ends; `None` for never.
+    pub expires_at: Option<Timestamp>,
 }
 
 macro_rules! share_tables {
@@ -179,7 +181,8 @@ async fn received_shares(
     // Asked at each request, so it is one statement, and each half finds its rows by an index.
     let sql = concat!(
         "SELECT owners.name AS share_owner_name, servers.name AS share_server_name, \
-         received.by_group AS by_group, received.scopes AS share_scopes FROM (\
+         received.by_group AS by_group, received.scopes AS share_scopes, \
+         received.expires_at AS share_expires_at FROM (\
          SELECT server_id, FALSE AS by_group, scopes, expires_at FROM shares WHERE user_id = $1 \
          UNION ALL \
          SELECT server_id, TRUE AS by_group, scopes, expires_at FROM shares \
@@ -198,6 +201,7 @@ async fn received_shares(
                 server: read_server(row)?,
                 by_group: row.get("by_group")?,
                 scopes: row.json("share_scopes")?,
+                expires_at: row.get("share_expires_at")?,
             })
         })
         .collect()

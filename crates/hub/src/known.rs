@@ -1,0 +1,123 @@
+//! What the hub remembers of who asks and who is asked about, so that a request need not ask the database.
+//!
+//! Each entry names on what it depends, and ends with the first write to it: see `lyceum_store::Cache`. Nothing is
+//! remembered of what was not found. When something was last used is not told from here: those who tell it add what
+//! [`crate::Activity`] knows.
+
+use std::sync::Arc;
+
+use lyceum_core::ids::ServerId;
+use lyceum_core::token::TokenHash;
+use lyceum_core::{GroupName, Secret, ServerName, Timestamp, UserName};
+use lyceum_store::{Cache, SecretKey, Store, StoreError, Tag, User};
+
+use crate::{Hub, Principal};
+
+/// How many tokens and logins are remembered; each takes some 2 KiB.
+const PROOFS: usize = 4096;
+/// How many users are remembered; each takes some 500 bytes.
+const USERS: usize = 4096;
+/// How many checked secrets of OAuth clients are remembered.
+const SECRETS: usize = 1024;
+
+/// What is remembered.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Who presents a token or a login cookie.
+    proofs: Cache<SecretKey, Proven>,
+    users: Cache<UserName, Arc<KnownUser>>,
+    /// Secrets that were found to be those of hashes.
+    secrets: Cache<SecretKey, ()>,
+}
+
+/// Who somebody was found to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Proven {
+    pub(crate) principal: Principal,
+    /// When the token, the login, or something of what it permits ends; at that instant it does not hold any more.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// A user, with what the checks of permissions ask for.
+#[derive(Debug)]
+pub(crate) struct KnownUser {
+    pub(crate) user: User,
+    pub(crate) groups: Arc<[GroupName]>,
+    /// The servers that there is a record of.
+    pub(crate) servers: Vec<(ServerName, ServerId)>,
+}
+
+impl Known {
+    pub(crate) fn new(store: &Store) -> Self {
+        Self {
+            proofs: Cache::new(store.clone(), PROOFS),
+            users: Cache::new(store.clone(), USERS),
+            secrets: Cache::new(store.clone(), SECRETS),
+        }
+    }
+}
+
+impl Hub {
+    /// Gives whom a secret is known to prove, if that still holds.
+    pub(crate) fn remembered_proof(&self, key: &SecretKey) -> Option<Principal> {
+        let proven = self.known().proofs.get(key)?;
+        let holds = proven.until.is_none_or(|until| until > self.now());
+        holds.then_some(proven.principal)
+    }
+
+    /// Remembers whom a secret proves, as it was read after `moment`.
+    pub(crate) fn remember_proof<'a>(
+        &self,
+        key: SecretKey,
+        proven: Proven,
+        moment: lyceum_store::Moment,
+        depends_on: impl IntoIterator<Item = Tag<'a>>,
+    ) {
+        self.known().proofs.fill(key, proven, moment, depends_on);
+    }
+
+    /// Finds a user by name, with groups and servers.
+    pub(crate) async fn known_user(
+        &self,
+        name: &UserName,
+    ) -> Result<Option<Arc<KnownUser>>, StoreError> {
+        if let Some(known) = self.known().users.get(name) {
+            return Ok(Some(known));
+        }
+        let store = self.store();
+        let moment = store.moment();
+        let Some(user) = store.find_user(name).await? else {
+            return Ok(None);
+        };
+        let groups = store.groups_of_user(user.id).await?;
+        let servers = store.servers_of_user(user.id).await?;
+        let known = Arc::new(KnownUser {
+            groups: groups.into_iter().map(|group| group.name).collect(),
+            servers: servers.into_iter().map(|row| (row.name, row.id)).collect(),
+            user,
+        });
+        // A server that is deleted or renamed makes everything forgotten; a new one is its user's.
+        let tag = Tag::User(known.user.id);
+        self.known()
+            .users
+            .fill(name.clone(), Arc::clone(&known), moment, [tag]);
+        Ok(Some(known))
+    }
+
+    /// Tells whether a hash is that of a secret. Hashes of configured secrets take a millisecond to compute, so
+    /// one that was right is not computed again for a while.
+    pub(crate) fn secret_is(&self, hash: &TokenHash, presented: &Secret<String>) -> bool {
+        let moment = self.store().moment();
+        let texts = [hash.as_str(), presented.expose().as_str()];
+        let key = SecretKey::of_all("secret of a hash", &texts);
+        if self.known().secrets.get(&key).is_some() {
+            return true;
+        }
+        let right = hash.matches(presented.expose());
+        if right {
+            // That this is so depends on nothing that could change.
+            self.known().secrets.fill(key, (), moment, []);
+        }
+        right
+    }
+}
