@@ -132,6 +132,10 @@ fn pages_router() -> Router<Web> {
         .route("/user-redirect", get(pages::root::user_redirect))
         .route("/user-redirect/", get(pages::root::user_redirect))
         .route("/user-redirect/{*rest}", get(pages::root::user_redirect))
+        .route(
+            "/accept-share",
+            get(pages::accept_share::show).post(pages::accept_share::submit),
+        )
         .route("/language/{code}", get(pages::language::choose))
         .route("/error/{status}", get(pages::errors::for_proxy))
         .route("/health", get(health))

@@ -1,5 +1,6 @@
 //! The pages that people see.
 
+pub(crate) mod accept_share;
 pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod home;

@@ -16,8 +16,9 @@ pub use engine::{RenderError, Renderer};
 pub use language::Language;
 pub use oauth_scopes::{Reach, ScopeLine};
 pub use pages::{
-    ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage, LoginProblem,
-    NotRunningPage, Page, ProgressPage, ServerCard, ServerState, StoppingPage, UnreachablePage,
+    AcceptSharePage, ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage,
+    LoginProblem, NotRunningPage, Page, ProgressPage, ServerCard, ServerState, StoppingPage,
+    UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
 

@@ -37,6 +37,7 @@ pages! {
     NotRunningPage => "not-running.html",
     UnreachablePage => "unreachable.html",
     ConfirmPage => "confirm.html",
+    AcceptSharePage => "accept-share.html",
 }
 
 /// The form to log in with: fields `username`, `password`, `next`, `_xsrf`.
@@ -221,6 +222,29 @@ pub struct ConfirmPage {
     /// The host to which the browser goes back.
     pub destination: String,
     /// What would be granted.
+    pub scopes: Vec<ScopeLine>,
+}
+
+/// Asks whether somebody accepts that a server is shared with them. Posts `code`, `next` and `_xsrf`.
+#[derive(Debug, Clone, Serialize)]
+pub struct AcceptSharePage {
+    /// Where the form is posted to.
+    pub action: String,
+    /// The XSRF token.
+    pub xsrf: String,
+    /// The share code.
+    pub code: String,
+    /// Where to go afterwards, if it was asked for.
+    pub next: Option<String>,
+    /// Whose server it is.
+    pub owner: String,
+    /// Its name; empty for the default server.
+    pub server: String,
+    /// Whether it is ready now.
+    pub ready: bool,
+    /// Where the browser goes afterwards: a path.
+    pub destination: String,
+    /// What would be permitted.
     pub scopes: Vec<ScopeLine>,
 }
 

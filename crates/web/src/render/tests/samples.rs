@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use lyceum_core::lifecycle::{Cause, Failure};
 
 use crate::render::{
-    Announcement, AnnouncementLevel, Branding, ConfirmPage, ErrorPage, FailedPage, HomePage,
-    Language, Link, LoggedOutPage, LoginPage, LoginProblem, NotRunningPage, Options, Page,
-    ProgressPage, RenderError, Renderer, ScopeLine, ServerCard, ServerState, StoppingPage,
+    AcceptSharePage, Announcement, AnnouncementLevel, Branding, ConfirmPage, ErrorPage, FailedPage,
+    HomePage, Language, Link, LoggedOutPage, LoginPage, LoginProblem, NotRunningPage, Options,
+    Page, ProgressPage, RenderError, Renderer, ScopeLine, ServerCard, ServerState, StoppingPage,
     UnreachablePage, Viewer, Visit,
 };
 
@@ -143,6 +143,24 @@ fn failed(subject: Option<&str>) -> FailedPage {
         failure: failure(Cause::ExitedEarly),
         retry_url: "/hub/spawn/ada?next=%2Fuser%2Fada%2Flab".to_owned(),
         request_id: Some("7f3a9c2e".to_owned()),
+    }
+}
+
+fn accept_share(text: &str, ready: bool) -> AcceptSharePage {
+    let scopes = ["access:servers", "read:servers", "custom:grades:read"];
+    AcceptSharePage {
+        action: "/hub/accept-share".to_owned(),
+        xsrf: "token".to_owned(),
+        code: text.to_owned(),
+        next: (!ready).then(|| format!("/user/bob/lab?{text}")),
+        owner: text.to_owned(),
+        server: if ready { "" } else { text }.to_owned(),
+        ready,
+        destination: format!("/user/{text}/"),
+        scopes: scopes
+            .iter()
+            .map(|scope| ScopeLine::new(&format!("{scope}!server={text}/lab"), "ada", None))
+            .collect(),
     }
 }
 
@@ -321,6 +339,8 @@ pub(super) fn all() -> Vec<Sample> {
             },
         ),
         sample("confirm", ada, confirm("Grader")),
+        sample("accept-share", ada, accept_share("bob", true)),
+        sample("accept-share-stopped", ada, accept_share("bob", false)),
         sample(
             "error-message",
             ada,
@@ -352,6 +372,7 @@ pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
             },
         ),
         sample("confirm", Some(text), confirm(text)),
+        sample("accept-share", Some(text), accept_share(text, false)),
         sample("progress", Some(text), progress(Some(text), &[text])),
         sample(
             "error",
