@@ -13,6 +13,8 @@ use crate::secret::Secret;
 pub const MIN_TOKEN_CHARS: usize = 8;
 /// The longest token that may match, in characters (JupyterHub 6.1).
 pub const MAX_TOKEN_CHARS: usize = 64;
+/// The rounds for secrets that a person has chosen (JupyterHub `orm.Hashed`).
+const CHOSEN_ROUNDS: u32 = 16384;
 /// How many characters of a token are stored in the clear, to find its row.
 pub const PREFIX_CHARS: usize = 4;
 
@@ -50,6 +52,11 @@ impl TokenHash {
     /// Hashes a token with a fresh salt and one round.
     pub fn of(token: &str) -> Self {
         Self::with(token, 1, &random::hex(8))
+    }
+
+    /// Hashes a secret that a person has chosen, with a fresh salt and so many rounds that guessing is dear.
+    pub fn of_chosen(secret: &str) -> Self {
+        Self::with(secret, CHOSEN_ROUNDS, &random::hex(8))
     }
 
     fn with(token: &str, rounds: u32, salt: &str) -> Self {

@@ -122,6 +122,16 @@ impl Tx {
         &mut self,
         new: NewOAuthClient<'_>,
     ) -> Result<OAuthClient, StoreError> {
+        let hash = new.secret.map(|secret| TokenHash::of(secret.expose()));
+        self.store_oauth_client(new, hash.as_ref()).await
+    }
+
+    /// The same with a hash of the secret that is known already, or made in another way.
+    pub async fn store_oauth_client(
+        &mut self,
+        new: NewOAuthClient<'_>,
+        hash: Option<&TokenHash>,
+    ) -> Result<OAuthClient, StoreError> {
         let sql = concat!(
             "INSERT INTO oauth_clients (identifier, description, secret_hash, redirect_uri, \
              allowed_scopes, server_id, service_id) VALUES ($1, $2, $3, $4, $5, $6, $7) \
@@ -131,13 +141,7 @@ impl Tx {
              service_id = excluded.service_id RETURNING ",
             client_columns!()
         );
-        let hash = new.secret.map(|secret| TokenHash::of(secret.expose()));
-        let mut all = values![
-            new.identifier,
-            new.description,
-            hash.as_ref(),
-            new.redirect_uri
-        ];
+        let mut all = values![new.identifier, new.description, hash, new.redirect_uri];
         all.push(Value::json(&new.allowed_scopes)?);
         all.extend(values![new.server_id, new.service_id]);
         let doing = "store an OAuth client";

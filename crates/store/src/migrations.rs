@@ -36,6 +36,7 @@ macro_rules! migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_people_and_servers"),
     migration!(2, "0002_shares"),
+    migration!(3, "0003_services"),
 ];
 
 /// The version after all of these migrations.

@@ -75,6 +75,8 @@ reads! {
     roles_of_user(user: UserId) -> Vec<Role>;
     /// Lists the roles that a group, a user or a service holds directly, by name.
     roles_held_by(holder: RoleHolder) -> Vec<Role>;
+    /// Lists the users with the flag of administrators.
+    administrators() -> Vec<UserId>;
     /// Lists who holds a role directly.
     holders_of_role(role: RoleId) -> Vec<RoleHolder>;
 }
@@ -143,6 +145,12 @@ async fn roles_held_by(db: &mut Db<'_>, holder: RoleHolder) -> Result<Vec<Role>,
     };
     let rows = db.all("list the roles of someone", sql, vec![id]).await?;
     rows.iter().map(Role::read).collect()
+}
+
+async fn administrators(db: &mut Db<'_>) -> Result<Vec<UserId>, StoreError> {
+    let sql = "SELECT id FROM users WHERE admin ORDER BY id";
+    let rows = db.all("list the administrators", sql, Vec::new()).await?;
+    rows.iter().map(|row| row.get("id")).collect()
 }
 
 async fn holders_of_role(db: &mut Db<'_>, role: RoleId) -> Result<Vec<RoleHolder>, StoreError> {

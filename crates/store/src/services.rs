@@ -1,4 +1,4 @@
-//! Services, as far as they must be remembered: what starts them and their secrets stay in the configuration.
+//! Services, as far as they must be remembered: how they are started, and their secrets, stay in the configuration.
 
 use lyceum_core::ids::ServiceId;
 use lyceum_core::names::ServiceName;
@@ -34,6 +34,27 @@ pub struct ServiceData {
     pub oauth_no_confirm: bool,
     /// Whether it is there because the configuration says so.
     pub from_config: bool,
+    /// What the hub starts for it; empty if others do.
+    pub command: Vec<String>,
+    /// The scopes that it may ask its users for, as written.
+    pub oauth_client_allowed_scopes: Vec<String>,
+}
+
+impl ServiceData {
+    /// A service of which nothing but its name is known, and that pages show.
+    pub fn named(name: ServiceName) -> Self {
+        Self {
+            name,
+            admin: false,
+            url: None,
+            info: Map::new(),
+            display: true,
+            oauth_no_confirm: false,
+            from_config: false,
+            command: Vec::new(),
+            oauth_client_allowed_scopes: Vec::new(),
+        }
+    }
 }
 
 /// The columns of a service, as [`Service::read`] wants them.
@@ -43,7 +64,8 @@ macro_rules! service_columns {
          services.admin AS service_admin, services.url AS service_url, \
          services.info AS service_info, services.display AS service_display, \
          services.oauth_no_confirm AS service_oauth_no_confirm, \
-         services.from_config AS service_from_config"
+         services.from_config AS service_from_config, services.command AS service_command, \
+         services.oauth_client_allowed_scopes AS service_allowed_scopes"
     };
 }
 pub(crate) use service_columns;
@@ -60,6 +82,8 @@ impl Service {
                 display: row.get("service_display")?,
                 oauth_no_confirm: row.get("service_oauth_no_confirm")?,
                 from_config: row.get("service_from_config")?,
+                command: row.json("service_command")?,
+                oauth_client_allowed_scopes: row.json("service_allowed_scopes")?,
             },
         })
     }
@@ -109,11 +133,13 @@ impl Tx {
     pub async fn upsert_service(&mut self, data: &ServiceData) -> Result<Service, StoreError> {
         let sql = concat!(
             "INSERT INTO services \
-             (name, admin, url, info, display, oauth_no_confirm, from_config) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             (name, admin, url, info, display, oauth_no_confirm, from_config, command, \
+             oauth_client_allowed_scopes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
              ON CONFLICT (name) DO UPDATE SET admin = excluded.admin, url = excluded.url, \
              info = excluded.info, display = excluded.display, \
-             oauth_no_confirm = excluded.oauth_no_confirm, from_config = excluded.from_config \
+             oauth_no_confirm = excluded.oauth_no_confirm, from_config = excluded.from_config, \
+             command = excluded.command, \
+             oauth_client_allowed_scopes = excluded.oauth_client_allowed_scopes \
              RETURNING ",
             service_columns!()
         );
@@ -125,6 +151,8 @@ impl Tx {
             data.display.into(),
             data.oauth_no_confirm.into(),
             data.from_config.into(),
+            Value::json(&data.command)?,
+            Value::json(&data.oauth_client_allowed_scopes)?,
         ];
         let row = self
             .db()
@@ -132,6 +160,20 @@ impl Tx {
             .await?
             .ok_or_else(|| StoreError::not_found(Kind::Service, &data.name))?;
         Service::read(&row)
+    }
+
+    /// Says whether a service has the role of administrators.
+    pub async fn set_service_admin(
+        &mut self,
+        id: ServiceId,
+        admin: bool,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE services SET admin = $2 WHERE id = $1";
+        let all = values![id, admin];
+        match self.db().run("change a service", sql, all).await? {
+            0 => Err(StoreError::not_found(Kind::Service, id)),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a service with its tokens and OAuth clients; says whether there was one.

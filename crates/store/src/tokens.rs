@@ -211,6 +211,21 @@ async fn tokens_of(
 impl Tx {
     /// Stores a token; fails with [`StoreError::TokenLength`] if its text could never be found again.
     pub async fn create_token(&mut self, new: NewToken<'_>) -> Result<ApiToken, StoreError> {
+        let hash = TokenHash::of(new.secret.expose());
+        self.insert_token(new, &hash).await
+    }
+
+    /// Stores a token that a person has chosen, hashed so that guessing it is dear.
+    pub async fn create_chosen_token(&mut self, new: NewToken<'_>) -> Result<ApiToken, StoreError> {
+        let hash = TokenHash::of_chosen(new.secret.expose());
+        self.insert_token(new, &hash).await
+    }
+
+    async fn insert_token(
+        &mut self,
+        new: NewToken<'_>,
+        hash: &TokenHash,
+    ) -> Result<ApiToken, StoreError> {
         let secret = new.secret.expose();
         let prefix = token::prefix(secret).ok_or(StoreError::TokenLength)?;
         let (user, service) = new.owner.columns();
@@ -222,7 +237,7 @@ impl Tx {
         );
         let mut all = values![
             prefix,
-            &TokenHash::of(secret),
+            hash,
             user,
             service,
             new.client_id,

@@ -115,6 +115,8 @@ pub(crate) async fn add_service(store: &Store, name: &str) -> Service {
         display: true,
         oauth_no_confirm: false,
         from_config: true,
+        command: Vec::new(),
+        oauth_client_allowed_scopes: Vec::new(),
     };
     let service = tx.upsert_service(&data).await.unwrap();
     assert_eq!(service.data, data);

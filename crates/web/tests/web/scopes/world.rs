@@ -260,15 +260,7 @@ impl World {
         }
         let mut tx = self.site.store.begin().await.unwrap();
         let service = tx
-            .upsert_service(&ServiceData {
-                name,
-                admin: false,
-                url: None,
-                info: serde_json::Map::new(),
-                display: true,
-                oauth_no_confirm: false,
-                from_config: false,
-            })
+            .upsert_service(&ServiceData::named(name))
             .await
             .unwrap();
         tx.commit().await.unwrap();
