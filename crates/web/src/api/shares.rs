@@ -27,6 +27,7 @@ use crate::{ApiError, Web};
 #[derive(Debug, Deserialize)]
 pub(crate) struct SharedPath {
     /// The user or group with whom it is shared.
+    #[serde(alias = "user", alias = "group")]
     with: String,
     owner: String,
     #[serde(default)]
@@ -46,18 +47,18 @@ pub(crate) fn endpoints() -> Endpoints {
         })
         .get("/shares/{user}", Rule::of::<ListShares>(), of_owner)
         .get(
-            "/users/{with}/shared",
+            "/users/{user}/shared",
             Rule::of::<ReadUserShares>(),
             with_user,
         )
         .get(
-            "/groups/{with}/shared",
+            "/groups/{group}/shared",
             Rule::of::<ReadGroupShares>(),
             with_group,
         );
     let endpoints = [
-        "/users/{with}/shared/{owner}/",
-        "/users/{with}/shared/{owner}/{server}",
+        "/users/{user}/shared/{owner}/",
+        "/users/{user}/shared/{owner}/{server}",
     ]
     .into_iter()
     .fold(endpoints, |endpoints, path| {
@@ -66,8 +67,8 @@ pub(crate) fn endpoints() -> Endpoints {
             .delete(path, Rule::of::<ManageUserShares>(), leave_as_user)
     });
     [
-        "/groups/{with}/shared/{owner}/",
-        "/groups/{with}/shared/{owner}/{server}",
+        "/groups/{group}/shared/{owner}/",
+        "/groups/{group}/shared/{owner}/{server}",
     ]
     .into_iter()
     .fold(endpoints, |endpoints, path| {
