@@ -19,6 +19,7 @@ pub mod settings;
 pub mod share_codes;
 pub mod shares;
 pub mod tasks;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -54,27 +54,23 @@ impl Hub {
         }
     }
 
-    /// Finds out who logs in with these credentials, without beginning a session; `None`, and a line in the log as
-    /// for every failed login, if that does not succeed or they have no account here.
-    pub(crate) async fn identify(
-        &self,
-        attempt: Attempt,
-        addr: &str,
-    ) -> Result<Option<User>, StoreError> {
+    /// Finds out who logs in with these credentials, without beginning a session; whoever has no account here yet is
+    /// not admitted.
+    pub(crate) async fn identify(&self, attempt: Attempt, addr: &str) -> Result<User, LoginError> {
         let typed = attempt.username.clone();
-        let error = match self.authenticate(attempt).await {
-            Ok((name, _)) => match self.store().find_user(&name).await? {
-                Some(user) => match self.admit(&name, true) {
-                    Ok(()) => return Ok(Some(user)),
-                    Err(error) => error,
-                },
-                None => LoginError::NotAdmitted,
-            },
-            Err(LoginError::Store(error)) => return Err(error),
-            Err(error) => error,
-        };
-        failed(&typed, addr, &error);
-        Ok(None)
+        let user = self.try_identify(attempt).await;
+        if let Err(error) = &user {
+            failed(&typed, addr, error);
+        }
+        user
+    }
+
+    async fn try_identify(&self, attempt: Attempt) -> Result<User, LoginError> {
+        let (name, _) = self.authenticate(attempt).await?;
+        let user = self.store().find_user(&name).await?;
+        let user = user.ok_or(LoginError::NotAdmitted)?;
+        self.admit(&name, true)?;
+        Ok(user)
     }
 
     /// Asks the authenticator who this is, and gives the name normalized.

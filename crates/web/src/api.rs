@@ -1,6 +1,7 @@
 //! The REST API (JupyterHub 6): what users' servers, JupyterLab and scripts ask.
 
 pub(crate) mod activity;
+pub(crate) mod authorizations;
 pub(crate) mod endpoints;
 pub(crate) mod hub;
 pub(crate) mod models;
@@ -9,6 +10,7 @@ pub(crate) mod progress;
 pub(crate) mod servers;
 pub(crate) mod share_codes;
 pub(crate) mod shares;
+pub(crate) mod tokens;
 pub(crate) mod user;
 
 use lyceum_hub::{Denied, HubError};
@@ -27,6 +29,8 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(shares::endpoints())
         .merge(share_codes::endpoints())
         .merge(progress::endpoints())
+        .merge(tokens::endpoints())
+        .merge(authorizations::endpoints())
         .merge(crate::oauth::endpoints())
 }
 

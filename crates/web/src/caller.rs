@@ -29,18 +29,17 @@ impl FromRequestParts<Web> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
         let caller = identify(web, parts, Accept::TokenOrCookie).await?;
-        let by_cookie = caller
+        let by_token = caller
             .as_ref()
-            .is_some_and(|caller| caller.session().is_some());
-        let facts = facts(parts, true, caller.is_some() && !by_cookie);
+            .is_some_and(|caller| caller.session().is_none());
         let has_origin = parts.headers.contains_key(header::ORIGIN);
-        if facts.needs_token() && (by_cookie || has_origin) {
+        // Without an Origin, whoever is not known hears just that.
+        if caller.is_some() || has_origin {
             let session = caller.as_ref().and_then(Principal::session);
-            check_xsrf(web, parts, session, None).map_err(|error| xsrf_refused(parts, error))?;
+            check_meant(web, parts, session, by_token)?;
         }
-        let caller = caller.ok_or_else(|| ApiError::with(StatusCode::FORBIDDEN, NOT_LOGGED_IN))?;
-        if by_cookie && parts.method == Method::POST && !is_json(&parts.headers) {
-            // A form of another site can be posted without asking, JSON cannot (JupyterHub `check_post_content_type`).
+        let caller = caller.ok_or_else(not_logged_in)?;
+        if !by_token && !may_post(parts) {
             return Err(ApiError::with(
                 StatusCode::FORBIDDEN,
                 "with a login cookie, the body must be JSON, and Content-Type say so",
@@ -48,6 +47,51 @@ impl FromRequestParts<Web> for ApiCaller {
         }
         Ok(Self(caller))
     }
+}
+
+/// The caller of an API endpoint where one may also prove in the body who one is: nobody, if neither a token nor a
+/// login counts.
+#[derive(Debug, Clone)]
+pub(crate) struct MaybeApiCaller(pub(crate) Option<Principal>);
+
+impl FromRequestParts<Web> for MaybeApiCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
+        let Some(caller) = identify(web, parts, Accept::TokenOrCookie).await? else {
+            return Ok(Self(None));
+        };
+        let session = caller.session();
+        if session.is_some() && !may_post(parts) {
+            return Ok(Self(None));
+        }
+        check_meant(web, parts, session, session.is_none())?;
+        Ok(Self(Some(caller)))
+    }
+}
+
+/// What is answered to whoever has to prove who they are and has not.
+pub(crate) fn not_logged_in() -> ApiError {
+    ApiError::with(StatusCode::FORBIDDEN, NOT_LOGGED_IN)
+}
+
+/// Checks that a browser was told by one of our pages to make this request of the API.
+fn check_meant(
+    web: &Web,
+    parts: &Parts,
+    session: Option<&Session>,
+    by_token: bool,
+) -> Result<(), ApiError> {
+    if !facts(parts, true, by_token).needs_token() {
+        return Ok(());
+    }
+    check_xsrf(web, parts, session, None).map_err(|error| xsrf_refused(parts, error))
+}
+
+/// Whether a request with a login cookie may have this body: a form of another site can be posted without asking,
+/// JSON cannot (JupyterHub `check_post_content_type`).
+fn may_post(parts: &Parts) -> bool {
+    parts.method != Method::POST || is_json(&parts.headers)
 }
 
 /// Somebody who is logged in with a browser.

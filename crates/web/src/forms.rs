@@ -75,6 +75,11 @@ impl Form {
 pub(crate) struct Json(bytes::Bytes);
 
 impl Json {
+    /// The body as it came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Reads it; `None` if there is no body at all.
     pub(crate) fn parse(&self) -> Result<Option<Value>, ApiError> {
         if self.0.is_empty() {

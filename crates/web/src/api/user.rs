@@ -2,9 +2,9 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use lyceum_core::scope::identify_scopes;
+use lyceum_core::scope::{ScopeSet, identify_scopes};
 use lyceum_hub::permit::ReadUser;
-use lyceum_hub::{Owner, Via};
+use lyceum_hub::{Owner, Principal, Via};
 use serde_json::{Map, Value, json};
 
 use super::endpoints::{Endpoints, Rule};
@@ -28,9 +28,26 @@ pub(crate) async fn introspect(
     for scope in identify_scopes(caller.scope_owner()) {
         scopes.insert(scope);
     }
-    let mut model = match caller.owner() {
-        Owner::User(_) => match web.hub().own_view(&caller).await? {
-            Some(view) => models::user(&web, &view, &scopes),
+    let mut model = own_model(&web, &caller, &scopes).await?;
+    let (token_id, session_id) = match caller.via() {
+        Via::Session(_) | Via::Credentials => (Value::Null, Value::Null),
+        Via::Token { id, session_id, .. } => (json!(format!("a{id}")), json!(session_id)),
+    };
+    model.insert("token_id".to_owned(), token_id);
+    model.insert("session_id".to_owned(), session_id);
+    model.insert("scopes".to_owned(), json!(caller.scopes().to_strings()));
+    Ok(models::answer(&Value::Object(model)))
+}
+
+/// Writes whoever `owner` is, as far as `scopes` allow.
+pub(super) async fn own_model(
+    web: &Web,
+    owner: &Principal,
+    scopes: &ScopeSet,
+) -> Result<Map<String, Value>, ApiError> {
+    Ok(match owner.owner() {
+        Owner::User(_) => match web.hub().own_view(owner).await? {
+            Some(view) => models::user(web, &view, scopes),
             None => Map::new(),
         },
         Owner::Service(service) => {
@@ -40,15 +57,7 @@ pub(crate) async fn introspect(
             model.insert("admin".to_owned(), json!(service.data.admin));
             model
         }
-    };
-    let (token_id, session_id) = match caller.via() {
-        Via::Session(_) => (Value::Null, Value::Null),
-        Via::Token { id, session_id, .. } => (json!(format!("a{id}")), json!(session_id)),
-    };
-    model.insert("token_id".to_owned(), token_id);
-    model.insert("session_id".to_owned(), session_id);
-    model.insert("scopes".to_owned(), json!(caller.scopes().to_strings()));
-    Ok(models::answer(&Value::Object(model)))
+    })
 }
 
 /// One user.
