@@ -5,9 +5,11 @@ pub mod auth_state;
 pub mod background;
 pub mod display_name;
 pub mod error;
+pub mod groups;
 mod known;
 pub mod login;
 pub mod models;
+pub mod named_servers;
 pub mod oauth;
 pub mod permit;
 pub mod principal;
@@ -19,6 +21,7 @@ pub mod settings;
 pub mod share_codes;
 pub mod shares;
 pub mod tasks;
+pub mod users;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -37,6 +40,7 @@ pub use lyceum_store::{Page, Paged};
 pub use lyceum_store::StoreError;
 
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
+pub use named_servers::{Edit, EditError, OldNames};
 pub use permit::{
     Action, GroupPermit, HubPermit, ListPermit, NamePermit, On, ServerPermit, ServicePermit,
     UserPermit,
@@ -44,7 +48,7 @@ pub use permit::{
 pub use principal::{Owner, Principal, Via};
 pub use servers::{Counts, Snapshot, StartInput};
 pub use sessions::Session;
-pub use settings::{Access, HubSettings};
+pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings};
 pub use tasks::Tasks;
 
 use crate::known::Known;

@@ -2,7 +2,7 @@
 
 use lyceum_core::lifecycle::{Failure, Refusal};
 use lyceum_core::{GroupName, ServerRef};
-use lyceum_store::{Server, StoreError, User};
+use lyceum_store::{Server, StoreError, User, UserDetails};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -22,6 +22,15 @@ pub struct UserView {
     pub roles: Vec<String>,
     /// Their servers, also those that do not run.
     pub servers: Vec<ServerView>,
+}
+
+impl UserView {
+    /// Whether one of the servers runs, with nothing going on.
+    pub fn has_ready_server(&self) -> bool {
+        self.servers
+            .iter()
+            .any(|server| server.now.state.is_ready())
+    }
 }
 
 /// A server, and what it does now.
@@ -67,11 +76,26 @@ impl Hub {
         }
     }
 
-    async fn view(&self, user: &User) -> Result<UserView, StoreError> {
-        let mut user = user.clone();
-        user.last_activity = user.last_activity.max(self.activity().of_user(user.id));
+    /// Gives all that is known of one user.
+    pub(crate) async fn view(&self, user: &User) -> Result<UserView, StoreError> {
         let mut details = self.store().load_details(&[user.id]).await?;
         let details = details.remove(&user.id).unwrap_or_default();
+        Ok(self.view_of(user.clone(), details))
+    }
+
+    /// Gives all that is known of many users, in their order; what is stored of them is read together.
+    pub(crate) async fn views(&self, users: Vec<User>) -> Result<Vec<UserView>, StoreError> {
+        let ids: Vec<_> = users.iter().map(|user| user.id).collect();
+        let mut details = self.store().load_details(&ids).await?;
+        let view = |user: User| {
+            let details = details.remove(&user.id).unwrap_or_default();
+            self.view_of(user, details)
+        };
+        Ok(users.into_iter().map(view).collect())
+    }
+
+    fn view_of(&self, mut user: User, details: UserDetails) -> UserView {
+        user.last_activity = user.last_activity.max(self.activity().of_user(user.id));
         let mut roles = details.roles;
         roles.push("user".to_owned());
         if user.admin {
@@ -87,12 +111,12 @@ impl Hub {
                 self.view_with(server, Some(row))
             })
             .collect();
-        Ok(UserView {
+        UserView {
             user,
             groups: details.groups,
             roles,
             servers,
-        })
+        }
     }
 
     /// Gives a server; without a row if it was never started.
@@ -108,7 +132,7 @@ impl Hub {
     }
 
     /// Adds what is known of this run of Lyceum, and activity that is not yet written.
-    fn view_with(&self, server: ServerRef, row: Option<Server>) -> ServerView {
+    pub(crate) fn view_with(&self, server: ServerRef, row: Option<Server>) -> ServerView {
         let now = self.servers().snapshot(&server);
         let row = row.map(|mut row| {
             row.last_activity = row.last_activity.max(self.activity().of_server(row.id));
@@ -184,10 +208,7 @@ impl Hub {
         if !self.servers().remove(permit.server()).await? {
             return Ok(());
         }
-        if let Err(error) = self.shared().spawner.forget(permit.server()).await {
-            tracing::warn!(server.name = %permit.server(), error = &error as &dyn std::error::Error,
-                "could not remove what was kept for a deleted server");
-        }
+        self.forget_server(permit.server()).await;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::error::StartError;
+use crate::named_servers::OldNames;
 use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
 use crate::servers::{Admission, Capacity, Counts, NoRoom, Snapshot, StartInput};
 use crate::{Action, Hub};
@@ -39,10 +40,6 @@ pub enum Outcome {
     /// It goes on.
     Pending,
 }
-
-/// The range of pauses that callers are told when too many servers are starting, in seconds (JupyterHub
-/// `spawn_throttle_retry_range`): spread, so that they do not all come back at once.
-const RETRY_RANGE: (u64, u64) = (30, 60);
 
 /// The pause before servers that are left are asked again to stop.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -205,26 +202,15 @@ impl Hub {
         if !self.settings().allow_named_servers {
             return Err(StartError::NamedServersOff);
         }
-        if self
-            .store()
-            .find_server(permit.user().id, server)
-            .await?
-            .is_some()
-        {
-            // Names from before the rules may be started (JupyterHub `allow-start`).
-            return Ok(());
+        if self.server_exists(permit).await? {
+            // Names from before the rules.
+            let may_start = self.settings().servers.old_names == OldNames::AllowStart;
+            return match ServerName::parse_new(server.as_str()) {
+                Err(error) if !may_start => Err(StartError::Name(error)),
+                _ => Ok(()),
+            };
         }
-        ServerName::parse_new(server.as_str()).map_err(StartError::Name)?;
-        let limit = self.settings().named_server_limit;
-        let named = self
-            .store()
-            .count_servers_of_user(permit.user().id)
-            .await?
-            .named;
-        if limit > 0 && named >= u64::from(limit) {
-            return Err(StartError::TooManyNamed(limit));
-        }
-        Ok(())
+        Ok(self.check_new_name(permit.user(), server.as_str()).await?)
     }
 
     fn take_place(&self, server: &ServerRef) -> Result<Admission<'_>, StartError> {
@@ -235,14 +221,18 @@ impl Hub {
         self.servers()
             .admit(server, capacity)
             .map_err(|full| match full {
-                NoRoom::Starting => StartError::Busy(random_within(RETRY_RANGE)),
+                NoRoom::Starting => {
+                    StartError::Busy(random_within(self.settings().servers.retry_range))
+                }
                 NoRoom::Active => StartError::Full,
             })
     }
 }
 
+/// Gives a number in this range, its ends included.
 fn random_within((low, high): (u64, u64)) -> u64 {
-    let mut byte = [0];
-    random::Randomness::fill(&random::SystemRandomness, &mut byte);
-    low + u64::from(byte[0]) % (high - low + 1)
+    let mut bytes = [0; 8];
+    random::Randomness::fill(&random::SystemRandomness, &mut bytes);
+    let span = high.saturating_sub(low).saturating_add(1);
+    low.saturating_add(u64::from_le_bytes(bytes) % span)
 }

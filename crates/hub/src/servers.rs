@@ -17,8 +17,8 @@ use std::time::Duration;
 use lyceum_core::lifecycle::{Pending, Refusal, State};
 use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Routes, Spawner};
-use lyceum_core::{Clock, ServerRef};
-use lyceum_store::{Store, StoreError};
+use lyceum_core::{Clock, ServerRef, UserName};
+use lyceum_store::{Server, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 pub use self::actor::Snapshot;
 use self::actor::{Actor, Message};
 pub(crate) use self::actor::{Found, FoundLife};
-pub use self::records::StartInput;
+pub use self::records::{Change, StartInput};
 use crate::settings::HubSettings;
 
 /// How many questions may wait for one server; more than people can click.
@@ -250,6 +250,31 @@ impl Servers {
         Ok(false)
     }
 
+    /// Changes the record of a server that does not run; `None` if it runs, or nobody can tell.
+    pub(crate) async fn change(
+        &self,
+        server: &ServerRef,
+        change: Change,
+    ) -> Result<Option<Server>, StoreError> {
+        for _ in 0..TRIES {
+            let Some(known) = self.find_or_make(server) else {
+                break;
+            };
+            let change = change.clone();
+            match ask(&known, |reply| Message::Change { change, reply }).await {
+                Ok(answer) => {
+                    if known.inbox.is_closed() {
+                        self.drop_ended(server, &known);
+                    }
+                    return answer;
+                }
+                Err(Unanswered::Ended) => self.drop_ended(server, &known),
+                Err(Unanswered::Broke | Unanswered::TooSlow) => break,
+            }
+        }
+        Ok(None)
+    }
+
     /// Has all starts refused from now on.
     pub(crate) fn close_to_starts(&self) {
         self.shared.closing.store(true, Ordering::SeqCst);
@@ -267,6 +292,22 @@ impl Servers {
             .chain(&known.admitted)
             .collect();
         active.into_iter().cloned().collect()
+    }
+
+    /// The servers of a user that are active now, or about to start.
+    pub(crate) fn active_of(&self, user: &UserName) -> Vec<ServerRef> {
+        let mut active = self.active();
+        active.retain(|server| server.user == *user);
+        active
+    }
+
+    /// Ends the actors of a user's servers that are not active: the name is about to be nobody's, or another's.
+    ///
+    /// An actor ends when nobody can ask anything of it any more.
+    pub(crate) fn forget_inactive(&self, user: &UserName) {
+        self.lock()
+            .all
+            .retain(|server, entry| server.user != *user || entry.seen.borrow().state.is_active());
     }
 
     /// Ends all actors, leaving the servers as they are. Jobs that were under way are dropped.

@@ -1,11 +1,15 @@
 //! What the hub needs to know of its configuration: validated values, no raw text.
 
+mod servers;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lyceum_core::{UserName, lifecycle};
 
 use crate::CryptKeys;
+
+pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
 /// The settings of a hub. Made from the configuration by the program's wiring.
 #[derive(Debug, Clone)]
@@ -52,6 +56,8 @@ pub struct HubSettings {
     pub concurrent_spawn_limit: u32,
     /// How many servers may run at once; 0 for any number.
     pub active_server_limit: u32,
+    /// What else is set about users' servers.
+    pub servers: ServerSettings,
     /// How long a page of a list is in the REST API, if the client knows of pages and does not say.
     pub api_page_default_limit: u32,
     /// How long it is at most; clients that know of no pages get this much.
@@ -131,6 +137,7 @@ impl Default for HubSettings {
             named_server_limit: 0,
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
+            servers: ServerSettings::default(),
             api_page_default_limit: 50,
             api_page_max_limit: 200,
             access: Access::default(),

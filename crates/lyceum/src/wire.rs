@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 mod auth_state;
+mod servers;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use lyceum_core::seams::{Authenticator, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
-use lyceum_hub::{Access, Hub, HubSettings, Parts};
+use lyceum_hub::{Access, Hub, HubSettings, Parts, ServerSettings};
 use lyceum_spawn::process::{Places, ProcessSpawner};
 use lyceum_store::Store;
 use lyceum_web::render::{
@@ -79,6 +80,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let routes = RouteTable::new();
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
+        servers: servers::settings(&config)?,
         ..hub_settings(&config, api_port)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
@@ -238,6 +240,7 @@ fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
         named_server_limit: hub.named_servers.limit(),
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
+        servers: ServerSettings::default(),
         api_page_default_limit: hub.api_page_default_limit,
         api_page_max_limit: hub.api_page_max_limit,
         access: Access {

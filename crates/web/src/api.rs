@@ -5,8 +5,10 @@ pub(crate) mod authorizations;
 pub(crate) mod endpoints;
 pub(crate) mod hub;
 pub(crate) mod models;
+pub(crate) mod openapi;
 pub(crate) mod pagination;
 pub(crate) mod progress;
+pub(crate) mod server_bodies;
 pub(crate) mod servers;
 pub(crate) mod share_codes;
 pub(crate) mod shares;
@@ -29,6 +31,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(shares::endpoints())
         .merge(share_codes::endpoints())
         .merge(progress::endpoints())
+        .merge(openapi::endpoints())
         .merge(tokens::endpoints())
         .merge(authorizations::endpoints())
         .merge(crate::oauth::endpoints())

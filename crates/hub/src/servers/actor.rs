@@ -15,14 +15,14 @@ use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Refusal, Running, State};
 use lyceum_core::seams::{Handle, StartRequest, Started};
 use lyceum_core::{ServerRef, Timestamp};
-use lyceum_store::{Phase, StoreError};
+use lyceum_store::{Phase, Server, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished, give_up};
 use super::progress::ProgressEvent;
-use super::records::{self, StartInput};
+use super::records::{self, Change, StartInput};
 use super::{Shared, routes};
 
 /// How many lines of its log a failed server's page shows.
@@ -69,6 +69,11 @@ pub(crate) enum Message {
     /// Delete its record, if it does not run; the answer says whether that was so. The actor ends with it.
     Remove {
         reply: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    /// Change its record, if it does not run; the answer is `None` if it does. With a new name, the actor ends.
+    Change {
+        change: Change,
+        reply: oneshot::Sender<Result<Option<Server>, StoreError>>,
     },
 }
 
@@ -296,8 +301,34 @@ impl Actor {
                     return ControlFlow::Break(());
                 }
             }
+            Message::Change { change, reply } => return self.on_change(change, reply).await,
         }
         ControlFlow::Continue(())
+    }
+
+    async fn on_change(
+        &mut self,
+        change: Change,
+        reply: oneshot::Sender<Result<Option<Server>, StoreError>>,
+    ) -> ControlFlow<()> {
+        // The end of a run that is not yet written down would be written over the change.
+        if self.state.is_active() || self.clearing.is_some() {
+            let _ = reply.send(Ok(None));
+            return ControlFlow::Continue(());
+        }
+        let renames = change.name.is_some();
+        let changed = records::change(&self.subject.shared, &self.subject.server, change).await;
+        let ends = renames && changed.is_ok();
+        if ends {
+            // There is no server of this name any more: whoever asks for it asks a new actor.
+            self.inbox.close();
+        }
+        let _ = reply.send(changed.map(Some));
+        if ends {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     async fn on_found(&mut self, found: Found) {

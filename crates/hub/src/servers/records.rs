@@ -6,8 +6,8 @@ use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Failure, Running};
 use lyceum_core::scope::{KnownMembers, RawScope, default_role, server_token_scopes};
 use lyceum_core::seams::{Handle, StartRequest};
-use lyceum_core::{ServerRef, Timestamp, random, token};
-use lyceum_store::{NewOAuthClient, NewToken, Phase, StoreError, TokenOwner, Tx, User};
+use lyceum_core::{ServerName, ServerRef, Timestamp, random, token};
+use lyceum_store::{NewOAuthClient, NewToken, Phase, Server, StoreError, TokenOwner, Tx, User};
 use serde_json::{Map, Value};
 
 use super::{Shared, environment};
@@ -20,6 +20,17 @@ pub struct StartInput {
     pub user_options: Option<Map<String, Value>>,
     /// The name shown to people, for a new named server.
     pub display_name: Option<String>,
+}
+
+/// What is to become of the record of a server that does not run; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Its new name, which follows the rules.
+    pub name: Option<ServerName>,
+    /// The name shown to people.
+    pub display_name: Option<String>,
+    /// The options of the next start.
+    pub user_options: Option<Map<String, Value>>,
 }
 
 /// A start that is written down.
@@ -234,6 +245,41 @@ pub(super) async fn cleared(
     }
     if_there(tx.record_stopped(row, failure).await)?;
     tx.commit().await
+}
+
+/// Changes the record of a server, all of it or nothing. A default server that never ran gets one first.
+pub(super) async fn change(
+    shared: &Shared,
+    server: &ServerRef,
+    change: Change,
+) -> Result<Server, StoreError> {
+    let mut tx = shared.store.begin().await?;
+    let user = tx.get_user(&server.user).await?;
+    let mut row = if server.server.is_default() {
+        tx.ensure_server(user.id, &server.server, shared.clock.now())
+            .await?
+            .0
+    } else {
+        let row = tx.find_server(user.id, &server.server).await?;
+        row.ok_or_else(|| StoreError::NotFound {
+            kind: lyceum_store::Kind::Server,
+            name: server.to_string(),
+        })?
+    };
+    if let Some(name) = change.name {
+        tx.rename_server(row.id, &name).await?;
+        row.name = name;
+    }
+    if let Some(display_name) = change.display_name {
+        tx.set_display_name(row.id, Some(&display_name)).await?;
+        row.display_name = Some(display_name);
+    }
+    if let Some(options) = change.user_options {
+        tx.set_user_options(row.id, Some(&options)).await?;
+        row.user_options = Some(options);
+    }
+    tx.commit().await?;
+    Ok(row)
 }
 
 /// Deletes the record of a server.

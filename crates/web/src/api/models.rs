@@ -152,12 +152,9 @@ pub(crate) fn server(
     let state = &view.now.state;
     let row = view.row.as_ref();
     let name = view.server.server.as_str();
-    let display_name = if name.is_empty() {
-        Some("")
-    } else {
-        row.and_then(|row| row.display_name.as_deref())
-            .or(Some(name))
-    };
+    let display_name = row
+        .and_then(|row| row.display_name.as_deref())
+        .unwrap_or(name);
     let started = view.now.started.or_else(|| row.and_then(|row| row.started));
     let mut model = json!({
         "name": name,

@@ -1,4 +1,4 @@
-//! `/hub/api/users/NAME/server` and `/hub/api/users/NAME/servers/SERVER`: look, start, stop.
+//! `/hub/api/users/NAME/server` and `/hub/api/users/NAME/servers/SERVER`: look, make, change, start, stop, delete.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -6,16 +6,15 @@ use http::StatusCode;
 use lyceum_core::ServerName;
 use lyceum_core::lifecycle::Refusal;
 use lyceum_core::names::NameError;
-use lyceum_hub::display_name;
 use lyceum_hub::permit::{ReadServer, StartServer, StopServer};
 use lyceum_hub::running::Outcome;
-use lyceum_hub::{Action, Principal, RemoveError, ServerPermit, StartError, StartInput};
-use serde_json::{Map, Value};
+use lyceum_hub::{Action, EditError, Principal, RemoveError, ServerPermit, StartError};
 
 use super::endpoints::{Endpoints, Rule};
 use super::models;
+use super::server_bodies::{edit, remove, start_input};
 use crate::caller::{ApiCaller, store_failed};
-use crate::forms::{Json, MAX_FIELDS, OptionsJson, too_many_fields};
+use crate::forms::{Json, OptionsJson};
 use crate::server_path::ServerPath;
 use crate::{ApiError, Web};
 
@@ -33,6 +32,8 @@ pub(crate) fn endpoints() -> Endpoints {
     .fold(Endpoints::default(), |endpoints, path| {
         endpoints
             .get(path, Rule::of::<ReadServer>(), show_server)
+            .put(path, Rule::of::<StartServer>(), create_server)
+            .patch(path, Rule::of::<StartServer>(), change_server)
             .post(path, Rule::of::<StartServer>(), start_server)
             .delete(path, Rule::of::<StopServer>(), stop_server)
     })
@@ -44,6 +45,50 @@ pub(crate) async fn show_server(
     Path(path): Path<ServerPath>,
 ) -> Result<Response, ApiError> {
     show(&web, &caller, &path.user, &path.server).await
+}
+
+/// Makes a server without starting it (JupyterHub 6).
+pub(crate) async fn create_server(
+    State(web): State<Web>,
+    ApiCaller(caller): ApiCaller,
+    Path(path): Path<ServerPath>,
+    body: OptionsJson,
+) -> Result<Response, ApiError> {
+    let permit = permit::<StartServer>(&web, &caller, &path.user, &path.server).await?;
+    let taken = permit.server().server.is_default() || web.hub().server_exists(&permit).await?;
+    if taken {
+        return Err(edit_refused(EditError::Exists(permit.server().clone())));
+    }
+    let input = start_input(permit.server(), body.parse()?)?;
+    let view = web.hub().create_server(&permit, input).await;
+    let groups = web.hub().groups_of(permit.user()).await?;
+    let view = view.map_err(edit_refused)?;
+    let mut response = models::answer(&models::server(&web, &view, caller.scopes(), &groups));
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// Changes the name of a server that does not run, its shown name, or its options (JupyterHub 6).
+pub(crate) async fn change_server(
+    State(web): State<Web>,
+    ApiCaller(caller): ApiCaller,
+    Path(path): Path<ServerPath>,
+    body: OptionsJson,
+) -> Result<Response, ApiError> {
+    let permit = permit::<StartServer>(&web, &caller, &path.user, &path.server).await?;
+    let edit = edit(body.parse()?)?;
+    let view = web
+        .hub()
+        .change_server(&permit, edit)
+        .await
+        .map_err(edit_refused)?;
+    let groups = web.hub().groups_of(permit.user()).await?;
+    Ok(models::answer(&models::server(
+        &web,
+        &view,
+        caller.scopes(),
+        &groups,
+    )))
 }
 
 pub(crate) async fn start_server(
@@ -95,7 +140,7 @@ async fn start(
     body: OptionsJson,
 ) -> Result<Response, ApiError> {
     let permit = permit::<StartServer>(web, caller, user, server).await?;
-    let input = start_input(body.parse()?)?;
+    let input = start_input(permit.server(), body.parse()?)?;
     match web.hub().request_start(&permit, input).await {
         // A second request while the first is under way waits for it, too.
         Ok(()) => {}
@@ -146,64 +191,20 @@ fn start_refused(error: StartError) -> ApiError {
     }
 }
 
+fn edit_refused(error: EditError) -> ApiError {
+    match error {
+        EditError::Name(error) => bad_name(&error),
+        EditError::Exists(_) => ApiError::with(StatusCode::CONFLICT, error.to_string()),
+        EditError::NotThere(_) => ApiError::with(StatusCode::NOT_FOUND, error.to_string()),
+        EditError::NamedServersOff | EditError::TooManyNamed(_) | EditError::Active(_) => {
+            ApiError::bad_request(error.to_string())
+        }
+        EditError::Store(error) => store_failed(&error),
+    }
+}
+
 fn bad_name(error: &NameError) -> ApiError {
     ApiError::bad_request(error.to_string())
-}
-
-/// Reads what a start is asked with. Without one of the two keys, the whole object is the options (clients
-/// from before JupyterHub 6 send that); an empty list counts as no body.
-fn start_input(body: Option<Value>) -> Result<StartInput, ApiError> {
-    let mut body = match body {
-        None | Some(Value::Null) => return Ok(StartInput::default()),
-        Some(Value::Array(list)) if list.is_empty() => return Ok(StartInput::default()),
-        Some(Value::Object(body)) => body,
-        Some(_) => return Err(ApiError::bad_request("the body must be a JSON object")),
-    };
-    if !body.contains_key("user_options") && !body.contains_key("display_name") {
-        let user_options = if body.is_empty() {
-            None
-        } else {
-            Some(checked_options(body)?)
-        };
-        return Ok(StartInput {
-            user_options,
-            display_name: None,
-        });
-    }
-    let user_options = match body.remove("user_options") {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(options)) => Some(checked_options(options)?),
-        Some(_) => {
-            return Err(ApiError::bad_request(
-                "`user_options` must be an object or null",
-            ));
-        }
-    };
-    let shown_name = match body.remove("display_name") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(name)) => Some(
-            display_name::display_name(&name)
-                .map_err(|error| ApiError::bad_request(error.to_string()))?,
-        ),
-        Some(_) => return Err(ApiError::bad_request("`display_name` must be a text")),
-    };
-    Ok(StartInput {
-        user_options,
-        display_name: shown_name,
-    })
-}
-
-/// Keys that JupyterHub keeps for itself cannot be options (JupyterHub 6.1).
-fn checked_options(options: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
-    if options.len() > MAX_FIELDS {
-        return Err(too_many_fields());
-    }
-    match options.keys().find(|key| key.starts_with("__jupyterhub_")) {
-        Some(key) => Err(ApiError::bad_request(format!(
-            "`{key}` cannot be an option: the name is reserved"
-        ))),
-        None => Ok(options),
-    }
 }
 
 async fn stop(
@@ -214,15 +215,7 @@ async fn stop(
     body: Json,
 ) -> Result<Response, ApiError> {
     let permit = permit::<StopServer>(web, caller, user, server).await?;
-    let remove = match body.parse()? {
-        None | Some(Value::Null) => false,
-        Some(Value::Object(body)) => match body.get("remove") {
-            None => false,
-            Some(Value::Bool(remove)) => *remove,
-            Some(_) => return Err(ApiError::bad_request("`remove` must be true or false")),
-        },
-        Some(_) => return Err(ApiError::bad_request("the body must be a JSON object")),
-    };
+    let remove = remove(body.parse()?)?;
     let default = permit.server().server.is_default();
     if !default {
         if !web.hub().settings().allow_named_servers {
@@ -260,41 +253,5 @@ fn refused(refusal: Refusal) -> ApiError {
             .retry_after(RETRY_SECONDS)
     } else {
         ApiError::bad_request(refusal.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_body_without_the_two_keys_is_all_options() {
-        let input = start_input(Some(json!({"memory": "2G"}))).unwrap();
-        assert_eq!(
-            input.user_options,
-            json!({"memory": "2G"}).as_object().cloned()
-        );
-        let input =
-            start_input(Some(json!({"user_options": {"a": 1}, "display_name": "x"}))).unwrap();
-        assert_eq!(input.user_options, json!({"a": 1}).as_object().cloned());
-        assert_eq!(input.display_name.as_deref(), Some("x"));
-        assert!(start_input(Some(json!([]))).unwrap().user_options.is_none());
-    }
-
-    #[test]
-    fn bodies_of_other_types_are_refused() {
-        for body in [
-            json!("x"),
-            json!(1),
-            json!([1]),
-            json!({"user_options": 1}),
-            json!({"display_name": 1}),
-            json!({"display_name": "a\u{202e}b"}),
-            json!({"__jupyterhub_bytes__": true}),
-        ] {
-            assert!(start_input(Some(body.clone())).is_err(), "{body}");
-        }
     }
 }
