@@ -5,6 +5,7 @@ pub mod auth_state;
 pub mod background;
 pub mod display_name;
 pub mod error;
+pub mod import;
 pub mod groups;
 mod known;
 pub mod login;
@@ -96,10 +97,10 @@ impl Hub {
     /// Puts a hub together. Nothing runs yet: see [`Hub::recover`] and [`Hub::run_background`].
     pub fn new(parts: Parts) -> Self {
         let shared = Arc::new(Shared {
+            catalogue: parts.settings.declared.catalogue.clone(),
             settings: Arc::new(parts.settings),
             store: parts.store,
             clock: Arc::clone(&parts.clock),
-            catalogue: Catalogue::built_in(),
             spawner: parts.spawner,
             routes: parts.routes,
             runtime: parts.runtime.clone(),

@@ -401,7 +401,17 @@ pub(crate) async fn roles_of(
     let mut scopes = BTreeSet::new();
     for (name, held) in [("user", is_user), ("admin", admin)] {
         // A stored role of that name is the configured version of it.
-        if held && !roles.iter().any(|role| role.name == name) {
+        if !held || roles.iter().any(|role| role.name == name) {
+            continue;
+        }
+        // What administrators may do is the same everywhere.
+        let stored = match name {
+            "admin" => None,
+            _ => store.find_role(name).await?,
+        };
+        if let Some(role) = stored {
+            scopes.extend(catalogue.parse_stored(&role.scopes));
+        } else {
             let default = default_role(name)
                 .map(|role| role.scopes)
                 .unwrap_or_default();

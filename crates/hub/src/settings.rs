@@ -5,6 +5,7 @@ mod servers;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lyceum_core::declared::Declared;
 use lyceum_core::{UserName, lifecycle};
 
 use crate::CryptKeys;
@@ -64,6 +65,12 @@ pub struct HubSettings {
     pub api_page_max_limit: u32,
     /// Who may log in, and who is an administrator.
     pub access: Access,
+    /// Custom scopes, roles, groups and services that the configuration declares; see [`crate::Hub::provision`].
+    pub declared: Declared,
+    /// What the token of a user's server may do; `None` for what the role `server` says.
+    pub server_token_scopes: Option<Vec<String>>,
+    /// The scopes that a user's server may use for whoever opens it in a browser.
+    pub server_oauth_scopes: Vec<String>,
 }
 
 /// Who may log in, and who is an administrator.
@@ -141,6 +148,9 @@ impl Default for HubSettings {
             api_page_default_limit: 50,
             api_page_max_limit: 200,
             access: Access::default(),
+            declared: Declared::default(),
+            server_token_scopes: None,
+            server_oauth_scopes: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@ use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
 use lyceum_config::settings::{
     Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
 };
+use lyceum_core::declared::Declared;
 use lyceum_core::seams::{Authenticator, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
@@ -78,10 +79,15 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         }
     };
     let routes = RouteTable::new();
+    let declared = {
+        let config = config.clone();
+        // Files with tokens are read, and accounts looked up.
+        tokio::task::spawn_blocking(move || config.declared()).await??
+    };
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
-        ..hub_settings(&config, api_port)
+        ..hub_settings(&config, api_port, declared)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
     let renderer = renderer(&settings, &config.pages)?;
@@ -213,7 +219,7 @@ fn authenticator(
     }
 }
 
-fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
+fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettings {
     let hub = &config.hub;
     let api = SocketAddr::new(hub.api_listen.ip(), api_port);
     HubSettings {
@@ -250,6 +256,9 @@ fn hub_settings(config: &Config, api_port: u16) -> HubSettings {
             blocked_users: config.access.blocked_users.0.clone(),
             admin_users: config.access.admin_users.0.clone(),
         },
+        declared,
+        server_token_scopes: hub.server_token_scopes.clone(),
+        server_oauth_scopes: hub.oauth_client_allowed_scopes.clone(),
     }
 }
 

@@ -58,7 +58,10 @@ pub fn for_server(
         ),
         ("JUPYTERHUB_OAUTH_ACCESS_SCOPES", access_scopes.clone()),
         ("JUPYTERHUB_OAUTH_SCOPES", access_scopes),
-        ("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", "[]".to_owned()),
+        (
+            "JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES",
+            json!(settings.server_oauth_scopes).to_string(),
+        ),
         ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned()),
     ]
     .into_iter()

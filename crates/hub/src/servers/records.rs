@@ -110,7 +110,7 @@ async fn try_prepare(
         description: &format!("Server at {url}"),
         secret: Some(&api_token),
         redirect_uri: &format!("{url}oauth_callback"),
-        allowed_scopes: &[],
+        allowed_scopes: &shared.settings.server_oauth_scopes,
         server_id: Some(row.id),
         service_id: None,
     })
@@ -170,7 +170,7 @@ fn too_many_named(limit: u32) -> Failure {
     )
 }
 
-/// The scopes of a server's own token: those of the `server` role, as far as its owner has them.
+/// The scopes of a server's own token: those of the configuration or of the `server` role, as far as its owner has them.
 async fn token_scopes(
     shared: &Shared,
     server: &ServerRef,
@@ -178,8 +178,17 @@ async fn token_scopes(
 ) -> Result<Vec<String>, StoreError> {
     let (groups, roles) =
         roles_of(&shared.store, &shared.catalogue, &Owner::User(user.clone())).await?;
-    let asked = match shared.store.find_role("server").await? {
-        Some(role) => shared.catalogue.parse_stored(&role.scopes),
+    let configured = shared.settings.server_token_scopes.as_ref();
+    let role = match configured {
+        Some(_) => None,
+        None => shared
+            .store
+            .find_role("server")
+            .await?
+            .map(|role| role.scopes),
+    };
+    let asked = match configured.or(role.as_ref()) {
+        Some(scopes) => shared.catalogue.parse_stored(scopes),
         None => shared.catalogue.parse_stored(
             default_role("server")
                 .map(|role| role.scopes)
