@@ -53,6 +53,11 @@ impl CryptKeys {
         self.0.first().map(|key| key.encrypt(plain, now))
     }
 
+    /// Tells whether one of the keys decrypts this.
+    pub fn fit(&self, token: &[u8]) -> bool {
+        self.decrypt(token).is_some()
+    }
+
     /// Decrypts with whichever key fits, and tells whether it is the first one.
     pub(super) fn decrypt(&self, token: &[u8]) -> Option<(Zeroizing<Vec<u8>>, bool)> {
         self.0.iter().enumerate().find_map(|(index, key)| {
