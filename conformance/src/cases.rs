@@ -1,10 +1,20 @@
 //! The cases, a file for each area.
 
+mod activity;
+mod groups;
 mod hub;
+mod servers;
+mod tokens;
+mod users;
 
 use crate::list::List;
 
 /// Adds all cases.
 pub(crate) fn add(list: &mut List) {
     hub::add(list);
+    users::add(list);
+    groups::add(list);
+    tokens::add(list);
+    servers::add(list);
+    activity::add(list);
 }

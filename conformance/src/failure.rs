@@ -38,15 +38,19 @@ macro_rules! ensure {
 
 /// Fails the case unless two values are equal; the first is what the hub gave.
 macro_rules! same {
-    ($got:expr, $wanted:expr, $($text:tt)+) => {{
-        let (got, wanted) = (&$got, &$wanted);
-        if got != wanted {
-            return Err($crate::failure::Failure::new(format!(
-                "{}: {got:?} instead of {wanted:?}",
-                format_args!($($text)+)
-            )));
+    ($got:expr, $wanted:expr, $($text:tt)+) => {
+        // A match keeps temporaries alive.
+        match (&$got, &$wanted) {
+            (got, wanted) => {
+                if got != wanted {
+                    return Err($crate::failure::Failure::new(format!(
+                        "{}: {got:?} instead of {wanted:?}",
+                        format_args!($($text)+)
+                    )));
+                }
+            }
         }
-    }};
+    };
 }
 
 pub(crate) use {ensure, same};

@@ -129,4 +129,17 @@ impl List {
             request(case)?.refused(status).map(drop)
         });
     }
+
+    /// Adds a case in which JupyterHub gives one status and Lyceum on purpose another: see docs/compatibility.md.
+    pub(crate) fn differs(
+        &mut self,
+        name: impl Into<String>,
+        [jupyterhub, ours]: [u16; 2],
+        why: &'static str,
+        request: impl for<'c> Fn(&'c Case<'c>) -> Result<Request<'c>, Failure> + Send + Sync + 'static,
+    ) {
+        self.case(name, move |case| {
+            request(case)?.send()?.either(&[jupyterhub, ours], why).map(drop)
+        });
+    }
 }

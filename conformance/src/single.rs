@@ -1,7 +1,7 @@
 //! A tiny server: what both hubs start for their users, and what stands behind the service `web`.
 //!
-//! It answers every path with what it was asked. How it behaves follows from the server's name, which is the one
-//! thing that cases can choose for both hubs: `slow…` begins to answer after two seconds, `dies…` ends at once,
+//! It answers every path with what it was asked. How it behaves follows from the server's name, or from the
+//! user's for a default server, as that is what cases can choose for both hubs: `slow…` begins to answer after two seconds, `dies…` ends at once,
 //! `stubborn…` does not hear the first polite signal.
 
 use std::fmt::Write as _;
@@ -24,7 +24,10 @@ const LIFE: Duration = Duration::from_mins(20);
 
 /// Runs the single-user server that the environment describes.
 pub(crate) fn run() -> ExitCode {
-    let name = env::var("JUPYTERHUB_SERVER_NAME").unwrap_or_default();
+    let mut name = env::var("JUPYTERHUB_SERVER_NAME").unwrap_or_default();
+    if name.is_empty() {
+        name = env::var("JUPYTERHUB_USER").unwrap_or_default();
+    }
     if name.starts_with("dies") {
         return ExitCode::FAILURE;
     }
