@@ -179,8 +179,7 @@ async fn received_shares(
     now: Timestamp,
 ) -> Result<Vec<ReceivedShare>, StoreError> {
     // Asked at each request, so it is one statement, and each half finds its rows by an index.
-    let sql = concat!(
-        "SELECT owners.name AS share_owner_name, servers.name AS share_server_name, \
+    let sql = "SELECT owners.name AS share_owner_name, servers.name AS share_server_name, \
          received.by_group AS by_group, received.scopes AS share_scopes, \
          received.expires_at AS share_expires_at FROM (\
          SELECT server_id, FALSE AS by_group, scopes, expires_at FROM shares WHERE user_id = $1 \
@@ -190,8 +189,7 @@ async fn received_shares(
          WHERE user_groups.user_id = $1) AS received \
          JOIN servers ON servers.id = received.server_id \
          JOIN users AS owners ON owners.id = servers.user_id \
-         WHERE received.expires_at IS NULL OR received.expires_at > $2"
-    );
+         WHERE received.expires_at IS NULL OR received.expires_at > $2";
     let rows = db
         .all("list a user's shares", sql, values![user, now])
         .await?;
@@ -333,6 +331,24 @@ impl Tx {
         let all = vec![share.id.into(), Value::json(&share.scopes)?];
         self.db().run(doing, sql, all).await?;
         Ok(Some(share))
+    }
+
+    /// Sets when a share ends; `None` for never. For shares that come from elsewhere: those made here have no end.
+    pub async fn end_share_at(
+        &mut self,
+        server: ServerId,
+        with: ReceiverId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let (column, id) = with.column();
+        let sql =
+            format!("UPDATE shares SET expires_at = $3 WHERE server_id = $1 AND {column} = $2");
+        let all = vec![server.into(), id, expires_at.into()];
+        let doing = "set when a share ends";
+        match self.db().run(doing, AssertSqlSafe(sql), all).await? {
+            0 => Err(StoreError::not_found(Kind::Share, server)),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a share; says whether there was one.

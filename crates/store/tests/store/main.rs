@@ -16,6 +16,7 @@ mod opening_postgres;
 mod outages;
 mod servers;
 mod sessions;
+mod shares;
 mod support;
 mod tokens;
 mod transactions;
