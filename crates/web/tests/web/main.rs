@@ -20,4 +20,5 @@ mod pages;
 mod scopes;
 mod servers;
 mod support;
+mod tokens;
 mod xsrf;

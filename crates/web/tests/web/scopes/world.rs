@@ -131,6 +131,9 @@ impl World {
             ("{group}", "class"),
             ("{service}", "web"),
             ("{token_id}", &self.token_id),
+            ("{token}", self.tokens[1].secret.expose()),
+            ("{cookie_name}", "jupyterhub-hub-login"),
+            ("{cookie_value}", "of-nobody"),
         ] {
             path = path.replace(name, example);
         }
