@@ -3,6 +3,8 @@
 pub(crate) mod activity;
 pub(crate) mod authorizations;
 pub(crate) mod endpoints;
+pub(crate) mod fields;
+pub(crate) mod groups;
 pub(crate) mod hub;
 pub(crate) mod models;
 pub(crate) mod openapi;
@@ -14,6 +16,7 @@ pub(crate) mod share_codes;
 pub(crate) mod shares;
 pub(crate) mod tokens;
 pub(crate) mod user;
+pub(crate) mod users;
 
 use lyceum_hub::{Denied, HubError};
 
@@ -26,6 +29,8 @@ pub(crate) fn endpoints() -> Endpoints {
     Endpoints::default()
         .merge(hub::endpoints())
         .merge(user::endpoints())
+        .merge(users::endpoints())
+        .merge(groups::endpoints())
         .merge(activity::endpoints())
         .merge(servers::endpoints())
         .merge(shares::endpoints())

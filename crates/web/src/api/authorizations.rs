@@ -8,7 +8,7 @@ use lyceum_hub::{Principal, Via};
 use serde_json::Value;
 
 use super::endpoints::{Endpoints, Rule};
-use super::models;
+use super::models::{self, Stopped};
 use crate::caller::ApiCaller;
 use crate::forms::Json;
 use crate::{ApiError, Web, cookies};
@@ -49,7 +49,7 @@ async fn token(
     for scope in identify_scopes(found.scope_owner()) {
         scopes.insert(scope);
     }
-    let model = super::user::own_model(&web, &found, &scopes).await?;
+    let model = super::user::own_model(&web, &found, &scopes, Stopped::Hidden).await?;
     Ok(models::answer(&Value::Object(model)))
 }
 
@@ -92,7 +92,7 @@ async fn owner_of_cookie(
     };
     let found = found.ok_or_else(ApiError::not_found)?;
     // Unlike with a token, only what the caller may see of this user anyway.
-    let model = super::user::own_model(web, &found, caller.scopes()).await?;
+    let model = super::user::own_model(web, &found, caller.scopes(), Stopped::Hidden).await?;
     Ok(models::answer(&Value::Object(model)))
 }
 

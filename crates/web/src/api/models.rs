@@ -1,19 +1,29 @@
-//! The JSON of users and servers: only what the caller's scopes let them see.
+//! The JSON of users, servers and groups: only what the caller's scopes let them see.
+
+mod group;
+mod user;
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use lyceum_core::clock::iso_format;
 use lyceum_core::scope::{Scope, ScopeSet, Target};
 use lyceum_core::{GroupName, Timestamp};
-use lyceum_hub::models::{ServerView, UserView};
-use serde_json::{Map, Value, json};
+use lyceum_hub::models::ServerView;
+use serde_json::{Value, json};
 
+pub(crate) use self::group::group;
+pub(crate) use self::user::{Stopped, user};
 use crate::Web;
 
 /// A JSON answer with status 200.
 pub(crate) fn answer(value: &Value) -> Response {
+    answer_with(StatusCode::OK, value)
+}
+
+/// A JSON answer with another status.
+pub(crate) fn answer_with(status: StatusCode, value: &Value) -> Response {
     (
-        StatusCode::OK,
+        status,
         [(header::CONTENT_TYPE, "application/json")],
         value.to_string(),
     )
@@ -26,111 +36,6 @@ pub(crate) fn empty(status: StatusCode) -> Response {
         return status.into_response();
     }
     (status, [(header::CONTENT_TYPE, "text/plain")], "").into_response()
-}
-
-/// Writes a user, as far as `scopes` allow (JupyterHub `APIHandler.user_model`).
-pub(crate) fn user(web: &Web, view: &UserView, scopes: &ScopeSet) -> Map<String, Value> {
-    let name = view.user.name.as_str();
-    let target = Target::User {
-        name,
-        groups: &view.groups,
-    };
-    let may = |any: &[Scope]| scopes.check_any(any, target).is_allowed();
-    let default = view
-        .servers
-        .iter()
-        .find(|server| server.server.server.is_default());
-    let mut model = Map::new();
-    let mut put = |key: &str, any: &[Scope], value: Value| {
-        if may(any) {
-            model.insert(key.to_owned(), value);
-        }
-    };
-    put(
-        "name",
-        &[Scope::ReadUsers, Scope::ReadUsersName],
-        json!(name),
-    );
-    put(
-        "admin",
-        &[
-            Scope::ReadUsers,
-            Scope::ReadUsersName,
-            Scope::ReadRolesUsers,
-        ],
-        json!(view.user.admin),
-    );
-    put(
-        "user_info",
-        &[Scope::ReadUsers, Scope::ReadUsersName],
-        json!(view.user.user_info),
-    );
-    put(
-        "roles",
-        &[Scope::ReadUsers, Scope::ReadRolesUsers],
-        json!(view.roles),
-    );
-    let groups: Vec<&str> = view.groups.iter().map(GroupName::as_str).collect();
-    put(
-        "groups",
-        &[Scope::ReadUsers, Scope::ReadUsersGroups],
-        json!(groups),
-    );
-    let base = web.hub().settings().base_url.as_str();
-    let ready = default
-        .filter(|server| server.now.state.is_ready())
-        .map(|server| server.server.url_path(base));
-    put("server", &[Scope::ReadUsers], json!(ready));
-    let pending = default.and_then(|server| server.now.state.pending());
-    put("pending", &[Scope::ReadUsers], json!(pending));
-    put(
-        "created",
-        &[Scope::ReadUsers],
-        json!(iso_format(view.user.created)),
-    );
-    let activity = [Scope::ReadUsers, Scope::ReadUsersActivity];
-    put("last_activity", &activity, time(view.user.last_activity));
-    let visible = servers(web, view, scopes, &view.groups);
-    if !visible.is_empty() || may(&[Scope::ReadServers]) {
-        model.insert("servers".to_owned(), Value::Object(visible));
-    }
-    if may(&[Scope::AdminAuthState]) {
-        model.insert("auth_state".to_owned(), Value::Null);
-    }
-    if !model.is_empty() {
-        // Whoever sees a user at all sees which one it is.
-        model.insert("kind".to_owned(), json!("user"));
-        model.insert("name".to_owned(), json!(name));
-    }
-    model
-}
-
-/// The servers that run or are pending, by name.
-fn servers(
-    web: &Web,
-    view: &UserView,
-    scopes: &ScopeSet,
-    groups: &[GroupName],
-) -> Map<String, Value> {
-    let user = view.user.name.as_str();
-    view.servers
-        .iter()
-        .filter(|server| server.now.state.is_active())
-        .filter(|server| {
-            let target = Target::Server {
-                user,
-                server: server.server.server.as_str(),
-                groups,
-            };
-            scopes.check(Scope::ReadServers, target).is_allowed()
-        })
-        .map(|view| {
-            (
-                view.server.server.to_string(),
-                server(web, view, scopes, groups),
-            )
-        })
-        .collect()
 }
 
 /// Writes a server (JupyterHub `APIHandler.server_model`).

@@ -247,7 +247,7 @@ async fn stop(
     }
 }
 
-fn refused(refusal: Refusal) -> ApiError {
+pub(super) fn refused(refusal: Refusal) -> ApiError {
     if refusal.is_of_hub() {
         ApiError::with(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
             .retry_after(RETRY_SECONDS)
