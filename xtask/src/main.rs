@@ -26,6 +26,8 @@ struct Arguments {
 enum Tool {
     /// Installs what the tests need, and runs all of them
     Test(test::Options),
+    /// Prepares the Python environments of the tests, and prints the variables by which tests find them
+    Envs,
     /// Checks the rules of the house: dependencies between crates, file sizes, first lines
     Tidy,
     /// Checks licences, banned crates and sources of dependencies (installs cargo-deny if it is missing)
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let root = root();
     let result = match Arguments::parse().command {
         Tool::Test(options) => test::run(&root, &options),
+        Tool::Envs => test::environments(&root),
         Tool::Tidy => tidy::run(&root),
         Tool::Deny => test::deny(&root),
     };

@@ -2,6 +2,7 @@
 //!
 //! Says what it does. A part whose needs cannot be met fails; nothing is left out silently.
 
+mod environments;
 mod needs;
 
 use std::fmt;
@@ -132,6 +133,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     conclude(&outcomes)
 }
 
+/// Prepares the Python environments of the tests, and prints the variables by which tests find them.
+pub(crate) fn environments(root: &Path) -> Result<()> {
+    needs::debian_packages(&[Package::PythonVenv], Installing::Allowed)?;
+    environments::prepare(root, &environments::ENVIRONMENTS, Installing::Allowed).map(drop)
+}
+
 /// Checks licences, bans and sources of dependencies.
 pub(crate) fn deny(root: &Path) -> Result<()> {
     let program = needs::cargo_deny(root, Installing::Allowed)?;
@@ -209,10 +216,9 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
     }
 }
 
-/// The crates' tests and examples in documentation, with a Python environment for those that start real servers.
+/// The crates' tests and examples in documentation, with Python environments for those that start real servers.
 fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
-    let environment = needs::python_environment(root, installing)?;
-    println!("    LYCEUM_TEST_PYENV={}", environment.display());
+    let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
     let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
     let mut runs = Vec::new();
     if shell::find_program("cargo-nextest").is_some() {
@@ -234,7 +240,10 @@ fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> 
     let mut result = Ok(());
     for arguments in runs {
         let mut tests = cargo(root, &arguments);
-        let (seen, ended) = run_counting(tests.env("LYCEUM_TEST_PYENV", &environment))?;
+        for environment in &environments {
+            tests.env(environment.variable, &environment.prefix);
+        }
+        let (seen, ended) = run_counting(&mut tests)?;
         counts.add(seen);
         result = result.and(ended);
     }
@@ -248,6 +257,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
         bail!("{} is missing: run the part build first", program.display());
     }
     needs::npm_packages(root, installing)?;
+    let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
     let folder = root.join("target/e2e");
     remove_old_results(&folder)?;
     let report = folder.join("report.tap");
@@ -265,6 +275,9 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     );
     tests.arg(format!("--test-reporter-destination={}", report.display()));
     tests.args(scenarios(&root.join("e2e"))?);
+    for environment in &environments {
+        tests.env(environment.variable, &environment.prefix);
+    }
     let result = shell::run(&mut tests);
     counts.add(Counts::read_all(&fs::read_to_string(&report)?));
     println!(

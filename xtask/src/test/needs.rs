@@ -3,10 +3,8 @@
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
-use lyceum_envs::{EnvError, Phase, Progress, PythonEnvironment, PythonSpec, Report};
 
 use crate::shell::{self, cargo, command, find_program};
 
@@ -105,24 +103,6 @@ pub(super) fn debian_packages(packages: &[Package], installing: Installing) -> R
     }
 }
 
-/// Prepares an environment with JupyterHub, JupyterLab and uv, by the very code that `lyceum demo` uses.
-pub(super) fn python_environment(root: &Path, installing: Installing) -> Result<PathBuf> {
-    let mut spec = PythonSpec::default();
-    spec.packages.push("uv".to_owned());
-    let folder = root.join("target/test-env");
-    if installing == Installing::Forbidden && !folder.join("python/base/current").exists() {
-        bail!("the Python environment in {} is missing", folder.display());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let lines = Lines::default();
-    match runtime.block_on(PythonEnvironment::ensure(&folder, &spec, &lines)) {
-        Ok(environment) => Ok(environment.prefix),
-        Err(error) => Err(explained(error)),
-    }
-}
-
 /// Installs the browser tests' packages as `package-lock.json` says.
 pub(super) fn npm_packages(root: &Path, installing: Installing) -> Result<()> {
     let folder = root.join("e2e");
@@ -218,31 +198,4 @@ fn has_postgres_folder() -> bool {
 fn is_ubuntu() -> bool {
     fs::read_to_string("/etc/os-release")
         .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
-}
-
-fn explained(error: EnvError) -> anyhow::Error {
-    let mut text = String::from("could not prepare the Python environment of the tests");
-    if let Some(details) = error.details() {
-        text.push('\n');
-        text.push_str(details);
-    }
-    if let Some(hint) = error.hint() {
-        text.push_str("\nhint: ");
-        text.push_str(&hint);
-    }
-    anyhow::Error::new(error).context(text)
-}
-
-/// Prints a line per phase of preparing the environment.
-#[derive(Debug, Default)]
-struct Lines(Mutex<Option<Phase>>);
-
-impl Progress for Lines {
-    fn report(&self, report: &Report) {
-        if let Ok(mut last) = self.0.lock()
-            && last.replace(report.phase) != Some(report.phase)
-        {
-            println!("    Python environment: {}", report.text);
-        }
-    }
 }
