@@ -2,6 +2,8 @@
 //!
 //! No method may be called "only after" another: what must be remembered is a value that the caller keeps.
 
+mod service;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +17,10 @@ use crate::lifecycle::Failure;
 use crate::names::{GroupName, ServerRef};
 use crate::route::{Route, RouteSpec, RouteStatus, Upstream};
 use crate::secret::Secret;
+
+pub use self::service::{
+    ServiceLaunch, ServiceLog, ServiceProcess, ServiceRunner, ServiceStartError,
+};
 
 // --- Authenticator -----------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 //! Each lives in its own module, behind [`lyceum_core::seams::Spawner`]. None knows the hub or the gateway.
 
 pub mod process;
-pub mod service;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use process::services as service;
 pub use process::{ProcessConfig, ProcessSpawner};
 
 /// How users' servers are started.

@@ -12,6 +12,7 @@ mod identity;
 mod launch;
 mod logs;
 mod paths;
+pub mod services;
 mod stop;
 
 use std::collections::{HashSet, VecDeque};
@@ -362,7 +363,7 @@ impl Spawner for ProcessSpawner {
         let markers: HashSet<&str> = known.iter().map(|handle| handle.marker.as_str()).collect();
         let instance = self.settings.instance.clone();
         let mut left = blocking::PROCESSES
-            .run(move || family::marks_of(&instance))
+            .run(move || family::marks_of(INSTANCE_VARIABLE, &instance))
             .await?;
         left.retain(|marker| !markers.contains(marker.as_str()) && !self.children.knows(marker));
         // One that cannot be ended keeps neither the others nor the sockets from being seen to.

@@ -15,8 +15,8 @@ use std::io;
 
 use rustix::process::Signal;
 
+use super::SERVER_VARIABLE;
 use super::identity::{ProcessHandle, ProcessId, Stat, send};
-use super::{INSTANCE_VARIABLE, SERVER_VARIABLE};
 
 /// Lists the living processes of a server, the main one included.
 ///
@@ -59,9 +59,9 @@ pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec
     found
 }
 
-/// Lists the marks of all servers that carry this hub's mark, each with one of its processes.
-pub(super) fn marks_of(instance: &str) -> HashSet<String> {
-    let mark = format!("{INSTANCE_VARIABLE}={instance}");
+/// Lists the marks of all servers or services whose processes carry this hub's name in a variable.
+pub(super) fn marks_of(variable: &str, instance: &str) -> HashSet<String> {
+    let mark = format!("{variable}={instance}");
     let prefix = format!("{SERVER_VARIABLE}=");
     list()
         .values()

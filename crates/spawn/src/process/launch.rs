@@ -133,7 +133,7 @@ pub(super) fn launch(
     unsafe_code,
     reason = "the standard library has no safe way to start a process in a session of its own"
 )]
-fn detach(command: &mut Command, open_files: Option<u64>) {
+pub(super) fn detach(command: &mut Command, open_files: Option<u64>) {
     use nix::sys::signal::{SigHandler, Signal, signal};
 
     let in_child = move || {
