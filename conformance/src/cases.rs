@@ -3,7 +3,10 @@
 mod activity;
 mod groups;
 mod hub;
+mod scopes;
 mod servers;
+mod services;
+mod shares;
 mod tokens;
 mod users;
 
@@ -17,4 +20,7 @@ pub(crate) fn add(list: &mut List) {
     tokens::add(list);
     servers::add(list);
     activity::add(list);
+    services::add(list);
+    shares::add(list);
+    scopes::add(list);
 }

@@ -36,6 +36,11 @@ pub(crate) const SHARERS: &str = "sharers";
 pub(crate) const STUDENTS: &str = "students";
 /// Its members may list users, and read those in `students`.
 pub(crate) const GRADERS: &str = "graders";
+/// Its members may make services.
+pub(crate) const SERVICE_MAKERS: &str = "service-makers";
+
+/// All groups of the configuration.
+pub(crate) const GROUPS: &[&str] = &[APP_USERS, SHARERS, STUDENTS, GRADERS, SERVICE_MAKERS];
 
 /// A role: its name, scopes, and the services and groups that have it.
 #[derive(Debug)]
@@ -87,6 +92,12 @@ pub(crate) const ROLES: &[Role] = &[
         services: &[],
         groups: &[GRADERS],
     },
+    Role {
+        name: "service-makers",
+        scopes: &["admin:services"],
+        services: &[],
+        groups: &[SERVICE_MAKERS],
+    },
 ];
 
 /// Custom scopes: name, description, subscopes.
@@ -95,3 +106,8 @@ pub(crate) const CUSTOM_SCOPES: &[(&str, &str, &[&str])] = &[
     ("custom:lab:write", "Write into the laboratory's books", &["custom:lab:read"]),
     ("custom:unused", "What nobody holds", &[]),
 ];
+
+/// The properties of the group `students`.
+pub(crate) fn students_properties() -> serde_json::Value {
+    serde_json::json!({"term": "winter", "size": 30})
+}

@@ -31,7 +31,7 @@ fn reading(list: &mut List) {
         let body = case.admin().read(format!("groups/{}", fixture::GRADERS))?;
         same!(body["roles"], json!(["graders"]), "roles");
         let body = case.admin().read(format!("groups/{}", fixture::STUDENTS))?;
-        same!(body["properties"], json!({"term": "winter", "size": 30}), "properties");
+        same!(body["properties"], fixture::students_properties(), "properties");
         Ok(())
     });
     list.refused("GET of a group that does not exist is 404", 404, |case| {

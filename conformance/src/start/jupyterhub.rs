@@ -47,12 +47,7 @@ impl Start for JupyterHub {
             "admin_user": fixture::ADMIN_USER,
             "services": services(&room),
             "roles": roles(),
-            "groups": {
-                fixture::APP_USERS: {"users": [], "properties": {}},
-                fixture::SHARERS: {"users": [], "properties": {}},
-                fixture::STUDENTS: {"users": [], "properties": {"term": "winter", "size": 30}},
-                fixture::GRADERS: {"users": [], "properties": {}},
-            },
+            "groups": groups(),
             "custom_scopes": fixture::CUSTOM_SCOPES.iter().map(|(name, description, subscopes)| {
                 ((*name).to_owned(), json!({"description": description, "subscopes": subscopes}))
             }).collect::<serde_json::Map<_, _>>(),
@@ -119,6 +114,17 @@ fn services(room: &Room) -> Value {
             "url": format!("http://127.0.0.1:{}", room.web_port),
         },
     ])
+}
+
+fn groups() -> Value {
+    let mut groups: serde_json::Map<String, Value> = fixture::GROUPS
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({"users": [], "properties": {}})))
+        .collect();
+    if let Some(students) = groups.get_mut(fixture::STUDENTS) {
+        students["properties"] = fixture::students_properties();
+    }
+    groups.into()
 }
 
 fn roles() -> Value {
