@@ -19,6 +19,8 @@ mod oauth;
 mod pages;
 mod scopes;
 mod servers;
+mod share_codes;
+mod shares;
 mod support;
 mod tokens;
 mod xsrf;
