@@ -20,8 +20,10 @@ function update() {
     const time = new Date(element.getAttribute("datetime") ?? "");
     if (Number.isNaN(time.valueOf())) continue;
     const seconds = (time.valueOf() - Date.now()) / 1000;
-    // A clock that is a little off must not show the future.
-    const text = Math.abs(seconds) < 7 * 86400 ? inWords(Math.min(seconds, 0)) : exact.format(time);
+    // A clock that is a little off must not show the past as the future, or the other way round.
+    const future = element.getAttribute("data-relative") === "future";
+    const shown = future ? Math.max(seconds, 0) : Math.min(seconds, 0);
+    const text = Math.abs(seconds) < 7 * 86400 ? inWords(shown) : exact.format(time);
     if (element.textContent !== text) element.textContent = text;
     element.setAttribute("title", exact.format(time));
   }

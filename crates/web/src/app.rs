@@ -113,6 +113,8 @@ fn pages_router() -> Router<Web> {
                 .head(pages::errors::wrong_method)
                 .post(pages::spawn::form),
         )
+        .route("/token", get(pages::token::show).post(pages::token::create))
+        .route("/token/revoke", post(pages::token::revoke))
         .route("/stop/{user}", post(pages::stop::form))
         .route("/stop/{user}/{server}", post(pages::stop::form))
         .route("/spawn-pending/{user}", get(pages::pending::page))

@@ -12,3 +12,4 @@ pub(crate) mod pending;
 pub(crate) mod root;
 pub(crate) mod spawn;
 pub(crate) mod stop;
+pub(crate) mod token;

@@ -10,6 +10,7 @@ mod language;
 mod oauth_scopes;
 mod pages;
 mod site;
+mod token_page;
 
 pub use assets::{Asset, asset, asset_url};
 pub use engine::{RenderError, Renderer};
@@ -21,6 +22,7 @@ pub use pages::{
     UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
+pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};
 
 /// What the pages need of a browser, and nothing else: scripts, styles and pictures of our own, no framing.
 ///

@@ -22,5 +22,6 @@ mod servers;
 mod share_codes;
 mod shares;
 mod support;
+mod token_page;
 mod tokens;
 mod xsrf;

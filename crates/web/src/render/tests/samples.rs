@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use lyceum_core::lifecycle::{Cause, Failure};
 
 use crate::render::{
-    AcceptSharePage, Announcement, AnnouncementLevel, Branding, ConfirmPage, ErrorPage, FailedPage,
-    HomePage, Language, Link, LoggedOutPage, LoginPage, LoginProblem, NotRunningPage, Options,
-    Page, ProgressPage, RenderError, Renderer, ScopeLine, ServerCard, ServerState, StoppingPage,
+    AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
+    ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
+    LoginPage, LoginProblem, MadeToken, NotRunningPage, Options, Page, ProgressPage, RenderError,
+    Renderer, ScopeLine, ServerCard, ServerState, StoppingPage, TokenLine, TokenPage,
     UnreachablePage, Viewer, Visit,
 };
 
@@ -188,6 +189,67 @@ fn confirm(client: &str) -> ConfirmPage {
     }
 }
 
+fn token_page(text: &str, made: bool) -> TokenPage {
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    let scopes = ["servers!user=ada", "custom:grades:read"];
+    let scopes: Vec<ScopeLine> = scopes
+        .iter()
+        .map(|scope| {
+            let custom = scope.starts_with("custom:");
+            ScopeLine::new(scope, "ada", custom.then(|| text.to_owned()))
+        })
+        .collect();
+    let lifetime = |kind, count: &str| Lifetime {
+        value: "3600".to_owned(),
+        kind,
+        count: count.to_owned(),
+        chosen: kind == LifetimeKind::Month,
+    };
+    TokenPage {
+        xsrf: "token".to_owned(),
+        create_action: "/hub/token".to_owned(),
+        revoke_action: "/hub/token/revoke".to_owned(),
+        made: made.then(|| MadeToken {
+            secret: "0123456789abcdef0123456789abcdef".to_owned(),
+            note: text.to_owned(),
+            expires: Some(time("2026-12-23T18:04:05Z")),
+        }),
+        problem: (!made).then(|| format!("User ada does not have: {text}.")),
+        may_manage: true,
+        note: text.to_owned(),
+        scopes: text.to_owned(),
+        lifetimes: vec![
+            lifetime(LifetimeKind::Hour, ""),
+            lifetime(LifetimeKind::Day, ""),
+            lifetime(LifetimeKind::Week, ""),
+            lifetime(LifetimeKind::Month, ""),
+            lifetime(LifetimeKind::Year, ""),
+            lifetime(LifetimeKind::Never, ""),
+            lifetime(LifetimeKind::MostHours, "12"),
+            lifetime(LifetimeKind::MostDays, "90"),
+        ],
+        available: scopes.clone(),
+        tokens: [(text, true), ("", false)]
+            .map(|(note, may_all)| TokenLine {
+                id: "a12".to_owned(),
+                note: note.to_owned(),
+                created: time("2026-11-20T08:00:00Z"),
+                last_activity: may_all.then(|| time("2026-11-23T18:04:05Z")),
+                expires: may_all.then(|| time("2026-12-20T08:00:00Z")),
+                may_all,
+                scopes: scopes.clone(),
+            })
+            .into(),
+        applications: vec![ApplicationLine {
+            id: "a13".to_owned(),
+            name: text.to_owned(),
+            created: time("2026-11-20T08:00:00Z"),
+            last_activity: None,
+            scopes,
+        }],
+    }
+}
+
 pub(super) fn error(status: u16) -> ErrorPage {
     ErrorPage {
         status,
@@ -339,6 +401,8 @@ pub(super) fn all() -> Vec<Sample> {
             },
         ),
         sample("confirm", ada, confirm("Grader")),
+        sample("token", ada, token_page("backup of my results", false)),
+        sample("token-made", ada, token_page("backup of my results", true)),
         sample("accept-share", ada, accept_share("bob", true)),
         sample("accept-share-stopped", ada, accept_share("bob", false)),
         sample(
@@ -372,6 +436,8 @@ pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
             },
         ),
         sample("confirm", Some(text), confirm(text)),
+        sample("token", Some(text), token_page(text, false)),
+        sample("token-made", Some(text), token_page(text, true)),
         sample("accept-share", Some(text), accept_share(text, false)),
         sample("progress", Some(text), progress(Some(text), &[text])),
         sample(
