@@ -23,9 +23,12 @@ use super::identity::{ProcessHandle, ProcessId, Stat, send};
 /// `seen` are processes that were found to be the server's before: with them, what they have started
 /// meanwhile is found even after its own parent has ended. What is found is added.
 ///
-/// Blocks for the time of a walk through `/proc`, some milliseconds.
+/// What is older than the server is none of its processes: nobody can join a session, and a mark is handed down only.
+/// So of most processes of the machine nothing but their age is read.
+///
+/// Blocks for the time of a walk through `/proc`, a millisecond or more.
 pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec<ProcessId> {
-    let stats = list();
+    let stats = list(handle.began());
     let mark = format!("{SERVER_VARIABLE}={}", handle.marker);
     // The number tells something only as long as the process holds it. Afterwards it may have become
     // another's, and that one's session may outlive it as well.
@@ -63,7 +66,7 @@ pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec
 pub(super) fn marks_of(variable: &str, instance: &str) -> HashSet<String> {
     let mark = format!("{variable}={instance}");
     let prefix = format!("{SERVER_VARIABLE}=");
-    list()
+    list(None)
         .values()
         .filter_map(|stat| {
             let environment = environment(stat)?;
@@ -78,7 +81,7 @@ pub(super) fn marks_of(variable: &str, instance: &str) -> HashSet<String> {
 /// Lists the living processes that carry a server's mark in their environment.
 pub(super) fn marked(marker: &str) -> Vec<ProcessId> {
     let mark = format!("{SERVER_VARIABLE}={marker}");
-    list()
+    list(None)
         .values()
         .filter(|stat| has_variable(stat, &mark))
         .map(Stat::process)
@@ -102,11 +105,11 @@ pub(super) fn signal_all(processes: &[ProcessId], signal: Signal) {
     }
 }
 
-/// All living processes but this one, by number.
+/// All living processes but this one that are not older than `since`, by number.
 ///
 /// Lyceum itself may run in a terminal of one of its servers; it must not find itself, nor, as their
 /// descendants, the servers that it has started.
-fn list() -> HashMap<i32, Stat> {
+fn list(since: Option<u64>) -> HashMap<i32, Stat> {
     let own = std::process::id().cast_signed();
     let entries = match fs::read_dir("/proc") {
         Ok(entries) => entries,
@@ -119,7 +122,9 @@ fn list() -> HashMap<i32, Stat> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| *pid > 1 && *pid != own)
         .filter_map(|pid| Some((pid, Stat::read(pid).ok().flatten()?)))
-        .filter(|(_, stat)| stat.is_alive())
+        .filter(|(_, stat)| {
+            stat.is_alive() && !since.is_some_and(|since| stat.is_older_than(since))
+        })
         .collect()
 }
 

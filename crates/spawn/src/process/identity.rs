@@ -2,10 +2,11 @@
 //!
 //! Everything here is short reading below `/proc`; nothing waits.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use lyceum_core::seams::{Exit, Handle, SpawnError};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -16,6 +17,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::KIND;
+
+/// More bytes than `/proc/PID/stat` ever has: some fifty numbers and a name of 64 bytes at most.
+const STAT_LENGTH: usize = 2048;
 
 /// What the process spawner writes into a [`Handle`].
 ///
@@ -45,7 +49,7 @@ impl ProcessHandle {
             kind: KIND.to_owned(),
             pid,
             start_time: stat.start_time,
-            boot_id: boot_id()?,
+            boot_id: boot_id()?.to_owned(),
             marker,
             log,
             socket,
@@ -82,6 +86,12 @@ impl ProcessHandle {
                 .ok()
                 .flatten()
                 .is_some_and(|stat| stat.process() == self.process())
+    }
+
+    /// When the process began, in ticks from boot, if it was this boot.
+    pub(super) fn began(&self) -> Option<u64> {
+        let this_boot = boot_id().is_ok_and(|boot| boot == self.boot_id);
+        this_boot.then_some(self.start_time)
     }
 
     /// The process itself.
@@ -167,9 +177,14 @@ pub(super) struct Stat {
 
 impl Stat {
     /// Reads it; `None` if there is no such process.
+    ///
+    /// A stop reads those of all processes of the machine, so this is one read into a buffer that is large enough.
     pub(super) fn read(pid: i32) -> io::Result<Option<Self>> {
-        match fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(text) => Self::parse(pid, &text)
+        let mut buffer = [0; STAT_LENGTH];
+        let read =
+            File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut buffer));
+        match read {
+            Ok(length) => Self::parse(pid, buffer.get(..length).unwrap_or_default())
                 .map(Some)
                 .ok_or_else(|| io::Error::other(format!("cannot understand /proc/{pid}/stat"))),
             Err(error)
@@ -182,17 +197,23 @@ impl Stat {
         }
     }
 
-    fn parse(pid: i32, text: &str) -> Option<Self> {
-        // The name stands in parentheses and may contain spaces and parentheses itself.
-        let (_, rest) = text.rsplit_once(')')?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
+    fn parse(pid: i32, text: &[u8]) -> Option<Self> {
+        // The name stands in parentheses, and may contain spaces, parentheses, and bytes that are no text.
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
         Some(Self {
             pid,
-            state: fields.first()?.chars().next()?,
-            parent: fields.get(1)?.parse().ok()?,
-            session: fields.get(3)?.parse().ok()?,
-            start_time: fields.get(19)?.parse().ok()?,
+            state: fields.next()?.chars().next()?,
+            parent: fields.next()?.parse().ok()?,
+            session: fields.nth(1)?.parse().ok()?,
+            start_time: fields.nth(15)?.parse().ok()?,
         })
+    }
+
+    /// Whether it began before `since`, in ticks from boot.
+    pub(super) fn is_older_than(&self, since: u64) -> bool {
+        self.start_time < since
     }
 
     /// The process itself.
@@ -209,10 +230,14 @@ impl Stat {
     }
 }
 
-/// Gives the kernel's random name of the present boot.
-fn boot_id() -> io::Result<String> {
+/// Gives the kernel's random name of the present boot, which no process outlives.
+fn boot_id() -> io::Result<&'static str> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(known);
+    }
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(text.trim().to_owned())
+    Ok(BOOT_ID.get_or_init(|| text.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -220,14 +245,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
-        let text = "12 (a) b) (c) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
+    fn a_name_with_parentheses_spaces_and_no_text_does_not_shift_the_fields() {
+        let text = b"12 (a) b\xff) (c) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
         let stat = Stat::parse(12, text).unwrap();
         assert_eq!((stat.parent, stat.session), (3, 5));
         assert_eq!(stat.start_time, 4711);
         assert!(stat.is_alive());
-        assert_eq!(Stat::parse(12, "12 (a"), None);
-        assert_eq!(Stat::parse(12, "12 (a) S 1 2"), None);
+        assert_eq!(Stat::parse(12, b"12 (a"), None);
+        assert_eq!(Stat::parse(12, b"12 (a) S 1 2"), None);
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub(super) async fn stop(handle: &ProcessHandle, how: StopMode) -> Result<(), Sp
     };
     if main_ended && !grace.is_zero() {
         let left = family.find().await?;
+        if left.is_empty() {
+            remove_socket(handle).await;
+            return Ok(());
+        }
         family::signal_all(&left, Signal::TERM);
         wait_for_all(&left, Instant::now() + grace).await;
     }
