@@ -60,9 +60,12 @@ export class Demo {
     await until("lyceum answers", async () => (await fetch(`${this.url}/hub/health`)).ok, 10_000, 10);
   }
 
+  arguments() {
+    return ["demo", "--port", String(this.port), "--data-dir", this.dataFolder];
+  }
+
   spawn() {
-    const parts = ["demo", "--port", String(this.port), "--data-dir", this.dataFolder];
-    this.process = spawn(program, parts, {
+    this.process = spawn(program, this.arguments(), {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, LYCEUM_DEMO_PASSWORD: this.password },
     });

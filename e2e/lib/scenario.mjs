@@ -4,10 +4,11 @@ import { test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { Serve } from "./serve.mjs";
 
 /**
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
- * `demo(options)` starts `lyceum demo`, `visitor(hub, options)` opens a browser.
+ * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -32,6 +33,7 @@ class Stage {
     this.context = context;
     this.step = this.step.bind(this);
     this.demo = this.demo.bind(this);
+    this.serve = this.serve.bind(this);
     this.visitor = this.visitor.bind(this);
   }
 
@@ -51,6 +53,12 @@ class Stage {
     const demo = await Demo.start(this.name, options);
     this.demos.push(demo);
     return demo;
+  }
+
+  async serve(options) {
+    const serve = await Serve.start(this.name, options);
+    this.demos.push(serve);
+    return serve;
   }
 
   async visitor(hub, options = {}) {
