@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use lyceum_core::GroupName;
-use lyceum_core::scope::{Access, Scope, ScopeSet, Target};
+use lyceum_core::scope::{Access, Listing, Scope, ScopeSet, Target};
 use lyceum_hub::On;
 use lyceum_web::{Endpoint, Rule, Web};
 
@@ -128,8 +128,10 @@ fn by_rule(endpoint: &Endpoint, scopes: &ScopeSet, on: On, any: &[Scope]) -> Ver
     let target = match on {
         On::Hub => Target::Any,
         On::List => {
-            let held = any.iter().any(|scope| scopes.holds(*scope));
-            return if held {
+            let shown = any
+                .iter()
+                .any(|scope| shows(scopes.listing(*scope), endpoint.path));
+            return if shown {
                 Verdict::Allowed
             } else {
                 Verdict::Forbidden
@@ -151,6 +153,19 @@ fn by_rule(endpoint: &Endpoint, scopes: &ScopeSet, on: On, any: &[Scope]) -> Ver
         Access::Allowed => Verdict::Allowed,
         Access::NotThisOne => Verdict::NotFound,
         Access::Denied => Verdict::Forbidden,
+    }
+}
+
+/// Whether a list can be filtered so: what does not say which of its items may be seen opens none of it.
+fn shows(listing: Listing<'_>, path: &str) -> bool {
+    match listing {
+        Listing::Denied => false,
+        Listing::Everything => true,
+        Listing::Only(filters) => match path {
+            "/users" => filters.servers.is_empty() && filters.services.is_empty(),
+            "/groups" => !filters.groups.is_empty(),
+            _ => true,
+        },
     }
 }
 
