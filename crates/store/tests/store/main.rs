@@ -9,6 +9,7 @@
 )]
 
 mod activity;
+mod cache;
 mod details;
 mod groups_and_roles;
 mod opening;
