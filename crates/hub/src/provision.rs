@@ -1,0 +1,125 @@
+//! Applies what the configuration declares: roles, groups and services, in one transaction at each start.
+//!
+//! Doing it again changes nothing, except that managed services get fresh tokens. What was made by the API stays, but
+//! for the holders of roles, which the configuration alone decides.
+
+mod roles;
+mod services;
+
+use std::collections::BTreeMap;
+
+use lyceum_core::declared::{Declared, DeclaredGroup};
+use lyceum_core::ids::{GroupId, UserId};
+use lyceum_core::{GroupName, Secret, ServiceName, Timestamp, UserName};
+use lyceum_store::{Group, StoreError, Tx};
+use thiserror::Error;
+
+pub(crate) use self::services::{new_token, record, secret_hash};
+use crate::Hub;
+
+/// Why what is declared could not be applied; nothing of it was.
+#[derive(Debug, Error)]
+pub enum ProvisionError {
+    /// The token of a service belongs to somebody else.
+    #[error(
+        "the token of the service `{0}` is the token of somebody else already; give it another"
+    )]
+    TokenTaken(ServiceName),
+    /// The store failed.
+    #[error("the hub's database did not do its part")]
+    Store(#[from] StoreError),
+}
+
+/// The tokens of managed services, for their environments.
+pub(crate) type ServiceTokens = BTreeMap<ServiceName, Secret<String>>;
+
+impl Hub {
+    /// Applies what the configuration declares, and puts the routes of services.
+    ///
+    /// To be called once, before anybody is served and before [`Hub::recover`].
+    pub async fn provision(&self) -> Result<(), ProvisionError> {
+        let mut work = Work {
+            hub: self,
+            declared: &self.settings().declared,
+            tx: self.store().begin().await?,
+            now: self.now(),
+        };
+        let tokens = work.apply().await?;
+        work.tx.commit().await?;
+        self.services().set_tokens(tokens);
+        self.publish_services().await?;
+        Ok(())
+    }
+}
+
+/// What is being applied, and the transaction in which that is done.
+struct Work<'a> {
+    hub: &'a Hub,
+    declared: &'a Declared,
+    tx: Tx,
+    now: Timestamp,
+}
+
+impl Work<'_> {
+    async fn apply(&mut self) -> Result<ServiceTokens, ProvisionError> {
+        for group in &self.declared.groups {
+            self.group(group).await?;
+        }
+        // Roles name services, and so come after them.
+        let tokens = self.services().await?;
+        self.roles().await?;
+        Ok(tokens)
+    }
+
+    /// Creates a group, or adds to it.
+    async fn group(&mut self, declared: &DeclaredGroup) -> Result<(), StoreError> {
+        let group = self.ensure_group(&declared.name).await?;
+        if let Some(properties) = &declared.properties
+            && group.properties != *properties
+        {
+            self.tx.set_group_properties(group.id, properties).await?;
+        }
+        for name in &declared.users {
+            let user = self.ensure_user(name).await?;
+            self.tx.add_member(group.id, user).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_group(&mut self, name: &GroupName) -> Result<Group, StoreError> {
+        match self.tx.find_group(name).await? {
+            Some(group) => Ok(group),
+            None => {
+                tracing::info!("made the group {name}, which the configuration names");
+                self.tx.create_group(name).await
+            }
+        }
+    }
+
+    async fn ensure_groups(&mut self, names: &[GroupName]) -> Result<Vec<GroupId>, StoreError> {
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            ids.push(self.ensure_group(name).await?.id);
+        }
+        Ok(ids)
+    }
+
+    async fn ensure_user(&mut self, name: &UserName) -> Result<UserId, StoreError> {
+        match self.tx.find_user(name).await? {
+            Some(user) => Ok(user.id),
+            None => {
+                tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
+                let user = self.hub.create_user_in(&mut self.tx, name, false).await?;
+                Ok(user.id)
+            }
+        }
+    }
+
+    async fn ensure_users(&mut self, names: &[UserName]) -> Result<Vec<UserId>, StoreError> {
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            ids.push(self.ensure_user(name).await?);
+        }
+        Ok(ids)
+    }
+}
