@@ -15,5 +15,6 @@ mod oauth;
 mod outages;
 mod races;
 mod restart;
+mod sharing;
 mod starts;
 mod troubles;
