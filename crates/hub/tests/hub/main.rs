@@ -8,6 +8,7 @@
 
 mod activity;
 mod failures;
+mod known;
 mod limits;
 mod login;
 mod names;
