@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lyceum_core::{ServerName, ServerRef, Timestamp, UserName};
+use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::Hub;
+use crate::proxy::{CHECK_EVERY, server_of};
 
 /// How often the gateway is asked which servers were used.
 const TRAFFIC_EVERY: Duration = Duration::from_mins(1);
@@ -44,6 +45,24 @@ impl Hub {
                 }
             });
         let hub = self.clone();
+        self.tasks().spawn_vital("check the routes", async move {
+            let mut ticks = interval(CHECK_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = hub.check_routes().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not check the routes"
+                    );
+                }
+            }
+        });
+        self.tasks()
+            .spawn_vital("count active users", self.clone().count_active_users());
+        self.tasks()
+            .spawn_vital("measure lateness", self.clone().measure_lateness());
+        let hub = self.clone();
         self.tasks()
             .spawn_vital("delete what has expired", async move {
                 let mut ticks = interval(PURGE_EVERY);
@@ -62,27 +81,17 @@ impl Hub {
 
     /// Notes which servers had traffic since `since`, as the gateway saw it.
     async fn gather_traffic(&self, since: Timestamp) -> Result<(), StoreError> {
-        let Ok(routes) = self.shared().routes.list().await else {
+        let Ok(routes) = self.list_routes().await else {
             return Ok(());
         };
         for status in routes {
             let Some(at) = status.last_activity.filter(|at| *at >= since) else {
                 continue;
             };
-            let text = |key: &str| {
-                status
-                    .route
-                    .data
-                    .get(key)
-                    .and_then(serde_json::Value::as_str)
-            };
-            let (Some(user), Some(server)) = (text("user"), text("server_name")) else {
+            let Some(server) = server_of(&status) else {
                 continue;
             };
-            let (Ok(user), Ok(server)) = (UserName::parse(user), ServerName::parse(server)) else {
-                continue;
-            };
-            if let Some((user, row)) = self.find_rows(&ServerRef::new(user, server)).await? {
+            if let Some((user, row)) = self.find_rows(&server).await? {
                 self.activity().server_used(user, row, at);
             }
         }

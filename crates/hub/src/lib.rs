@@ -5,22 +5,28 @@ pub mod auth_state;
 pub mod background;
 pub mod display_name;
 pub mod error;
+mod events;
 pub mod import;
 pub mod groups;
 mod known;
 pub mod login;
+pub mod metrics;
 pub mod models;
 pub mod named_servers;
 pub mod oauth;
 pub mod permit;
 pub mod principal;
+pub mod provision;
+pub mod proxy;
 pub mod restart;
 pub mod running;
 pub mod servers;
+pub mod services;
 pub mod sessions;
 pub mod settings;
 pub mod share_codes;
 pub mod shares;
+pub mod shutdown;
 pub mod tasks;
 pub mod users;
 pub mod tokens;
@@ -41,19 +47,27 @@ pub use lyceum_store::{Page, Paged};
 pub use lyceum_store::StoreError;
 
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
+pub use metrics::{MetricSettings, Metrics, MetricsPermit};
 pub use named_servers::{Edit, EditError, OldNames};
 pub use permit::{
     Action, GroupPermit, HubPermit, ListPermit, NamePermit, On, ServerPermit, ServicePermit,
     UserPermit,
 };
 pub use principal::{Owner, Principal, Via};
+pub use provision::ProvisionError;
 pub use servers::{Counts, Snapshot, StartInput};
+pub use services::{CreateServiceError, DeleteServiceError, ServiceView};
 pub use sessions::Session;
 pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings};
+pub use shutdown::Ending;
 pub use tasks::Tasks;
 
 use crate::known::Known;
+use crate::events::EventLog;
+use crate::proxy::RouteCheck;
 use crate::servers::{Servers, Shared};
+use crate::services::Services;
+use crate::shutdown::Endings;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";
@@ -72,6 +86,7 @@ struct Inner {
     activity: Activity,
     known: Known,
     tasks: Tasks,
+    services: Services,
 }
 
 /// What a hub is made of.
@@ -96,7 +111,12 @@ pub struct Parts {
 impl Hub {
     /// Puts a hub together. Nothing runs yet: see [`Hub::recover`] and [`Hub::run_background`].
     pub fn new(parts: Parts) -> Self {
+        let (events, event_writer) = EventLog::new(parts.settings.servers.event_log.clone());
         let shared = Arc::new(Shared {
+            metrics: Metrics::new(&parts.settings.metrics),
+            events,
+            endings: Endings::default(),
+            route_check: RouteCheck::default(),
             catalogue: parts.settings.declared.catalogue.clone(),
             settings: Arc::new(parts.settings),
             store: parts.store,
@@ -113,7 +133,12 @@ impl Hub {
             authenticator: parts.authenticator,
             activity: Activity::new(parts.clock),
             tasks: Tasks::new(parts.runtime),
+            services: Services::new(),
         };
+        if let Some(writer) = event_writer {
+            let stop = inner.tasks.stop_token().clone();
+            inner.tasks.spawn_to_end("write the event log", writer.run(stop));
+        }
         Self {
             inner: Arc::new(inner),
         }
@@ -166,6 +191,10 @@ impl Hub {
 
     pub(crate) fn authenticator(&self) -> &dyn Authenticator {
         self.inner.authenticator.as_ref()
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.inner.services
     }
 
     pub(crate) fn servers(&self) -> &Servers {

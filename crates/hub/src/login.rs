@@ -1,6 +1,6 @@
 //! Logging in and out: from what a person typed to a browser session, and back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lyceum_core::ids::UserId;
 use lyceum_core::seams::{Attempt, Identity, Step};
@@ -42,7 +42,10 @@ impl Hub {
         browser: &Browser,
     ) -> Result<NewLogin, LoginError> {
         let typed = attempt.username.clone();
-        match self.try_log_in(attempt, browser).await {
+        let begun = Instant::now();
+        let login = self.try_log_in(attempt, browser).await;
+        self.metrics().login(login.is_ok(), begun.elapsed());
+        match login {
             Ok(login) => {
                 tracing::info!(user.name = %login.user.name, client.addr = %browser.addr, "user {} logged in", login.user.name);
                 Ok(login)

@@ -1,5 +1,7 @@
 //! After a restart: servers that run are found again, what was under way is finished, leftovers are ended.
 
+use std::time::Instant;
+
 use lyceum_core::ServerRef;
 use lyceum_core::lifecycle::{Cause, Failure, Running};
 use lyceum_core::seams::Handle;
@@ -15,6 +17,7 @@ impl Hub {
     /// Call it before the gateway listens: no request for a running server must find its route missing.
     /// Returns how many servers were taken over.
     pub async fn recover(&self) -> Result<usize, StoreError> {
+        let begun = Instant::now();
         let rows = self.store().list_active_servers().await?;
         let mut adopted = 0;
         let mut known = Vec::new();
@@ -28,6 +31,7 @@ impl Hub {
         if adopted > 0 {
             tracing::info!(servers = adopted, "took over {adopted} running servers");
         }
+        self.metrics().servers_found(begun.elapsed());
         let hub = self.clone();
         self.tasks().spawn(
             "end servers left behind",

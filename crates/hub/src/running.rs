@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::error::StartError;
+use crate::metrics::NotStarted;
 use crate::named_servers::OldNames;
 use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
 use crate::servers::{Admission, Capacity, Counts, NoRoom, Snapshot, StartInput};
@@ -79,7 +80,11 @@ impl Hub {
     ) -> Result<(), StartError> {
         self.check_name(permit).await?;
         let place = self.take_place(permit.server())?;
-        self.servers().start(permit.server(), input).await?;
+        let asked = self.servers().start(permit.server(), input).await;
+        if let Err(Refusal::AlreadyStarting | Refusal::Stopping | Refusal::Checking) = asked {
+            self.metrics().not_started(NotStarted::AlreadyPending);
+        }
+        asked?;
         drop(place);
         tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
             "starting the server of {}", permit.user().name);
@@ -222,9 +227,13 @@ impl Hub {
             .admit(server, capacity)
             .map_err(|full| match full {
                 NoRoom::Starting => {
+                    self.metrics().not_started(NotStarted::Throttled);
                     StartError::Busy(random_within(self.settings().servers.retry_range))
                 }
-                NoRoom::Active => StartError::Full,
+                NoRoom::Active => {
+                    self.metrics().not_started(NotStarted::TooMany);
+                    StartError::Full
+                }
             })
     }
 }

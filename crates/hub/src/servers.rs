@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lyceum_core::lifecycle::{Pending, Refusal, State};
+use lyceum_core::route::Upstream;
 use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Routes, Spawner};
-use lyceum_core::{Clock, ServerRef, UserName};
+use lyceum_core::{Clock, RouteSpec, ServerRef, UserName};
 use lyceum_store::{Server, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,7 +29,11 @@ pub use self::actor::Snapshot;
 use self::actor::{Actor, Message};
 pub(crate) use self::actor::{Found, FoundLife};
 pub use self::records::{Change, StartInput};
+use crate::events::EventLog;
+use crate::metrics::Metrics;
+use crate::proxy::RouteCheck;
 use crate::settings::HubSettings;
+use crate::shutdown::Endings;
 
 /// How many questions may wait for one server; more than people can click.
 const INBOX: usize = 64;
@@ -49,6 +54,10 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     /// Nothing is started any more.
     pub(crate) closing: AtomicBool,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: EventLog,
+    pub(crate) endings: Endings,
+    pub(crate) route_check: RouteCheck,
 }
 
 impl Shared {
@@ -57,10 +66,10 @@ impl Shared {
     }
 }
 
-/// All servers that run, or did something since Lyceum was started.
+/// All servers that run, or did something a short time ago.
 pub(crate) struct Servers {
     shared: Arc<Shared>,
-    known: Mutex<KnownServers>,
+    known: Arc<Mutex<KnownServers>>,
     actors: TaskTracker,
 }
 
@@ -114,7 +123,7 @@ impl Servers {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            known: Mutex::default(),
+            known: Arc::default(),
             actors: TaskTracker::new(),
         }
     }
@@ -204,6 +213,35 @@ impl Servers {
             let asked = ask(&known, |reply| Message::Found { found, reply });
             if asked.await.is_err() {
                 tracing::error!(server.name = %server, "could not take over a server at once");
+            }
+        }
+    }
+
+    /// The route of a server, whether it is in the table or not.
+    pub(crate) fn spec_of(&self, server: &ServerRef) -> RouteSpec {
+        routes::spec(&self.shared, server)
+    }
+
+    /// All servers that run, with nothing going on, and where they answer.
+    pub(crate) fn running(&self) -> Vec<(ServerRef, Upstream)> {
+        let known = self.lock();
+        let running =
+            known
+                .all
+                .iter()
+                .filter_map(|(server, entry)| match &entry.seen.borrow().state {
+                    State::Ready(running) => Some((server.clone(), running.upstream.clone())),
+                    _ => None,
+                });
+        running.collect()
+    }
+
+    /// Compares the route of a server with what the table says of it, and mends it.
+    pub(crate) async fn mend_route(&self, server: &ServerRef, target: Option<Upstream>) {
+        if let Some(known) = self.find_or_make(server) {
+            let asked = ask(&known, |reply| Message::MendRoute { target, reply });
+            if let Err(Unanswered::Broke | Unanswered::TooSlow) = asked.await {
+                tracing::warn!(server.name = %server, "could not check the route of a server");
             }
         }
     }
@@ -335,7 +373,23 @@ impl Servers {
             let (inbox, receiver) = mpsc::channel(INBOX);
             let (sender, seen) = watch::channel(Snapshot::never_started());
             let actor = Actor::new(server.clone(), Arc::clone(&self.shared), sender, receiver);
-            self.actors.spawn_on(actor.run(), &self.shared.runtime);
+            let all = Arc::downgrade(&self.known);
+            let name = server.clone();
+            let work = async move {
+                actor.run().await;
+                if let Some(all) = all.upgrade() {
+                    let mut known = all.lock().unwrap_or_else(PoisonError::into_inner);
+                    // It may have been replaced meanwhile.
+                    if known
+                        .all
+                        .get(&name)
+                        .is_some_and(|entry| entry.inbox.is_closed())
+                    {
+                        known.all.remove(&name);
+                    }
+                }
+            };
+            self.actors.spawn_on(work, &self.shared.runtime);
             Known { inbox, seen }
         };
         Some(known.all.entry(server.clone()).or_insert_with(make).clone())

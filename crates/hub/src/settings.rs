@@ -8,7 +8,7 @@ use std::time::Duration;
 use lyceum_core::declared::Declared;
 use lyceum_core::{UserName, lifecycle};
 
-use crate::CryptKeys;
+use crate::{CryptKeys, MetricSettings};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -59,6 +59,8 @@ pub struct HubSettings {
     pub active_server_limit: u32,
     /// What else is set about users' servers.
     pub servers: ServerSettings,
+    /// What is set about metrics.
+    pub metrics: MetricSettings,
     /// How long a page of a list is in the REST API, if the client knows of pages and does not say.
     pub api_page_default_limit: u32,
     /// How long it is at most; clients that know of no pages get this much.
@@ -145,6 +147,7 @@ impl Default for HubSettings {
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
             servers: ServerSettings::default(),
+            metrics: MetricSettings::default(),
             api_page_default_limit: 50,
             api_page_max_limit: 200,
             access: Access::default(),

@@ -1,11 +1,12 @@
 //! The life of the process: start, signals, shutdown. Users' servers outlive it, unless it is a demo.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
+use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,9 +60,10 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
 pub(crate) async fn run(
     assembling: impl Future<Output = anyhow::Result<Assembly>>,
     mut signals: Signals,
-    at_end: AtEnd,
+    mut at_end: AtEnd,
     ready: impl FnOnce(&[ListenAddress]),
 ) -> anyhow::Result<bool> {
+    let begun = Instant::now();
     let assembly = tokio::select! {
         assembly = assembling => assembly?,
         name = signals.next() => {
@@ -112,6 +114,7 @@ pub(crate) async fn run(
         env!("CARGO_PKG_VERSION"),
         list(&addresses)
     );
+    hub.metrics().started(begun.elapsed());
     ready(&addresses);
 
     let mut outcome = tokio::select! {
@@ -121,6 +124,19 @@ pub(crate) async fn run(
         }
         ended = people_served.join_next() => Err(gateway_ended(ended)),
         ended = servers_served.join_next() => Err(gateway_ended(ended)),
+        ending = hub.ending() => match ending {
+            Ending::Asked { servers } => {
+                at_end = match servers {
+                    Some(true) => AtEnd::StopServers,
+                    Some(false) => AtEnd::KeepServers,
+                    None => at_end,
+                };
+                Ok(true)
+            }
+            Ending::TooManyFailures(count) => {
+                Err(anyhow::anyhow!("{count} starts of servers have failed in a row; the log says why"))
+            }
+        },
         task = hub.tasks().failed() => Err(anyhow::anyhow!("the task `{task}` has broken off; the log says why")),
     };
     if let Err(error) = &outcome {

@@ -1,6 +1,6 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
-mod auth_state;
+pub(crate) mod auth_state;
 mod servers;
 
 use std::fs;
@@ -20,7 +20,7 @@ use lyceum_core::seams::{Authenticator, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
-use lyceum_hub::{Access, Hub, HubSettings, Parts, ServerSettings};
+use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_spawn::process::{Places, ProcessSpawner};
 use lyceum_store::Store;
 use lyceum_web::render::{
@@ -87,6 +87,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
+        metrics: servers::metrics(&config),
         ..hub_settings(&config, api_port, declared)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
@@ -247,6 +248,7 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
         servers: ServerSettings::default(),
+        metrics: MetricSettings::default(),
         api_page_default_limit: hub.api_page_default_limit,
         api_page_max_limit: hub.api_page_max_limit,
         access: Access {

@@ -80,6 +80,8 @@ reads! {
     find_auth_state(id: UserId) -> Option<Vec<u8>>;
     /// Counts all users.
     count_users() -> u64;
+    /// Counts the users who were active at this time or later.
+    count_users_active_since(since: Timestamp) -> u64;
 }
 
 async fn find_user(db: &mut Db<'_>, name: &UserName) -> Result<Option<User>, StoreError> {
@@ -106,6 +108,15 @@ async fn find_auth_state(db: &mut Db<'_>, id: UserId) -> Result<Option<Vec<u8>>,
         .first("find a user's auth state", sql, values![id])
         .await?;
     row.map_or(Ok(None), |row| row.get("encrypted_auth_state"))
+}
+
+async fn count_users_active_since(db: &mut Db<'_>, since: Timestamp) -> Result<u64, StoreError> {
+    let sql = "SELECT COUNT(*) AS total FROM users WHERE last_activity >= $1";
+    let row = db
+        .first("count the active users", sql, values![since])
+        .await?;
+    let total: i64 = row.map_or(Ok(0), |row| row.get("total"))?;
+    Ok(u64::try_from(total).unwrap_or_default())
 }
 
 async fn count_users(db: &mut Db<'_>) -> Result<u64, StoreError> {

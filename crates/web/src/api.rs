@@ -6,12 +6,15 @@ pub(crate) mod endpoints;
 pub(crate) mod fields;
 pub(crate) mod groups;
 pub(crate) mod hub;
+pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod openapi;
 pub(crate) mod pagination;
 pub(crate) mod progress;
+pub(crate) mod proxy;
 pub(crate) mod server_bodies;
 pub(crate) mod servers;
+pub(crate) mod services;
 pub(crate) mod share_codes;
 pub(crate) mod shares;
 pub(crate) mod tokens;
@@ -33,9 +36,12 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(groups::endpoints())
         .merge(activity::endpoints())
         .merge(servers::endpoints())
+        .merge(services::endpoints())
         .merge(shares::endpoints())
         .merge(share_codes::endpoints())
         .merge(progress::endpoints())
+        .merge(proxy::endpoints())
+        .merge(metrics::endpoints())
         .merge(openapi::endpoints())
         .merge(tokens::endpoints())
         .merge(authorizations::endpoints())

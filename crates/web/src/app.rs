@@ -1,7 +1,9 @@
 //! The router: which URL is whose, and what every answer carries.
 
+use std::time::Instant;
+
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -141,11 +143,16 @@ fn pages_router() -> Router<Web> {
         .route("/language/{code}", get(pages::language::choose))
         .route("/error/{status}", get(pages::errors::for_proxy))
         .route("/health", get(health))
+        .route(
+            "/metrics",
+            get(api::metrics::show).head(pages::errors::wrong_method),
+        )
         .route("/logo", get(pages::files::logo))
         .route("/static/{*path}", get(pages::files::asset))
         .route("/security/csp-report", post(pages::errors::csp_report))
         .fallback(pages::errors::not_found)
         .method_not_allowed_fallback(pages::errors::wrong_method)
+        .layer(middleware::from_fn(note_route))
 }
 
 fn api_router() -> Router<Web> {
@@ -190,6 +197,7 @@ async fn api_answer(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let page = path.ends_with("/oauth2/authorize");
     let root = matches!(path, "" | "/" | "/hub/api/");
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let asks_options = *request.method() == Method::OPTIONS
         && request.extensions().get::<WasHead>().is_none()
         && !page;
@@ -201,6 +209,9 @@ async fn api_answer(request: Request, next: Next) -> Response {
             [(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)],
         )
             .into_response();
+    }
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
     }
     let headers = response.headers_mut();
     if root {
@@ -220,9 +231,45 @@ async fn api_answer(request: Request, next: Next) -> Response {
     response
 }
 
+/// Leaves word in the answer of which route it came from, for whoever counts.
+async fn note_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
+}
+
+/// Counts an answer under the name of its route; what leads nowhere is counted together.
+fn count(web: &Web, method: &Method, response: &Response, begun: Instant) {
+    let route = response.extensions().get::<MatchedPath>();
+    let base = web.hub().settings().base_url.trim_end_matches('/');
+    let handler = route.map_or("other", |route| {
+        let path = route.as_str();
+        path.strip_prefix(base).unwrap_or(path)
+    });
+    let method = match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    };
+    let code = response.status().as_u16();
+    web.hub()
+        .metrics()
+        .request(method, handler, code, begun.elapsed());
+}
+
 /// What every answer carries, errors too: the version (not on static files, as in JupyterHub), that its
 /// type is to be believed, and what it may not do.
 async fn every_answer(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
     let path = request.uri().path();
     let inner = path.strip_prefix(&web.hub_url()).unwrap_or_default();
     let file = inner.starts_with("static/") || inner == "logo";
@@ -239,6 +286,7 @@ async fn every_answer(State(web): State<Web>, mut request: Request, next: Next) 
     } else {
         not_utf8(&web, api, request)
     };
+    count(&web, &method, &response, begun);
     let headers = response.headers_mut();
     if !file {
         headers.insert(

@@ -65,6 +65,8 @@ actions! {
     ListGroups on List = [ListGroups];
     /// To list services.
     ListServices on List = [ListServices];
+    /// To read the metrics; a filter of the scope plays no part.
+    ReadMetrics on List = [ReadMetrics];
 
     /// To see a user, as far as the caller may.
     ReadUser on User = [ReadUsers, ReadUsersName, ReadServers, ReadUsersGroups, ReadUsersActivity, ReadRolesUsers];

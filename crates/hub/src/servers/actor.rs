@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Refusal, Running, State};
+use lyceum_core::route::Upstream;
 use lyceum_core::seams::{Handle, StartRequest, Started};
 use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::{Phase, Server, StoreError};
@@ -24,6 +25,7 @@ use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finis
 use super::progress::ProgressEvent;
 use super::records::{self, Change, StartInput};
 use super::{Shared, routes};
+use crate::events::Deed;
 
 /// How many lines of its log a failed server's page shows.
 const LOG_LINES: usize = 30;
@@ -33,6 +35,8 @@ const LOG_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The pauses before an actor that panicked goes on.
 const GO_ON_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How long the actor of a server that does not run stays; who asks later gets a new one.
+const REST: Duration = Duration::from_mins(5);
 /// How long reading the server's record may take then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
@@ -66,6 +70,11 @@ pub(crate) enum Message {
     },
     /// Traffic could not reach it: look whether it lives.
     Suspect,
+    /// The table of routes has this target for it, or none: see whether that is right.
+    MendRoute {
+        target: Option<Upstream>,
+        reply: oneshot::Sender<()>,
+    },
     /// Delete its record, if it does not run; the answer says whether that was so. The actor ends with it.
     Remove {
         reply: oneshot::Sender<Result<bool, StoreError>>,
@@ -125,6 +134,8 @@ pub(crate) struct Actor {
     deadline: Option<Instant>,
     /// When the server was last looked at because traffic could not reach it.
     looked: Option<Instant>,
+    /// When the start or the stop that is going on began.
+    begun: Option<Instant>,
     /// Counts starts, so that words of an earlier one are not taken for the present one's.
     generation: u64,
 }
@@ -165,6 +176,7 @@ impl Actor {
             request: None,
             deadline: None,
             looked: None,
+            begun: None,
             generation: 0,
         }
     }
@@ -249,8 +261,19 @@ impl Actor {
                     },
                     None => return,
                 },
+                // Begins anew with each turn.
+                () = sleep(REST), if self.may_rest() => {
+                    // What comes at this very moment is not answered, and so asked again of the next one.
+                    self.inbox.close();
+                    return;
+                }
             }
         }
+    }
+
+    /// Whether nothing would be lost with it: what there is to know of a server that does not run is stored.
+    fn may_rest(&self) -> bool {
+        !self.state.is_active() && self.clearing.is_none()
     }
 
     async fn on_message(&mut self, message: Message) -> ControlFlow<()> {
@@ -283,6 +306,10 @@ impl Actor {
                     self.looked = Some(now);
                     self.work = Some(self.subject.check(running.clone()));
                 }
+            }
+            Message::MendRoute { target, reply } => {
+                self.mend_route(target).await;
+                let _ = reply.send(());
             }
             Message::Remove { reply } => {
                 if self.state.is_active() {
@@ -328,6 +355,22 @@ impl Actor {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
+        }
+    }
+
+    async fn mend_route(&self, target: Option<Upstream>) {
+        let (shared, server) = (&self.subject.shared, &self.subject.server);
+        match (&self.state, target) {
+            (State::Ready(running), target) if target.as_ref() != Some(&running.upstream) => {
+                tracing::warn!(server.name = %server, "the route of {server} was missing or wrong");
+                // What goes wrong is logged, and tried again at the next check.
+                let _ = routes::publish(shared, server, running).await;
+            }
+            (State::Stopped { .. }, Some(_)) => {
+                tracing::warn!(server.name = %server, "there was a route of {server}, which does not run");
+                routes::remove(shared, server).await;
+            }
+            _ => {}
         }
     }
 
@@ -407,6 +450,7 @@ impl Actor {
 
     /// Applies an event; a refused one changes nothing.
     async fn apply(&mut self, event: Event) -> Result<(), Refusal> {
+        let timed_out = matches!(event, Event::TimedOut);
         let (next, commands) = self.state.on(event)?;
         tracing::debug!(server.name = %self.subject.server, from = name(&self.state), to = name(&next), "server state");
         let before = std::mem::replace(&mut self.state, next);
@@ -414,9 +458,18 @@ impl Actor {
             .state
             .limit(&self.subject.shared.settings.limits())
             .map(|limit| Instant::now() + limit);
-        if matches!(self.state, State::Requested) {
-            self.generation += 1;
-            self.progress = Arc::new(vec![ProgressEvent::step(0, "Server requested")]);
+        match (&before, &self.state) {
+            (_, State::Requested) => {
+                self.generation += 1;
+                self.begun = Some(Instant::now());
+                self.progress = Arc::new(vec![ProgressEvent::step(0, "Server requested")]);
+            }
+            (State::Stopping { .. }, State::Stopping { .. }) if timed_out => {
+                self.subject.shared.metrics.stopped(false, self.took());
+            }
+            (State::Stopping { .. }, State::Stopping { .. }) => {}
+            (_, State::Stopping { failure: None, .. }) => self.begun = Some(Instant::now()),
+            _ => {}
         }
         for command in commands {
             self.carry_out(command).await;
@@ -506,6 +559,7 @@ impl Actor {
 
     /// Says the news to the log, and to whoever waits.
     fn announce(&mut self, before: &State) {
+        self.count(before);
         let (server, user) = (&self.subject.server, &self.subject.server.user);
         match &self.state {
             State::Ready(_) if !before.is_ready() => {
@@ -533,6 +587,44 @@ impl Actor {
             _ => {}
         }
         self.publish_snapshot();
+    }
+
+    /// Tells what has become of a start or a stop to those who count.
+    fn count(&self, before: &State) {
+        let (shared, server) = (&self.subject.shared, &self.subject.server);
+        match (before, &self.state) {
+            (State::Probing(_), State::Ready(_)) => {
+                shared.metrics.spawned(self.took());
+                shared.endings.start_worked();
+                shared.events.tell(Deed::Start, server, &*shared.clock);
+            }
+            (
+                State::Requested | State::Stopping { .. },
+                State::Stopped {
+                    failure: Some(failure),
+                },
+            ) if failure.is_of_start() => {
+                shared.metrics.spawn_failed(failure, self.took());
+                if failure.cause != Cause::NotAllowed {
+                    shared
+                        .endings
+                        .start_failed(shared.settings.servers.failure_limit);
+                }
+            }
+            (State::Stopping { .. }, State::Stopped { failure: None }) => {
+                shared.metrics.stopped(true, self.took());
+                // At the end of Lyceum, nobody has asked for this one server to stop.
+                if !shared.is_closing() {
+                    shared.events.tell(Deed::Stop, server, &*shared.clock);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How long the start or the stop that is going on has taken so far.
+    fn took(&self) -> Duration {
+        self.begun.map_or(Duration::ZERO, |begun| begun.elapsed())
     }
 
     fn say(&mut self, event: ProgressEvent) {

@@ -1,5 +1,7 @@
 //! The route of a server: what it looks like, and how it gets into the table and out of it.
 
+use std::time::Instant;
+
 use lyceum_core::lifecycle::{Cause, Failure, Running};
 use lyceum_core::{Route, RouteSpec, ServerRef, escape};
 use serde_json::{Map, Value};
@@ -12,7 +14,10 @@ pub(super) async fn publish(
     server: &ServerRef,
     running: &Running,
 ) -> Result<(), Failure> {
-    shared.routes.put(route(shared, server, running)).await.map_err(|error| {
+    let begun = Instant::now();
+    let put = shared.routes.put(route(shared, server, running)).await;
+    shared.metrics.route_put(put.is_ok(), begun.elapsed());
+    put.map_err(|error| {
         tracing::error!(server.name = %server, error = &error as &dyn std::error::Error, "could not put a route");
         Failure::new(
             Cause::Internal,
@@ -24,7 +29,12 @@ pub(super) async fn publish(
 
 /// Removes the route; that it could not be done is only logged.
 pub(super) async fn remove(shared: &Shared, server: &ServerRef) {
-    if let Err(error) = shared.routes.remove(&spec(shared, server)).await {
+    let begun = Instant::now();
+    let removed = shared.routes.remove(&spec(shared, server)).await;
+    shared
+        .metrics
+        .route_removed(removed.is_ok(), begun.elapsed());
+    if let Err(error) = removed {
         tracing::error!(server.name = %server, error = &error as &dyn std::error::Error,
             "could not remove the route of a server");
     }
@@ -44,7 +54,7 @@ fn route(shared: &Shared, server: &ServerRef, running: &Running) -> Route {
 }
 
 /// Routes are written with decoded paths.
-fn spec(shared: &Shared, server: &ServerRef) -> RouteSpec {
+pub(super) fn spec(shared: &Shared, server: &ServerRef) -> RouteSpec {
     let path = server.url_path(&shared.settings.base_url);
     RouteSpec::path(&escape::decode(&path).unwrap_or(path))
 }

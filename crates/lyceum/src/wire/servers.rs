@@ -1,11 +1,12 @@
 //! The settings of users' servers, and what is measured, from `[servers]` and `[metrics]`.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::Context as _;
 use lyceum_config::settings::{Config, OldServerNames, OptionsFromForm};
 use lyceum_core::ServerName;
-use lyceum_hub::{FormReading, OldNames, OptionsForm, ServerSettings};
+use lyceum_hub::{FormReading, MetricSettings, OldNames, OptionsForm, ServerSettings};
 
 /// Makes the settings; reads the form that people fill in.
 pub(super) fn settings(config: &Config) -> anyhow::Result<ServerSettings> {
@@ -21,6 +22,15 @@ pub(super) fn settings(config: &Config) -> anyhow::Result<ServerSettings> {
         }),
         None => None,
     };
+    if let Some(path) = &servers.event_log {
+        // Better said now than at the first start of a server.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("could not open the event log {}", path.display()))?;
+    }
     let default_name = servers.default_name.as_deref().map(ServerName::parse_new);
     let [shortest, longest] = servers.retry_range;
     Ok(ServerSettings {
@@ -37,4 +47,15 @@ pub(super) fn settings(config: &Config) -> anyhow::Result<ServerSettings> {
         options_form,
         event_log: servers.event_log.clone(),
     })
+}
+
+/// What is set about metrics.
+pub(super) fn metrics(config: &Config) -> MetricSettings {
+    let metrics = &config.metrics;
+    MetricSettings {
+        authenticate: metrics.authenticate,
+        prefix: metrics.prefix.clone(),
+        spawn_buckets: metrics.spawn_buckets.clone(),
+        stop_buckets: metrics.stop_buckets.clone(),
+    }
 }

@@ -116,7 +116,12 @@ pub(crate) async fn for_proxy(
 
 /// Takes a browser's report of something that a content security policy forbade. Pages of servers and services
 /// may name this address; our own do not. Only what people who are logged in send is written down, briefly.
-pub(crate) async fn csp_report(caller: PageCaller, request: Request) -> Response {
+pub(crate) async fn csp_report(
+    State(web): State<Web>,
+    caller: PageCaller,
+    request: Request,
+) -> Response {
+    web.hub().metrics().csp_report();
     let (_, body) = request.into_parts();
     let report = match forms::read_small(body).await {
         Ok(bytes) => for_log(&String::from_utf8_lossy(&bytes)),

@@ -1,5 +1,7 @@
 //! `/hub/login` and `/hub/logout`.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
@@ -178,6 +180,7 @@ pub(crate) async fn log_out(
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
+    let begun = Instant::now();
     let session = caller.map(|caller| caller.session);
     if let Some(session) = &session
         && let Err(error) = web.hub().log_out(session).await
@@ -189,6 +192,7 @@ pub(crate) async fn log_out(
         let visitor = Visitor::of(&web, &parts, Some(session));
         return errors::page(&web, &visitor, StatusCode::INTERNAL_SERVER_ERROR, None);
     }
+    web.hub().metrics().logout(begun.elapsed());
     let mut response = found(&format!("{}login", web.hub_url()));
     if session.is_some() {
         clear_cookies(&web, response.headers_mut());

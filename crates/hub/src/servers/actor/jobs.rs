@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lyceum_core::ServerRef;
 use lyceum_core::ids::ServerId;
@@ -175,8 +175,11 @@ impl Subject {
     pub(super) fn check(&self, running: Running) -> JobHandle {
         let subject = self.clone();
         self.spawn(async move {
-            let look = subject.shared.spawner.poll(&running.handle);
-            match timeout(LOOK_LIMIT, look).await {
+            let begun = Instant::now();
+            let look = timeout(LOOK_LIMIT, subject.shared.spawner.poll(&running.handle)).await;
+            let runs = !matches!(look, Ok(Ok(Liveness::Exited(_))));
+            subject.shared.metrics.polled(runs, begun.elapsed());
+            match look {
                 Ok(Ok(Liveness::Exited(exit))) => Done::Checked(Event::Exited(exit)),
                 Ok(Ok(Liveness::Running)) => {
                     let silent = !probe::is_up(&running.upstream, &subject.prefix()).await;
