@@ -117,6 +117,9 @@ impl Hub {
 
     /// Ends the background tasks and the actors of the servers; the servers themselves go on running.
     pub async fn shut_down(&self, limit: Duration) {
+        if !self.stop_services(limit).await {
+            tracing::warn!("some services did not end in time");
+        }
         if let Err(error) = self.gather_traffic(Timestamp::UNIX_EPOCH).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -22,6 +22,9 @@ const THREADS_LIMIT: Duration = Duration::from_secs(2);
 /// How long a demo's servers are given to end, in all.
 const SERVERS_LIMIT: Duration = Duration::from_secs(40);
 
+/// How long services are given to end, in all; each gets two polite signals before it is killed.
+const SERVICES_LIMIT: Duration = Duration::from_secs(20);
+
 /// What becomes of users' servers when Lyceum ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AtEnd {
@@ -77,8 +80,12 @@ pub(crate) async fn run(
         routes,
         gateway,
         api,
+        services,
     } = assembly;
     let shutdown = CancellationToken::new();
+    hub.provision()
+        .await
+        .context("could not apply the roles, groups and services of the configuration")?;
     // Routes first: whoever comes back finds their server where it was.
     hub.recover()
         .await
@@ -114,6 +121,8 @@ pub(crate) async fn run(
         env!("CARGO_PKG_VERSION"),
         list(&addresses)
     );
+    // Services ask the API as soon as they run.
+    hub.run_services(services);
     hub.metrics().started(begun.elapsed());
     ready(&addresses);
 
@@ -151,6 +160,9 @@ pub(crate) async fn run(
             left = hub.stop_all(SERVERS_LIMIT).await;
         }
         while people_served.join_next().await.is_some() {}
+        if !hub.stop_services(SERVICES_LIMIT).await {
+            tracing::warn!("some services did not end in time");
+        }
         api_shutdown.cancel();
         while servers_served.join_next().await.is_some() {}
         hub.shut_down(TASKS_LIMIT).await;

@@ -16,12 +16,13 @@ use lyceum_config::settings::{
     Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
 };
 use lyceum_core::declared::Declared;
-use lyceum_core::seams::{Authenticator, Spawner};
+use lyceum_core::seams::{Authenticator, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
 use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_spawn::process::{Places, ProcessSpawner};
+use lyceum_spawn::service::ProcessServices;
 use lyceum_store::Store;
 use lyceum_web::render::{
     Announcement, AnnouncementLevel, Branding, Language, Link, Options, Renderer,
@@ -37,6 +38,8 @@ pub(crate) struct Assembly {
     pub(crate) gateway: BoundGateway,
     /// The listener for servers' API calls.
     pub(crate) api: BoundGateway,
+    /// What starts managed services.
+    pub(crate) services: Arc<dyn ServiceRunner>,
 }
 
 /// What the command adds to the configuration.
@@ -64,13 +67,18 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         Some(authenticator) => authenticator,
         None => authenticator(&config, &extras.gateway)?,
     };
+    let open_files = lifecycle::raise_open_files();
+    let services: Arc<dyn ServiceRunner> = Arc::new(
+        ProcessServices::new(&instance, extras.programs.clone(), open_files)
+            .context("could not start the thread for services")?,
+    );
     let spawner: Arc<dyn Spawner> = match config.spawner.clone() {
         SpawnerConfig::Process(process) => {
             let places = Places {
                 data_dir: config.hub.data_dir.clone(),
                 runtime_dir: config.hub.runtime_dir.clone(),
                 programs: extras.programs,
-                open_files: lifecycle::raise_open_files(),
+                open_files,
             };
             Arc::new(
                 ProcessSpawner::new(process, places, &instance)
@@ -108,6 +116,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes,
         gateway: extras.gateway,
         api,
+        services,
     })
 }
 

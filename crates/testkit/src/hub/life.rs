@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lyceum_core::seams::{Authenticator, Routes as _, Spawner};
+use lyceum_core::seams::{Authenticator, Routes as _, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
@@ -18,6 +18,7 @@ use lyceum_gateway::{
     RouteTable,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
+use lyceum_spawn::service::ProcessServices;
 use lyceum_store::{Store, StoreSettings};
 use lyceum_web::render::{Branding, Language, Options, Renderer};
 use lyceum_web::{Web, WebSettings};
@@ -69,6 +70,9 @@ impl Life {
             spawner: plan.spawner(room),
             clock: Arc::clone(&plan.clock),
             authenticator: Arc::clone(&plan.authenticator),
+            services: Arc::new(
+                ProcessServices::new(&room.instance, room.places().programs, None).unwrap(),
+            ),
             database: StoreSettings::sqlite(room.path("lyceum.sqlite")),
             xsrf_key: plan.xsrf_key.clone(),
             background: plan.background,
@@ -150,6 +154,7 @@ struct Begin {
     spawner: Arc<dyn Spawner>,
     clock: Arc<dyn Clock>,
     authenticator: Arc<dyn Authenticator>,
+    services: Arc<dyn ServiceRunner>,
     database: StoreSettings,
     xsrf_key: XsrfKey,
     background: bool,
@@ -188,6 +193,7 @@ impl Begin {
                 always_secure: false,
             },
         );
+        hub.provision().await.unwrap();
         hub.recover().await.unwrap();
         let recovered = routes.list().await.unwrap();
         if self.background {
@@ -216,6 +222,7 @@ impl Begin {
                 let _ = gateway.serve(parts, shutdown).await;
             });
         }
+        hub.run_services(self.services);
         (hub, store, routes, recovered, shutdown)
     }
 }

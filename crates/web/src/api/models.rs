@@ -1,6 +1,7 @@
 //! The JSON of users, servers and groups: only what the caller's scopes let them see.
 
 mod group;
+mod service;
 mod user;
 
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use lyceum_hub::models::ServerView;
 use serde_json::{Value, json};
 
 pub(crate) use self::group::group;
+pub(crate) use self::service::service;
 pub(crate) use self::user::{Stopped, user};
 use crate::Web;
 

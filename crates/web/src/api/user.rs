@@ -49,12 +49,9 @@ pub(super) async fn own_model(
             Some(view) => models::user(web, &view, scopes, stopped),
             None => Map::new(),
         },
-        Owner::Service(service) => {
-            let mut model = Map::new();
-            model.insert("kind".to_owned(), json!("service"));
-            model.insert("name".to_owned(), json!(service.data.name));
-            model.insert("admin".to_owned(), json!(service.data.admin));
-            model
-        }
+        Owner::Service(_) => match web.hub().own_service_view(owner).await? {
+            Some(view) => models::service(&view, scopes),
+            None => Map::new(),
+        },
     })
 }
