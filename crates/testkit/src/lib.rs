@@ -6,6 +6,7 @@
 pub mod fakes;
 pub mod http;
 pub mod hub;
+pub mod jupyterhub;
 pub mod notebook;
 pub mod visitor;
 pub mod wait;

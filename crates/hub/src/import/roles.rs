@@ -65,11 +65,12 @@ impl Import<'_> {
             usual.iter().map(|&scope| scope.to_owned()).collect()
         };
         let (role, mut item) = self.store_role(foreign, &scopes).await?;
-        let holders = Foreign {
-            // Every user is a user, and administrators have their flag.
-            users: Vec::new(),
-            ..foreign.clone()
-        };
+        let mut holders = foreign.clone();
+        // Every user is a user, and administrators have their flag, services too.
+        holders.users.clear();
+        if !by_service {
+            holders.services.clear();
+        }
         let entry = self.grant(&role, &holders, &mut item).await?;
         if !self.is_configured(foreign) {
             self.snippet.role(&RoleEntry {

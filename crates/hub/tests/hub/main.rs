@@ -9,6 +9,7 @@
 mod activity;
 mod failures;
 mod known;
+mod import;
 mod limits;
 mod login;
 mod names;

@@ -20,10 +20,10 @@ use crate::error::StoreError;
 
 /// Checks that the file is whole.
 pub(super) async fn check_integrity(db: &mut Db<'_>) -> Result<(), StoreError> {
-    let sql = "SELECT CAST(quick_check AS TEXT) AS verdict FROM pragma_quick_check(1)";
+    let sql = "PRAGMA quick_check(1)";
     let rows = db.all("check the database", sql, Vec::new()).await?;
     for row in rows {
-        let verdict: String = row.get("verdict")?;
+        let verdict: String = row.get("quick_check")?;
         if verdict != "ok" {
             return Err(StoreError::corrupt("(the whole file)", verdict));
         }
