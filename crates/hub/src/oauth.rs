@@ -56,7 +56,7 @@ pub enum AuthorizeFailure {
     /// The user may not use what the client belongs to: 403.
     #[error("you may not use this server or service")]
     MayNot,
-    /// The client's server or service does not exist any more: 500.
+    /// The client's server or service does not exist any more: 400.
     #[error("the application that asks belongs to nothing any more")]
     Orphan,
     /// The store failed.
@@ -91,7 +91,7 @@ impl Hub {
             has_secret: client.secret_hash.is_some(),
             redirect_uri: &client.redirect_uri,
         });
-        let request = match params.check(known, false) {
+        let request = match params.check(known, self.settings().oauth_require_pkce) {
             Ok(request) => request,
             Err(AuthorizeError::Page(error)) => return Err(error.into()),
             Err(AuthorizeError::Redirect { location, .. }) => {
@@ -105,6 +105,14 @@ impl Hub {
             .subject_of(&client)
             .await?
             .ok_or(AuthorizeFailure::Orphan)?;
+        // As in JupyterHub, what is wrong with the request itself comes first.
+        let granted = match self
+            .grant(user, &client, &subject, &request, answer)
+            .await?
+        {
+            Ok(granted) => granted,
+            Err(location) => return Ok(Authorization::Redirect(location)),
+        };
         let owner_groups = self.groups_of_owner(&subject).await?;
         if !may_open(subject.as_client_of(), caller.scopes(), &owner_groups) {
             tracing::info!(user.name = %user.name, "user {} may not use {}", user.name, client.description);
@@ -115,13 +123,6 @@ impl Hub {
                 request.refuse(Refusal::AccessDenied),
             ));
         }
-        let granted = match self
-            .grant(user, &client, &subject, &request, answer)
-            .await?
-        {
-            Ok(granted) => granted,
-            Err(location) => return Ok(Authorization::Redirect(location)),
-        };
         if matches!(answer, Answer::NotAsked)
             && self.must_ask(user, &client, &subject, &granted).await?
         {
@@ -267,6 +268,7 @@ impl Hub {
         if !proven {
             return Err(TokenError::InvalidClient.into());
         }
+        request.check_grant()?;
         let now = self.now();
         let mut tx = self.store().begin().await?;
         let code = tx.take_oauth_code(&request.code, now).await?;
@@ -290,7 +292,7 @@ impl Hub {
         let checked = if unreadable {
             Err(TokenError::InvalidGrant)
         } else {
-            request.check_code(stored, now, false)
+            request.check_code(stored, now, self.settings().oauth_require_pkce)
         };
         let (Ok(()), Some(code)) = (checked, &code) else {
             tx.commit().await?;

@@ -100,11 +100,12 @@ async fn answer(
         ),
         Err(AuthorizeFailure::MayNot) => errors::page(web, visitor, StatusCode::FORBIDDEN, None),
         Err(error @ AuthorizeFailure::Orphan) => {
-            tracing::error!(
+            tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "an OAuth client belongs to nothing"
             );
-            errors::page(web, visitor, StatusCode::INTERNAL_SERVER_ERROR, None)
+            let text = "The server or service that asks does not exist any more.";
+            errors::page(web, visitor, StatusCode::BAD_REQUEST, Some(text))
         }
         Err(AuthorizeFailure::Store(error)) => {
             let error = store_failed(&error);
@@ -119,7 +120,12 @@ fn show(web: &Web, visitor: &Visitor, parts: &Parts, consent: &Consent) -> Respo
         .as_ref()
         .map(|session| session.user.name.to_string())
         .unwrap_or_default();
-    let line = |scope: &RawScope| ScopeLine::new(&scope.to_string(), &viewer, None);
+    let catalogue = web.hub().catalogue();
+    let line = |scope: &RawScope| {
+        let words = catalogue.description(&scope.name);
+        let words = (!words.is_empty()).then(|| words.to_owned());
+        ScopeLine::new(&scope.to_string(), &viewer, words)
+    };
     let destination = match consent.redirect_uri.split_once("://") {
         Some((_, rest)) => rest.split('/').next().unwrap_or_default().to_owned(),
         None => visitor.client.host.clone(),

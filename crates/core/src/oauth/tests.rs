@@ -364,10 +364,15 @@ fn token_requests_are_refused_by_kind() {
         with(form(), "grant_type", Some("password")),
         TokenError::UnsupportedGrantType,
     );
+    let mut refresh = with(form(), "grant_type", Some("refresh_token"));
     refuse(
-        with(form(), "grant_type", Some("refresh_token")),
-        TokenError::UnauthorizedClient,
+        refresh.clone(),
+        TokenError::InvalidRequest("refresh_token is missing"),
     );
+    refresh.push(("refresh_token", "x"));
+    let refused = TokenRequest::parse(refresh).unwrap().check_grant();
+    assert_eq!(refused, Err(TokenError::UnauthorizedClient));
+    assert_eq!(TokenRequest::parse(form()).unwrap().check_grant(), Ok(()));
     refuse(
         with(form(), "code", None),
         TokenError::InvalidRequest("code is missing"),

@@ -8,16 +8,17 @@ use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// The form fields that a request may carry only once.
-const SINGLE: [&str; 6] = [
+const SINGLE: [&str; 7] = [
     "grant_type",
     "code",
     "redirect_uri",
     "client_id",
     "client_secret",
     "code_verifier",
+    "refresh_token",
 ];
 
-/// A request to redeem a code. Its client is not yet authenticated.
+/// A request to redeem a code, or for something that is not offered. Its client is not yet authenticated.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     /// Who asks.
@@ -28,6 +29,7 @@ pub struct TokenRequest {
     pub code: Secret<String>,
     redirect_uri: Option<String>,
     verifier: Option<Secret<String>>,
+    refresh: bool,
 }
 
 /// A stored code, as far as redeeming it is concerned.
@@ -104,7 +106,7 @@ impl TokenRequest {
     pub fn parse<K: AsRef<str>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, TokenError> {
-        let mut values: [Option<String>; 6] = Default::default();
+        let mut values: [Option<String>; 7] = Default::default();
         for (key, value) in pairs {
             for (slot, name) in values.iter_mut().zip(SINGLE) {
                 if name == key.as_ref() {
@@ -124,13 +126,19 @@ impl TokenRequest {
             client_id,
             client_secret,
             verifier,
+            refresh_token,
         ] = values;
-        match grant_type.as_deref() {
-            Some("authorization_code") => {}
-            Some("refresh_token") => return Err(TokenError::UnauthorizedClient),
+        let (code, refresh) = match grant_type.as_deref() {
+            Some("authorization_code") => {
+                let missing = TokenError::InvalidRequest("code is missing");
+                (code.ok_or(missing)?, false)
+            }
+            Some("refresh_token") => {
+                let missing = TokenError::InvalidRequest("refresh_token is missing");
+                (refresh_token.map(|_| String::new()).ok_or(missing)?, true)
+            }
             _ => return Err(TokenError::UnsupportedGrantType),
-        }
-        let code = code.ok_or(TokenError::InvalidRequest("code is missing"))?;
+        };
         let (Some(client_id), Some(client_secret)) = (client_id, client_secret) else {
             return Err(TokenError::InvalidClient);
         };
@@ -143,7 +151,18 @@ impl TokenRequest {
             code: code.into(),
             redirect_uri,
             verifier: verifier.map(Into::into),
+            refresh,
         })
+    }
+
+    /// Checks, for a client that has proved itself, that it asks for something that is offered: nobody gets a new
+    /// token for an old one.
+    pub fn check_grant(&self) -> Result<(), TokenError> {
+        if self.refresh {
+            Err(TokenError::UnauthorizedClient)
+        } else {
+            Ok(())
+        }
     }
 
     /// Checks the code of a client that has proved itself; `None` if there is no such code.

@@ -17,6 +17,7 @@ mod groups;
 mod login;
 mod next;
 mod oauth;
+mod oauth_services;
 mod pages;
 mod scopes;
 mod servers;
