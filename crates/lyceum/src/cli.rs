@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod config;
 mod demo;
+mod import;
 mod progress;
 mod report;
 mod serve;
@@ -50,6 +51,9 @@ enum Command {
     /// Checks, shows and explains the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Takes over what another hub has stored.
+    #[command(subcommand)]
+    Import(ImportCommand),
 }
 
 /// What `lyceum demo` can be told.
@@ -119,6 +123,33 @@ pub(crate) enum ConfigCommand {
     Schema,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// Takes users, groups, roles, services, servers, shares and API tokens from a JupyterHub.
+    ///
+    /// Tells what it would do, and does it with --apply. JupyterHub's file is only read. What is here already stays
+    /// as it is; a second import adds only what is new. Set JUPYTERHUB_CRYPT_KEY to take auth_state, too.
+    Jupyterhub(ImportArgs),
+}
+
+/// What `lyceum import jupyterhub` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// JupyterHub's database file, made by JupyterHub 5 or 6: `jupyterhub.sqlite`
+    pub(crate) file: PathBuf,
+    /// Do it, instead of only telling what would be done
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write what belongs into lyceum.toml to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
 impl Cli {
     /// Does what was asked, and gives the exit code.
     pub(crate) fn run(self) -> ExitCode {
@@ -126,6 +157,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Config(command) => config::run(&command),
+            Command::Import(command) => import::run(&command),
         }
     }
 }

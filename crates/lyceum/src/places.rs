@@ -57,6 +57,11 @@ pub(crate) struct FolderLock {
 
 /// Takes a data folder for this process alone: two hubs on one would end each other's servers.
 pub(crate) fn lock_folder(path: &Path) -> Result<FolderLock, Report> {
+    lock_folder_or(path, "end it first, or choose another data folder")
+}
+
+/// Does the same, and says what to do if another Lyceum has it.
+pub(crate) fn lock_folder_or(path: &Path, if_used: &str) -> Result<FolderLock, Report> {
     let lock = path.join("lyceum.lock");
     let failed = |error: &io::Error| {
         Report::text(format!(
@@ -88,7 +93,7 @@ pub(crate) fn lock_folder(path: &Path) -> Result<FolderLock, Report> {
                 "error: another Lyceum{by} uses {} already",
                 path.display()
             ))
-            .hint("end it first, or choose another data folder"));
+            .hint(if_used));
         }
         Err(fs::TryLockError::Error(error)) => return Err(failed(&error)),
     }

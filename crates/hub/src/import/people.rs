@@ -102,8 +102,10 @@ impl Import<'_> {
         fits: bool,
         item: &mut Item,
     ) -> Result<(), StoreError> {
-        if self.tx.find_auth_state(user.id).await?.is_some() {
-            item.note("auth_state stays as it is here");
+        if let Some(ours) = self.tx.find_auth_state(user.id).await? {
+            if ours != state {
+                item.note("auth_state stays as it is here");
+            }
         } else if fits {
             self.tx.set_auth_state(user.id, Some(state)).await?;
             item.change("auth_state taken");

@@ -16,6 +16,16 @@ const VARIABLE: &str = "JUPYTERHUB_CRYPT_KEY";
 /// No file with keys is longer.
 const MAX_BYTES: usize = 64 * 1024;
 
+/// Reads the keys if there are any, also while auth state is not switched on: to read what another hub has kept.
+pub(crate) fn keys_if_given(config: &AuthStateConfig) -> anyhow::Result<Option<CryptKeys>> {
+    let is_set = env::var_os(VARIABLE).is_some_and(|text| !text.is_empty());
+    let enabled = config.enabled || config.crypt_key_file.is_some() || is_set;
+    keys(&AuthStateConfig {
+        enabled,
+        ..config.clone()
+    })
+}
+
 /// Reads the keys; `None` if auth state is not switched on.
 pub(super) fn keys(config: &AuthStateConfig) -> anyhow::Result<Option<CryptKeys>> {
     if !config.enabled {
