@@ -109,7 +109,7 @@ users = ["bob"]
   await step("bob may only read", async () => {
     await logIn(bob);
     await waitForLab(bob);
-    await bob.goTo("/user/ada/api/contents");
+    await bob.goTo("/user/ada/lab");
     await authorize(bob);
     assert.equal(await statusInServer(bob, "get", file), 200);
     assert.equal(await statusInServer(bob, "put", file, { ...notes, content: "two" }), 403);
