@@ -203,14 +203,16 @@ fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
     (known && !token.is_empty() && !token.contains(' ')).then(|| Secret::from(token))
 }
 
+/// Whether a body says that it is JSON, of any kind, or does not say what it is. Other sites can make browsers send
+/// neither without asking first.
 fn is_json(headers: &HeaderMap) -> bool {
-    header_text(headers, &header::CONTENT_TYPE).is_none_or(|text| {
-        text.is_empty()
-            || text
-                .split(';')
-                .next()
-                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-    })
+    let Some(text) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let kind = text.as_bytes().trim_ascii_start();
+    let json = b"application/json";
+    let start = kind.get(..json.len());
+    kind.is_empty() || start.is_some_and(|start| start.eq_ignore_ascii_case(json))
 }
 
 /// What the request says of itself, as far as XSRF is concerned.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::next;
-use crate::caller::{MaybeCaller, PageCaller};
+use crate::caller::MaybeCaller;
 use crate::render::{ErrorPage, Language, UnreachablePage, Visit};
 use crate::visit::Visitor;
 use crate::{GatewayFailure, Web, cookies, forms};
@@ -118,11 +118,16 @@ pub(crate) async fn for_proxy(
 /// may name this address; our own do not. Only what people who are logged in send is written down, briefly.
 pub(crate) async fn csp_report(
     State(web): State<Web>,
-    caller: PageCaller,
+    MaybeCaller(caller): MaybeCaller,
     request: Request,
 ) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(caller) = caller else {
+        // A browser that reports does not follow to the login.
+        let visitor = Visitor::of(&web, &parts, None);
+        return page(&web, &visitor, StatusCode::FORBIDDEN, None);
+    };
     web.hub().metrics().csp_report();
-    let (_, body) = request.into_parts();
     let report = match forms::read_small(body).await {
         Ok(bytes) => for_log(&String::from_utf8_lossy(&bytes)),
         Err(error) => return error.into_response(),

@@ -269,3 +269,30 @@ async fn a_form_of_another_kind_is_no_login() {
         302
     );
 }
+
+#[tokio::test]
+async fn over_https_all_cookies_are_for_https_only() {
+    let site = Site::new().await;
+    let page = site.send_by_https("GET", "/hub/login", &[], "").await;
+    let mut cookies = Vec::new();
+    for (name, script, keep) in [("_xsrf", true, "Max-Age=3600"), (SESSION, false, "")] {
+        let cookie = page.set_cookie(name);
+        assert!(cookie.contains("; Secure"), "{cookie}");
+        assert!(cookie.contains("SameSite=Lax"), "{cookie}");
+        assert_eq!(cookie.contains("HttpOnly"), !script, "{cookie}");
+        assert!(cookie.contains(keep), "{cookie}");
+        cookies.push(cookie.split(';').next().unwrap().to_owned());
+    }
+    let xsrf = cookies[0].strip_prefix("_xsrf=").unwrap();
+    let fields = [("username", "ada"), ("password", PASSWORD), ("_xsrf", xsrf)];
+    let cookies = cookies.join("; ");
+    let headers = [("cookie", cookies.as_str()), ("content-type", FORM)];
+    let answer = site
+        .send_by_https("POST", "/hub/login", &headers, form(&fields))
+        .await;
+    assert_eq!(answer.status, 302, "{}", answer.text());
+    for name in [LOGIN, SESSION, "_xsrf"] {
+        let cookie = answer.set_cookie(name);
+        assert!(cookie.contains("; Secure"), "{cookie}");
+    }
+}

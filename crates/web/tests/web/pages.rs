@@ -193,7 +193,7 @@ async fn the_pages_for_another_proxy_are_always_there() {
 async fn reports_of_browsers_need_a_login_and_are_limited() {
     let site = Site::new().await;
     let path = "/hub/security/csp-report";
-    assert_eq!(site.send("POST", path, &[], "{}").await.status, 302);
+    site.send("POST", path, &[], "{}").await.assert_page(403);
     let mut ada = site.user("ada").await;
     assert_eq!(ada.send("POST", path, &[], "{}").await.status, 200);
     assert_eq!(

@@ -16,7 +16,7 @@ use lyceum_core::{Clock as _, Secret, UserName, random};
 use lyceum_hub::{Access, Hub, HubSettings, Parts};
 use lyceum_store::{NewToken, Store, StoreSettings, TokenOwner};
 use lyceum_web::render::{Branding, Language, Options, Renderer};
-use lyceum_web::{Web, WebSettings};
+use lyceum_web::{Client, Web, WebSettings};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -164,6 +164,23 @@ impl Site {
             .await
             .unwrap_or_else(|_| panic!("no answer to {method} {path}"));
         response.unwrap().status().as_u16()
+    }
+
+    /// Makes a request of a browser that speaks https.
+    pub(crate) async fn send_by_https(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = build(method, path, headers, body.into());
+        request.extensions_mut().insert(Client {
+            addr: None,
+            https: true,
+            host: OWN_HOST.to_owned(),
+        });
+        answer(self.router.clone(), request).await
     }
 
     /// Makes a request at the listener for servers.

@@ -163,8 +163,13 @@ async fn with_a_cookie_the_body_of_a_post_must_be_json() {
         ("application/json", 200),
         ("application/json; charset=utf-8", 200),
         ("APPLICATION/JSON", 200),
+        ("application/json-patch+json", 200),
         ("", 200),
         ("text/plain", 403),
+        ("text/plain; application/json", 403),
+        ("text/plain,application/json", 403),
+        ("application/x-json", 403),
+        ("garbage", 403),
         ("application/x-www-form-urlencoded", 403),
         ("multipart/form-data; boundary=x", 403),
     ] {
