@@ -2,13 +2,18 @@
 
 mod activity;
 mod groups;
+mod gateway;
 mod hub;
+mod login;
+mod oauth;
+mod pages;
 mod scopes;
 mod servers;
 mod services;
 mod shares;
 mod tokens;
 mod users;
+mod xsrf;
 
 use crate::list::List;
 
@@ -23,4 +28,9 @@ pub(crate) fn add(list: &mut List) {
     services::add(list);
     shares::add(list);
     scopes::add(list);
+    oauth::add(list);
+    login::add(list);
+    pages::add(list);
+    xsrf::add(list);
+    gateway::add(list);
 }

@@ -1,14 +1,15 @@
 //! A tiny server: what both hubs start for their users, and what stands behind the service `web`.
 //!
-//! It answers every path with what it was asked. How it behaves follows from the server's name, or from the
-//! user's for a default server, as that is what cases can choose for both hubs: `slow…` begins to answer after two seconds, `dies…` ends at once,
-//! `stubborn…` does not hear the first polite signal.
+//! It answers every path with what it was asked. How it behaves follows from the server's name, or from the user's
+//! for a default server, as that is what cases can choose for both hubs: `slow…` begins to answer after two seconds,
+//! `dies…` ends at once, `stubborn…` does not hear the first polite signal.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -53,8 +54,9 @@ pub(crate) fn run() -> ExitCode {
     let Some(listener) = address.and_then(|address| TcpListener::bind(address).ok()) else {
         return ExitCode::FAILURE;
     };
-    thread::spawn(move || serve(&listener));
-    pause(LIFE);
+    let (leave, left) = mpsc::channel();
+    thread::spawn(move || serve(&listener, Some(&leave)));
+    let _ = left.recv_timeout(LIFE);
     ExitCode::SUCCESS
 }
 
@@ -62,21 +64,24 @@ pub(crate) fn run() -> ExitCode {
 pub(crate) fn echo_port() -> io::Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
-    thread::spawn(move || serve(&listener));
+    thread::spawn(move || serve(&listener, None));
     Ok(port)
 }
 
-fn serve(listener: &TcpListener) {
+/// Serves connections; `leave` is told when the process is asked to end.
+fn serve(listener: &TcpListener, leave: Option<&Sender<()>>) {
     for stream in listener.incoming().filter_map(Result::ok) {
+        let leave = leave.cloned();
         thread::spawn(move || {
             // Whoever goes away in the middle gets no answer.
-            let _ = answer(&stream);
+            let _ = answer(&stream, leave.as_ref());
         });
     }
 }
 
-/// Answers the requests of one connection with what they asked, and with the environment for `…/environment`.
-fn answer(stream: &TcpStream) -> io::Result<()> {
+/// Answers the requests of one connection with what they asked, and with the environment for `…/environment`;
+/// `…/leave` ends the process.
+fn answer(stream: &TcpStream, leave: Option<&Sender<()>>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -114,6 +119,9 @@ fn answer(stream: &TcpStream) -> io::Result<()> {
         if path.ends_with("/environment") {
             let variables: Map<String, Value> = env::vars().map(|(name, value)| (name, value.into())).collect();
             told["environment"] = variables.into();
+        }
+        if let Some(leave) = leave.filter(|_| path.ends_with("/leave")) {
+            let _ = leave.send(());
         }
         let told = told.to_string();
         let mut head = String::from("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n");

@@ -1,14 +1,17 @@
 //! Ways to start a hub: Lyceum, JupyterHub, or none because it runs already.
 
+mod declared;
 mod jupyterhub;
 mod lyceum;
 mod process;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use tempfile::TempDir;
 use thiserror::Error;
@@ -148,7 +151,15 @@ impl Room {
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, StartError> {
         let path = self.folder.path().join(name);
-        fs::write(&path, text).map_err(|error| StartError::Files(self.hub.to_owned(), error))?;
+        // Tokens are in there.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| StartError::Files(self.hub.to_owned(), error))?;
         Ok(path)
     }
 

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_TOKEN, Process, Room, Running, Start, StartError, free_port};
+use super::declared::{custom_scopes, groups, roles, services};
+use super::{Process, Room, Running, Start, StartError, free_port};
 use crate::fixture;
 use crate::list::Profile;
 
@@ -48,9 +49,7 @@ impl Start for JupyterHub {
             "services": services(&room),
             "roles": roles(),
             "groups": groups(),
-            "custom_scopes": fixture::CUSTOM_SCOPES.iter().map(|(name, description, subscopes)| {
-                ((*name).to_owned(), json!({"description": description, "subscopes": subscopes}))
-            }).collect::<serde_json::Map<_, _>>(),
+            "custom_scopes": custom_scopes(),
             "hub": {"allow_named_servers": true},
             "tornado": {},
         });
@@ -84,59 +83,4 @@ fn adapt(settings: &mut Value, profile: Profile) {
             settings["hub"]["redirect_to_server"] = false.into();
         }
     }
-}
-
-fn services(room: &Room) -> Value {
-    json!([
-        {"name": fixture::ADMIN_SERVICE, "api_token": ADMIN_TOKEN},
-        {"name": fixture::OUTSIDER, "api_token": fixture::OUTSIDER_TOKEN},
-        {"name": fixture::WATCHER, "api_token": fixture::WATCHER_TOKEN},
-        {"name": fixture::TUTOR, "api_token": fixture::TUTOR_TOKEN},
-        {
-            "name": fixture::APP,
-            "api_token": fixture::APP_TOKEN,
-            "oauth_client_id": fixture::APP_CLIENT,
-            "oauth_redirect_uri": fixture::APP_REDIRECT,
-            "oauth_client_allowed_scopes": fixture::APP_SCOPES,
-            "info": {"about": "cases"},
-        },
-        {
-            "name": "trusted",
-            "api_token": fixture::TRUSTED_TOKEN,
-            "oauth_client_id": fixture::TRUSTED_CLIENT,
-            "oauth_redirect_uri": fixture::TRUSTED_REDIRECT,
-            "oauth_no_confirm": true,
-            "display": false,
-        },
-        {
-            "name": fixture::WEB,
-            "api_token": fixture::WEB_TOKEN,
-            "url": format!("http://127.0.0.1:{}", room.web_port),
-        },
-    ])
-}
-
-fn groups() -> Value {
-    let mut groups: serde_json::Map<String, Value> = fixture::GROUPS
-        .iter()
-        .map(|name| ((*name).to_owned(), json!({"users": [], "properties": {}})))
-        .collect();
-    if let Some(students) = groups.get_mut(fixture::STUDENTS) {
-        students["properties"] = fixture::students_properties();
-    }
-    groups.into()
-}
-
-fn roles() -> Value {
-    let mut roles = vec![json!({"name": "admin", "services": [fixture::ADMIN_SERVICE]})];
-    roles.extend(fixture::ROLES.iter().map(|role| {
-        json!({
-            "name": role.name,
-            "description": role.name,
-            "scopes": role.scopes,
-            "services": role.services,
-            "groups": role.groups,
-        })
-    }));
-    roles.into()
 }
