@@ -7,9 +7,11 @@
 )]
 
 mod activity;
+mod auth_state;
+mod declared;
 mod failures;
-mod known;
 mod import;
+mod known;
 mod limits;
 mod login;
 mod names;
@@ -17,6 +19,7 @@ mod oauth;
 mod outages;
 mod races;
 mod restart;
+mod services;
 mod sharing;
 mod starts;
 mod troubles;
