@@ -13,7 +13,7 @@ use std::time::Duration;
 use lyceum_core::scope::Listing;
 use lyceum_core::seams::ServiceRunner;
 use lyceum_core::service::{self, ServiceUrl};
-use lyceum_core::{Route, Secret, ServiceName};
+use lyceum_core::{Route, RouteSpec, RouteStatus, Secret, ServiceName};
 use lyceum_store::{RoleHolder, Service, StoreError};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -28,6 +28,9 @@ use crate::{Hub, ListPermit, Principal, ServicePermit};
 
 /// How long the search for services that an earlier run has left over, and their end, may take.
 const SWEEP_LIMIT: Duration = Duration::from_secs(30);
+
+/// The key by which a route is known to be a service's.
+const ROUTE_KEY: &str = "service";
 
 /// A service, and what it does now.
 #[derive(Debug, Clone)]
@@ -233,7 +236,7 @@ impl Hub {
         Some(Route {
             spec: service::route(&self.settings().base_url, name),
             target: url.upstream().clone(),
-            data: Map::from_iter([("service".to_owned(), Value::from(name.as_str()))]),
+            data: Map::from_iter([(ROUTE_KEY.to_owned(), Value::from(name.as_str()))]),
         })
     }
 
@@ -244,6 +247,41 @@ impl Hub {
             self.put_route(route).await;
         }
         Ok(())
+    }
+
+    /// Puts routes of services that are missing or wrong, and removes those of services that there are not.
+    pub(crate) async fn mend_service_routes(&self, listed: &BTreeMap<RouteSpec, RouteStatus>) {
+        let wanted = match self.service_routes().await {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not check the routes of services"
+                );
+                return;
+            }
+        };
+        let is_wanted = |spec: &RouteSpec| wanted.iter().any(|route| route.spec == *spec);
+        for (spec, status) in listed {
+            if status.route.data.contains_key(ROUTE_KEY) && !is_wanted(spec) {
+                tracing::warn!(route = %spec, "removing a route that leads to no service");
+                self.remove_route(spec).await;
+            }
+        }
+        for route in wanted {
+            let target = listed.get(&route.spec).map(|status| &status.route.target);
+            if target != Some(&route.target) {
+                tracing::warn!(route = %route.spec, "mending the route of a service");
+                self.put_route(route).await;
+            }
+        }
+    }
+
+    async fn remove_route(&self, spec: &RouteSpec) {
+        if let Err(error) = self.shared().routes.remove(spec).await {
+            tracing::error!(route = %spec, error = &error as &dyn std::error::Error,
+                "could not remove the route of a service");
+        }
     }
 
     async fn put_route(&self, route: Route) {

@@ -253,6 +253,11 @@ impl TestHub {
         self.life = Some(Life::begin(&self.room, &self.plan, self.addresses).await);
     }
 
+    /// Changes the settings of the lives to come.
+    pub fn change_settings(&mut self, edit: impl FnOnce(&mut HubSettings)) {
+        edit(&mut self.plan.settings);
+    }
+
     /// A crash, and the next life.
     pub async fn restart(&mut self) {
         self.crash().await;

@@ -173,10 +173,7 @@ impl Hub {
         tx.delete_service(service.id).await?;
         tx.commit().await?;
         let spec = service::route(&self.settings().base_url, name);
-        if let Err(error) = self.shared().routes.remove(&spec).await {
-            tracing::error!(route = %spec, error = &error as &dyn std::error::Error,
-                "could not remove the route of a service");
-        }
+        self.remove_route(&spec).await;
         tracing::info!(service.name = %name, "deleted the service {name}");
         Ok(())
     }
