@@ -17,6 +17,7 @@ use lyceum_store::{Group, Service, User};
 pub use self::actions::*;
 
 use crate::error::{Denied, HubError};
+use crate::models::UserView;
 use crate::{Hub, Principal};
 
 /// The proof that the caller may do `A` to this user.
@@ -287,6 +288,36 @@ impl Hub {
             Err(HubError::Denied(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether to offer the caller to do `A` to a user whom they see: they would get the permit.
+    pub fn may_on_user<A: Action>(&self, caller: &Principal, view: &UserView) -> bool {
+        let target = Target::User {
+            name: view.user.name.as_str(),
+            groups: &view.groups,
+        };
+        caller.scopes().check_any(A::SCOPES, target).is_allowed()
+    }
+
+    /// Whether to offer the caller to do `A` to a server of a user whom they see.
+    pub fn may_on_server<A: Action>(
+        &self,
+        caller: &Principal,
+        owner: &UserView,
+        server: &ServerName,
+    ) -> bool {
+        let target = Target::Server {
+            user: owner.user.name.as_str(),
+            server: server.as_str(),
+            groups: &owner.groups,
+        };
+        caller.scopes().check_any(A::SCOPES, target).is_allowed()
+    }
+
+    /// Whether to offer the caller to do `A` to a group that they see.
+    pub fn may_on_group<A: Action>(&self, caller: &Principal, group: &GroupName) -> bool {
+        let target = Target::Group(group.as_str());
+        caller.scopes().check_any(A::SCOPES, target).is_allowed()
     }
 
     /// Finds a user and their groups, without asking the store for what the caller's own login told already.

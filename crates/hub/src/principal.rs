@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use lyceum_core::ids::{ServerId, TokenId};
 use lyceum_core::scope::{
-    Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, ScopeSet, default_role,
-    session_scopes, token_owner_scopes, token_scopes,
+    Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, Scope, ScopeSet,
+    default_role, session_scopes, token_owner_scopes, token_scopes,
 };
 use lyceum_core::{GroupName, Secret, ServerRef, ServiceName, Timestamp};
 use lyceum_store::{
@@ -262,7 +262,7 @@ impl Hub {
     }
 
     async fn load_cookie(&self, secret: &Secret<String>) -> Result<Option<Loaded>, StoreError> {
-        let Some(session) = self.session(secret).await? else {
+        let Some(mut session) = self.session(secret).await? else {
             return Ok(None);
         };
         let owner = Owner::User(session.user.clone());
@@ -278,6 +278,7 @@ impl Hub {
             until: earlier(Some(session.expires_at), shares.until),
             principal: Principal(Arc::new(Identity {
                 owner,
+        session.opens_admin_pages = scopes.holds(Scope::AdminUi);
                 groups,
                 scopes: Arc::new(scopes),
                 via: Via::Session(session),

@@ -19,6 +19,8 @@ pub struct Session {
     pub public_id: String,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether they may open the pages for administrators; those of the hub lead there then.
+    pub opens_admin_pages: bool,
 }
 
 impl Hub {
@@ -31,6 +33,7 @@ impl Hub {
             user,
             public_id: session.public_id,
             expires_at: session.expires_at,
+            opens_admin_pages: false,
         }))
     }
 }

@@ -97,6 +97,7 @@ fn pages_router() -> Router<Web> {
             get(pages::login::log_out).head(pages::errors::wrong_method),
         )
         .route("/home", get(pages::home::show))
+        .merge(pages::admin::router())
         .route(
             "/spawn",
             get(pages::spawn::own)

@@ -1,6 +1,7 @@
 //! The pages that people see.
 
 pub(crate) mod accept_share;
+pub(crate) mod admin;
 pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod home;

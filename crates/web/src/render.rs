@@ -3,6 +3,7 @@
 //! A [`Renderer`] is built once from the configuration. A handler fills the struct of its page (in
 //! [`pages`]) and calls [`Renderer::render`] with it and with a [`Visit`]: who looks, and in which language.
 
+mod admin_pages;
 mod assets;
 mod catalog;
 mod engine;
@@ -12,6 +13,10 @@ mod pages;
 mod site;
 mod token_page;
 
+pub use admin_pages::{
+    AdminGroupPage, AdminGroupsPage, AdminServer, AdminUser, AdminUserPage, AdminUsersPage,
+    GroupLink, Heading, Member, Order, Part,
+};
 pub use assets::{Asset, asset, asset_url};
 pub use engine::{RenderError, Renderer};
 pub use language::Language;

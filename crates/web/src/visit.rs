@@ -151,7 +151,7 @@ impl Visitor {
         Visit {
             user: user.map(|session| Viewer {
                 name: session.user.name.to_string(),
-                admin: session.user.admin,
+                admin: session.opens_admin_pages,
             }),
             language: self.language,
             here: self.here.clone(),

@@ -173,7 +173,7 @@ async fn permit<A: Action>(
     Ok(web.hub().permit_server::<A>(caller, user, server).await?)
 }
 
-fn start_refused(error: StartError) -> ApiError {
+pub(crate) fn start_refused(error: StartError) -> ApiError {
     match error {
         StartError::Refused(refusal) => refused(refusal),
         StartError::Name(error) => bad_name(&error),
@@ -247,7 +247,7 @@ async fn stop(
     }
 }
 
-pub(super) fn refused(refusal: Refusal) -> ApiError {
+pub(crate) fn refused(refusal: Refusal) -> ApiError {
     if refusal.is_of_hub() {
         ApiError::with(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
             .retry_after(RETRY_SECONDS)

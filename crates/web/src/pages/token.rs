@@ -364,7 +364,7 @@ fn lifetimes(limit: Option<Duration>, asked: Option<&str>) -> Vec<Lifetime> {
 }
 
 /// Makes a sentence for people of an error's text.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase);
     let mut sentence: String = first.into_iter().flatten().chain(letters).collect();

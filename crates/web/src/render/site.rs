@@ -88,6 +88,6 @@ pub struct Visit {
 pub struct Viewer {
     /// The user's name.
     pub name: String,
-    /// Whether they are an administrator.
+    /// Whether they may open the pages for administrators.
     pub admin: bool,
 }

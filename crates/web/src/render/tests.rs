@@ -1,5 +1,6 @@
 //! Every page in every language: it renders, is well formed, and refers only to what is there.
 
+mod admin_samples;
 mod html;
 mod overrides;
 mod samples;

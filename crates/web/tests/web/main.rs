@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod admin;
 mod answers;
 mod api;
 mod bad_input;

@@ -59,14 +59,14 @@ fn visit(language: Language, user: Option<&str>) -> Visit {
     Visit {
         user: user.map(|name| Viewer {
             name: name.to_owned(),
-            admin: false,
+            admin: name == "root",
         }),
         language,
         here: Some("/hub/home?a=1&b=2".to_owned()),
     }
 }
 
-fn sample<P: Page + 'static>(name: &str, user: Option<&'static str>, page: P) -> Sample {
+pub(super) fn sample<P: Page + 'static>(name: &str, user: Option<&'static str>, page: P) -> Sample {
     Sample {
         name: name.to_owned(),
         render: Box::new(move |renderer, language| renderer.render(&visit(language, user), &page)),
@@ -425,7 +425,7 @@ pub(super) fn all() -> Vec<Sample> {
 pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
     let mut failure = Failure::new(Cause::Internal, text, text);
     failure.log = vec![text.to_owned()];
-    vec![
+    let mut samples = vec![
         sample("login", None, login(None, text)),
         sample(
             "failed",
@@ -448,5 +448,8 @@ pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
                 ..error(500)
             },
         ),
-    ]
+    ];
+    samples.extend(super::admin_samples::hostile(text));
+    samples
 }
+    samples.extend(super::admin_samples::all());
