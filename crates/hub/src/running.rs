@@ -71,6 +71,11 @@ impl Hub {
         self.servers().counts()
     }
 
+    /// Checks whether there may be a server of this name, as [`Hub::request_start`] does.
+    pub async fn may_start<A: MayStart>(&self, permit: &ServerPermit<A>) -> Result<(), StartError> {
+        self.check_name(permit).await
+    }
+
     /// Asks for a start, without waiting for it. Two requests are one start: the second gets
     /// [`Refusal::AlreadyStarting`].
     pub async fn request_start<A: MayStart>(

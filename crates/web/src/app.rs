@@ -118,6 +118,15 @@ fn pages_router() -> Router<Web> {
         )
         .route("/token", get(pages::token::show).post(pages::token::create))
         .route("/token/revoke", post(pages::token::revoke))
+        .route("/new-server", post(pages::named_servers::create))
+        .route(
+            "/rename/{user}/{server}",
+            post(pages::named_servers::rename),
+        )
+        .route(
+            "/delete/{user}/{server}",
+            post(pages::named_servers::delete),
+        )
         .route("/stop/{user}", post(pages::stop::form))
         .route("/stop/{user}/{server}", post(pages::stop::form))
         .route("/spawn-pending/{user}", get(pages::pending::page))

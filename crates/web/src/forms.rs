@@ -128,6 +128,11 @@ pub(crate) fn too_many_fields() -> ApiError {
     )
 }
 
+/// Reads a body as it is, up to the size of the largest JSON document.
+pub(crate) async fn read_large(body: Body) -> Result<bytes::Bytes, ApiError> {
+    read(body, LARGE).await
+}
+
 /// Reads a small body as it is.
 pub(crate) async fn read_small(body: Body) -> Result<bytes::Bytes, ApiError> {
     read(body, SMALL).await

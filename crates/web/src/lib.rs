@@ -13,6 +13,7 @@ mod oauth;
 mod pages;
 mod request_id;
 mod server_path;
+mod uploads;
 mod visit;
 
 use std::sync::Arc;

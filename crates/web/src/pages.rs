@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod home;
 pub(crate) mod language;
 pub(crate) mod login;
+pub(crate) mod named_servers;
 pub(crate) mod next;
 pub(crate) mod not_running;
 pub(crate) mod pending;

@@ -23,8 +23,8 @@ pub use language::Language;
 pub use oauth_scopes::{Reach, ScopeLine};
 pub use pages::{
     AcceptSharePage, ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage,
-    LoginProblem, NotRunningPage, Page, ProgressPage, ServerCard, ServerState, StoppingPage,
-    UnreachablePage,
+    LoginProblem, NewServerForm, NotRunningPage, Page, ProgressPage, ServerCard, ServerEdit,
+    ServerState, SpawnPage, StoppingPage, UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};

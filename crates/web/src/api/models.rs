@@ -16,6 +16,7 @@ pub(crate) use self::group::group;
 pub(crate) use self::service::service;
 pub(crate) use self::user::{Stopped, user};
 use crate::Web;
+use crate::uploads::without_bytes;
 
 /// A JSON answer with status 200.
 pub(crate) fn answer(value: &Value) -> Response {
@@ -76,7 +77,7 @@ pub(crate) fn server(
         "full_url": public.map(|origin| format!("{origin}{url}")),
         "progress_url": progress_url,
         "full_progress_url": public.map(|origin| format!("{origin}{progress_url}")),
-        "user_options": row.map(|row| row.user_options.clone().unwrap_or_default()),
+        "user_options": row.map(|row| row.user_options.as_ref().map_or_else(|| json!({}), without_bytes)),
     });
     let target = Target::Server {
         user: view.server.user.as_str(),

@@ -9,7 +9,7 @@ use lyceum_hub::models::{ServerView, UserView};
 use super::errors;
 use crate::Web;
 use crate::caller::{PageCaller, store_failed};
-use crate::render::{HomePage, ServerCard, ServerState};
+use crate::render::{HomePage, NewServerForm, ServerCard, ServerEdit, ServerState};
 use crate::visit::Visitor;
 
 pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Request) -> Response {
@@ -23,15 +23,23 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
             return errors::page(&web, &visitor, error.status(), error.message());
         }
     };
+    let named: Vec<_> = view
+        .servers
+        .iter()
+        .filter(|view| !view.server.server.is_default())
+        .map(|view| card(&web, view))
+        .collect();
+    let settings = web.hub().settings();
+    let limit = settings.named_server_limit;
     let page = HomePage {
         xsrf: visitor.xsrf(&web),
         server: default_card(&web, &view),
-        named: view
-            .servers
-            .iter()
-            .filter(|view| !view.server.server.is_default())
-            .map(|view| card(&web, view))
-            .collect(),
+        new_server: settings.allow_named_servers.then(|| NewServerForm {
+            action: format!("{}new-server", web.hub_url()),
+            limit,
+            full: limit > 0 && u32::try_from(named.len()).is_ok_and(|count| count >= limit),
+        }),
+        named,
     };
     visitor.page(&web, StatusCode::OK, &page)
 }
@@ -63,8 +71,17 @@ fn card(web: &Web, view: &ServerView) -> ServerCard {
     let server = &view.server;
     let row = view.row.as_ref();
     let active = view.now.state.is_active();
+    let name = server.server.as_str();
+    let title = row
+        .and_then(|row| row.display_name.as_deref())
+        .unwrap_or(name);
     ServerCard {
-        name: server.server.to_string(),
+        name: name.to_owned(),
+        title: title.to_owned(),
+        edit: (!name.is_empty()).then(|| ServerEdit {
+            rename_action: server.hub_path(base, "rename"),
+            delete_action: server.hub_path(base, "delete"),
+        }),
         state: ServerState::from(&view.now.state),
         open_url: server.url_path(base),
         progress_url: server.hub_path(base, "spawn-pending"),

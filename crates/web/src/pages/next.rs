@@ -62,6 +62,17 @@ pub(crate) fn default_place(web: &Web, parts: &Parts, caller: Option<&Session>) 
     with_query(&place, parts)
 }
 
+/// The server of somebody's that a link means which names none (JupyterHub `default_server_name`).
+pub(crate) fn usual_server(web: &Web, session: &Session) -> ServerRef {
+    let settings = web.hub().settings();
+    let named = settings
+        .servers
+        .default_name
+        .clone()
+        .filter(|_| settings.allow_named_servers);
+    ServerRef::new(session.user.name.clone(), named.unwrap_or_default())
+}
+
 /// Appends the query of the request, without what is the hub's own.
 pub(crate) fn with_query(place: &str, parts: &Parts) -> String {
     let query = parts.uri.query().unwrap_or_default();

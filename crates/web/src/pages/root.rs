@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use lyceum_core::{ServerName, ServerRef, escape};
+use lyceum_core::escape;
 
 use super::{errors, next};
 use crate::Web;
@@ -84,10 +84,7 @@ pub(crate) async fn user_redirect(
         .strip_prefix(&start)
         .unwrap_or_default()
         .trim_start_matches('/');
-    let server = ServerRef::new(
-        caller.session.user.name.clone(),
-        ServerName::default_server(),
-    );
+    let server = next::usual_server(&web, &caller.session);
     let base = web.hub().settings().base_url.as_str();
     // The escapes of the path stay as they are: `a%20b` is not `a b` in a URL.
     let mut target = format!("{}{rest}", server.url_path(base));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::request::Parts;
@@ -10,13 +11,16 @@ use lyceum_core::lifecycle::Refusal;
 use lyceum_core::{ServerName, ServerRef, escape};
 use lyceum_hub::display_name;
 use lyceum_hub::permit::ManageServer;
-use lyceum_hub::{HubError, ServerPermit, StartError, StartInput};
+use lyceum_hub::{FormReading, HubError, OptionsForm, ServerPermit, StartError, StartInput};
 use serde_json::{Map, Value};
 
 use super::{errors, next};
+use crate::api::server_bodies::checked_options;
 use crate::caller::{PageCaller, check_xsrf, found, store_failed};
-use crate::forms::{Form, MAX_FIELDS, too_many_fields};
+use crate::forms::{MAX_FIELDS, too_many_fields};
+use crate::render::SpawnPage;
 use crate::server_path::ServerPath;
+use crate::uploads::{Filled, interpret, push};
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
 
@@ -68,34 +72,41 @@ async fn by_link(
         Ok(permit) => permit,
         Err(response) => return *response,
     };
+    let spawn = Spawn {
+        web,
+        caller,
+        visitor: &visitor,
+        parts: &parts,
+        permit: &permit,
+    };
+    // A name that cannot be one is told before anything is asked.
+    if let Err(error) = web.hub().may_start(&permit).await {
+        return spawn.refused(&error);
+    }
     let state = web.hub().see(&permit).state;
     if state.is_ready() {
         let url = permit.server().url_path(&web.hub().settings().base_url);
         return found(&next::safe(web, &parts, None).unwrap_or(url));
     }
     if state.is_active() {
-        return found(&pending_url(web, &parts, permit.server()));
+        return found(&spawn.pending_url());
     }
-    let user_options = match query_options(&parts) {
-        Ok(options) => options,
-        Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
-    };
-    let shown_name = next::query(&parts, "display_name");
-    let shown_name = match shown_name
-        .map(|name| display_name::display_name(&name))
-        .transpose()
-    {
+    let display_name = match spawn.display_name() {
         Ok(name) => name,
-        Err(error) => {
-            let text = error.to_string();
-            return errors::page(web, &visitor, StatusCode::BAD_REQUEST, Some(&text));
+        Err(response) => return *response,
+    };
+    let form = web.hub().settings().servers.options_form.as_ref();
+    match (query_options(&parts, reading(web)), form) {
+        (Ok(None), Some(form)) => spawn.form_page(form, StatusCode::OK, None),
+        (Ok(user_options), _) => {
+            let input = StartInput {
+                user_options,
+                display_name,
+            };
+            spawn.start(input).await
         }
-    };
-    let input = StartInput {
-        user_options,
-        display_name: shown_name,
-    };
-    start(web, &visitor, &parts, &permit, input).await
+        (Err(error), _) => errors::page(web, &visitor, error.status(), error.message()),
+    }
 }
 
 async fn by_form(
@@ -107,22 +118,20 @@ async fn by_form(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(web, &parts, Some(&caller.session));
-    let form = match Form::read(body).await {
-        Ok(form) => form,
-        Err(error) => return errors::page(web, &visitor, error.status(), error.message()),
+    let filled = match checked_form(web, caller, &visitor, &parts, body).await {
+        Ok(filled) => filled,
+        Err(response) => return *response,
     };
-    if let Err(error) = check_xsrf(web, &parts, Some(&caller.session), form.get("_xsrf")) {
-        tracing::info!(reason = %error, "refused a form without a valid XSRF token");
-        return errors::page(
-            web,
-            &visitor,
-            StatusCode::FORBIDDEN,
-            Some(errors::STALE_FORM),
-        );
-    }
     let permit = match permit(web, caller, &visitor, user, server).await {
         Ok(permit) => permit,
         Err(response) => return *response,
+    };
+    let spawn = Spawn {
+        web,
+        caller,
+        visitor: &visitor,
+        parts: &parts,
+        permit: &permit,
     };
     let state = web.hub().see(&permit).state;
     if state.is_ready() {
@@ -130,27 +139,53 @@ async fn by_form(
         return found(&permit.server().url_path(&web.hub().settings().base_url));
     }
     if state.is_active() {
-        return found(&pending_url(web, &parts, permit.server()));
+        return found(&spawn.pending_url());
     }
-    let mut options = Map::new();
-    for (key, value) in form
-        .pairs()
-        .filter(|(key, _)| !matches!(*key, "_xsrf" | "next"))
-    {
-        push(&mut options, key, value);
+    let display_name = match spawn.display_name() {
+        Ok(name) => name,
+        Err(response) => return *response,
+    };
+    let options = filled
+        .options(reading(web))
+        .map(checked_options)
+        .transpose();
+    match options {
+        Ok(user_options) => {
+            let input = StartInput {
+                user_options,
+                display_name,
+            };
+            spawn.start(input).await
+        }
+        Err(error) => {
+            let text = error.message().unwrap_or_default().to_owned();
+            spawn.ask_again(error.status(), &text)
+        }
     }
-    let user_options = (!options.is_empty()).then_some(options);
-    start(
-        web,
-        &visitor,
-        &parts,
-        &permit,
-        StartInput {
-            user_options,
-            display_name: None,
-        },
-    )
-    .await
+}
+
+/// Reads a form of ours, and checks that it is; the error is the answer.
+pub(crate) async fn checked_form(
+    web: &Web,
+    caller: &PageCaller,
+    visitor: &Visitor,
+    parts: &Parts,
+    body: Body,
+) -> Result<Filled, Box<Response>> {
+    let filled = Filled::read(parts, body)
+        .await
+        .map_err(|error| Box::new(errors::page(web, visitor, error.status(), error.message())))?;
+    check_xsrf(web, parts, Some(&caller.session), filled.get("_xsrf")).map_err(|error| {
+        tracing::info!(reason = %error, "refused a form without a valid XSRF token");
+        let text = Some(errors::STALE_FORM);
+        Box::new(errors::page(web, visitor, StatusCode::FORBIDDEN, text))
+    })?;
+    Ok(filled)
+}
+
+fn reading(web: &Web) -> FormReading {
+    let form = web.hub().settings().servers.options_form.as_ref();
+    form.map(|form| form.reading).unwrap_or_default()
 }
 
 /// Checks that the caller may start this server; a name that no server can have is a mistake of its own.
@@ -201,63 +236,157 @@ pub(crate) async fn manage(
         })
 }
 
-async fn start(
-    web: &Web,
-    visitor: &Visitor,
-    parts: &Parts,
-    permit: &ServerPermit<ManageServer>,
-    input: StartInput,
-) -> Response {
-    match web.hub().request_start(permit, input).await {
-        Ok(()) => {
-            // An error that comes at once is on the page that follows, too.
-            let _ = web.hub().await_start_for(permit, EARLY).await;
-            found(&pending_url(web, parts, permit.server()))
-        }
-        Err(StartError::Refused(
-            Refusal::AlreadyRunning
-            | Refusal::AlreadyStarting
-            | Refusal::Stopping
-            | Refusal::Checking,
-        )) => found(&pending_url(web, parts, permit.server())),
-        Err(error) => refused(web, visitor, &error),
-    }
+/// A start by page: who asks for what.
+struct Spawn<'a> {
+    web: &'a Web,
+    caller: &'a PageCaller,
+    visitor: &'a Visitor,
+    parts: &'a Parts,
+    permit: &'a ServerPermit<ManageServer>,
 }
 
-fn refused(web: &Web, visitor: &Visitor, error: &StartError) -> Response {
-    let status = match error {
-        StartError::Refused(refusal) if refusal.is_of_hub() => StatusCode::SERVICE_UNAVAILABLE,
-        StartError::Name(_)
-        | StartError::NamedServersOff
-        | StartError::TooManyNamed(_)
-        | StartError::Refused(_) => StatusCode::BAD_REQUEST,
-        StartError::Busy(_) | StartError::Full => StatusCode::TOO_MANY_REQUESTS,
-        StartError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        StartError::Store(source) => {
-            let error = store_failed(source);
-            return errors::page(web, visitor, error.status(), error.message());
+impl Spawn<'_> {
+    async fn start(&self, input: StartInput) -> Response {
+        match self.web.hub().request_start(self.permit, input).await {
+            Ok(()) => {
+                let early = self.web.hub().await_start_for(self.permit, EARLY).await;
+                match (early, self.form()) {
+                    // What was chosen may be why: it can be changed at once.
+                    (Err(failure), Some(_)) => {
+                        let text = format!("{} {}", failure.message, failure.hint);
+                        self.ask_again(StatusCode::INTERNAL_SERVER_ERROR, &text)
+                    }
+                    // The page that follows shows an early error, too.
+                    _ => found(&self.pending_url()),
+                }
+            }
+            Err(StartError::Refused(
+                Refusal::AlreadyRunning
+                | Refusal::AlreadyStarting
+                | Refusal::Stopping
+                | Refusal::Checking,
+            )) => found(&self.pending_url()),
+            Err(error) => self.refused(&error),
         }
-    };
-    let mut response = errors::page(web, visitor, status, Some(&error.to_string()));
-    if let StartError::Busy(seconds) = error
-        && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
-    {
-        response.headers_mut().insert(header::RETRY_AFTER, value);
     }
-    response
-}
 
-/// The page of the progress; it leads on to `next`.
-fn pending_url(web: &Web, parts: &Parts, server: &ServerRef) -> String {
-    let url = server.hub_path(&web.hub().settings().base_url, "spawn-pending");
-    match next::safe(web, parts, None) {
-        Some(next) => format!("{url}?next={}", escape::query_value(&next)),
-        None => url,
+    fn form(&self) -> Option<&OptionsForm> {
+        self.web.hub().settings().servers.options_form.as_ref()
+    }
+
+    /// Says why there is no start; above the form, if there is one.
+    fn refused(&self, error: &StartError) -> Response {
+        let status = match error {
+            StartError::Refused(refusal) if refusal.is_of_hub() => StatusCode::SERVICE_UNAVAILABLE,
+            StartError::Name(_)
+            | StartError::NamedServersOff
+            | StartError::TooManyNamed(_)
+            | StartError::Refused(_) => StatusCode::BAD_REQUEST,
+            StartError::Busy(_) | StartError::Full => StatusCode::TOO_MANY_REQUESTS,
+            StartError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            StartError::Store(source) => {
+                let error = store_failed(source);
+                return errors::page(self.web, self.visitor, error.status(), error.message());
+            }
+        };
+        let text = error.to_string();
+        let may_help = matches!(error, StartError::Busy(_) | StartError::Full);
+        let mut response = if may_help {
+            self.ask_again(status, &text)
+        } else {
+            errors::page(self.web, self.visitor, status, Some(&text))
+        };
+        if let StartError::Busy(seconds) = error
+            && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+
+    /// Shows the form again, or an error where there is none.
+    fn ask_again(&self, status: StatusCode, text: &str) -> Response {
+        match self.form() {
+            Some(form) => self.form_page(form, status, Some(text.to_owned())),
+            None => errors::page(self.web, self.visitor, status, Some(text)),
+        }
+    }
+
+    fn form_page(
+        &self,
+        form: &OptionsForm,
+        status: StatusCode,
+        problem: Option<String>,
+    ) -> Response {
+        let page = SpawnPage {
+            subject: subject(self.caller, self.permit.server()),
+            action: self.action(),
+            xsrf: self.visitor.xsrf(self.web),
+            fields: form.html.clone(),
+            problem,
+        };
+        self.visitor.page(self.web, status, &page)
+    }
+
+    /// Where the form is posted to: here, with what is not of the form.
+    fn action(&self) -> String {
+        let base = &self.web.hub().settings().base_url;
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for key in ["next", "display_name"] {
+            if let Some(value) = next::query(self.parts, key) {
+                query.append_pair(key, &value);
+            }
+        }
+        let (path, query) = (self.permit.server().hub_path(base, "spawn"), query.finish());
+        if query.is_empty() {
+            path
+        } else {
+            format!("{path}?{query}")
+        }
+    }
+
+    /// The name that people shall see of a new server; the default one has none.
+    fn display_name(&self) -> Result<Option<String>, Box<Response>> {
+        let name = next::query(self.parts, "display_name")
+            .filter(|name| !name.is_empty() && !self.permit.server().server.is_default());
+        name.map(|name| display_name::display_name(&name))
+            .transpose()
+            .map_err(|error| {
+                let (status, text) = (StatusCode::BAD_REQUEST, error.to_string());
+                Box::new(errors::page(self.web, self.visitor, status, Some(&text)))
+            })
+    }
+
+    /// The page of the progress, with the options of the link as in JupyterHub; it leads on to `next`.
+    fn pending_url(&self) -> String {
+        let base = &self.web.hub().settings().base_url;
+        let url = self.permit.server().hub_path(base, "spawn-pending");
+        let query = self.parts.uri.query().unwrap_or_default();
+        let mut kept: Vec<String> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .filter(|pair| {
+                let key = pair.split('=').next().unwrap_or_default();
+                !matches!(key, "next" | "display_name" | "_xsrf")
+            })
+            .map(str::to_owned)
+            .collect();
+        if let Some(next) = next::safe(self.web, self.parts, None) {
+            kept.push(format!("next={}", escape::query_value(&next)));
+        }
+        if kept.is_empty() {
+            url
+        } else {
+            format!("{url}?{}", kept.join("&"))
+        }
     }
 }
 
 /// Options in the query of a link: those that begin with `opt-` if there are any, else all but the hub's own.
-fn query_options(parts: &Parts) -> Result<Option<Map<String, Value>>, ApiError> {
+fn query_options(
+    parts: &Parts,
+    reading: FormReading,
+) -> Result<Option<Map<String, Value>>, ApiError> {
     let query = parts.uri.query().unwrap_or_default();
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes())
         .take(MAX_FIELDS + 1)
@@ -269,27 +398,25 @@ fn query_options(parts: &Parts) -> Result<Option<Map<String, Value>>, ApiError> 
     let mut options = Map::new();
     for (key, value) in &pairs {
         let key = match key.strip_prefix("opt-") {
-            Some(key) if marked && !key.is_empty() => key,
+            Some("") => {
+                return Err(ApiError::with(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "`opt-` is the beginning of an option's name, and lacks the name",
+                ));
+            }
+            Some(key) => key,
             None if !marked
                 && !matches!(&**key, "next" | "display_name" | "_xsrf" | "redirects") =>
             {
                 key.as_ref()
             }
-            _ => continue,
+            None => continue,
         };
-        push(&mut options, key, value);
+        push(&mut options, key, Value::String(value.to_string()));
     }
-    Ok((!options.is_empty()).then_some(options))
-}
-
-/// Form values are lists of texts, as JupyterHub gives them to spawners.
-fn push(options: &mut Map<String, Value>, key: &str, value: &str) {
-    let list = options
-        .entry(key.to_owned())
-        .or_insert_with(|| Value::Array(Vec::new()));
-    if let Value::Array(list) = list {
-        list.push(Value::String(value.to_owned()));
-    }
+    interpret(&mut options, reading);
+    let options = (!options.is_empty()).then_some(options);
+    options.map(checked_options).transpose()
 }
 
 /// Names a server of somebody, for pages about it.

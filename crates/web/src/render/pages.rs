@@ -31,6 +31,7 @@ pages! {
     LoginPage => "login.html",
     LoggedOutPage => "logged-out.html",
     HomePage => "home.html",
+    SpawnPage => "spawn.html",
     ProgressPage => "progress.html",
     StoppingPage => "stopping.html",
     FailedPage => "failed.html",
@@ -89,6 +90,28 @@ pub struct HomePage {
     pub server: ServerCard,
     /// The named servers, sorted.
     pub named: Vec<ServerCard>,
+    /// How another one is made, if there may be named servers.
+    pub new_server: Option<NewServerForm>,
+}
+
+/// The form that makes a named server and starts it: fields `title` and `_xsrf`.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewServerForm {
+    /// Where it is posted to.
+    pub action: String,
+    /// How many there may be; 0 for any number.
+    pub limit: u32,
+    /// There are as many already.
+    pub full: bool,
+}
+
+/// The forms that change a named server: `title` and `_xsrf` for another name, `_xsrf` to delete it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerEdit {
+    /// Where the form with the name is posted to.
+    pub rename_action: String,
+    /// Where the form that deletes it is posted to.
+    pub delete_action: String,
 }
 
 /// A server on the home page. Start and stop are POST forms with the field `_xsrf`.
@@ -96,6 +119,10 @@ pub struct HomePage {
 pub struct ServerCard {
     /// The server's name; empty for the default server.
     pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// How it is renamed and deleted, if it has a name.
+    pub edit: Option<ServerEdit>,
     /// What it is doing.
     pub state: ServerState,
     /// Where it answers.
@@ -140,6 +167,21 @@ impl From<&State> for ServerState {
             None => Self::Stopped,
         }
     }
+}
+
+/// What people choose before their server starts: the administrator's fields in our form.
+#[derive(Debug, Clone, Serialize)]
+pub struct SpawnPage {
+    /// Which server, as in [`ProgressPage`].
+    pub subject: Option<String>,
+    /// Where the form is posted to.
+    pub action: String,
+    /// The XSRF token.
+    pub xsrf: String,
+    /// The fields, as HTML that the administrator wrote.
+    pub fields: String,
+    /// Why the server was not started with what was chosen.
+    pub problem: Option<String>,
 }
 
 /// A start that is going on; follows the progress events while it is open.

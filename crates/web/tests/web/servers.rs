@@ -201,7 +201,7 @@ async fn a_start_by_link_shows_its_progress_and_can_be_cancelled() {
     site.spawner.set_mood(Mood::Hangs);
     ada.get("/hub/spawn?opt-memory=2G&x=1")
         .await
-        .assert_leads_to("/hub/spawn-pending/ada");
+        .assert_leads_to("/hub/spawn-pending/ada?opt-memory=2G&x=1");
     assert_eq!(site.spawner.last_options(), json!({"memory": ["2G"]}));
     let page = ada.get("/hub/spawn-pending/ada?next=/user/ada/tree").await;
     page.assert_page(200);

@@ -34,6 +34,7 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) spawner: FakeSpawner,
+    pub(crate) hub: Hub,
     router: Router,
     api: Router,
     _dir: tempfile::TempDir,
@@ -78,6 +79,7 @@ impl Site {
             routes: Arc::new(fakes::NoRoutes),
             runtime: tokio::runtime::Handle::current(),
         });
+        hub.provision().await.unwrap();
         hub.run_background();
         let settings = WebSettings {
             xsrf_key: XsrfKey::new(b"a key of the tests, of 32 bytes."),
@@ -85,13 +87,14 @@ impl Site {
             logo: None,
             always_secure: false,
         };
-        let web = Web::new(hub, renderer, settings);
+        let web = Web::new(hub.clone(), renderer, settings);
         Self {
             router: web.router(),
             api: web.api_router(),
             store,
             clock,
             spawner,
+            hub,
             _dir: dir,
         }
     }

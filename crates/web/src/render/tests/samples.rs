@@ -6,9 +6,9 @@ use lyceum_core::lifecycle::{Cause, Failure};
 use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
-    LoginPage, LoginProblem, MadeToken, NotRunningPage, Options, Page, ProgressPage, RenderError,
-    Renderer, ScopeLine, ServerCard, ServerState, StoppingPage, TokenLine, TokenPage,
-    UnreachablePage, Viewer, Visit,
+    LoginPage, LoginProblem, MadeToken, NewServerForm, NotRunningPage, Options, Page, ProgressPage,
+    RenderError, Renderer, ScopeLine, ServerCard, ServerEdit, ServerState, SpawnPage, StoppingPage,
+    TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -106,6 +106,15 @@ fn card(name: &str, state: ServerState) -> ServerCard {
     let runs = !matches!(state, ServerState::Stopped | ServerState::Starting);
     ServerCard {
         name: name.to_owned(),
+        title: if name == "lab" {
+            "Lab: rats & mice".to_owned()
+        } else {
+            name.to_owned()
+        },
+        edit: (!name.is_empty()).then(|| ServerEdit {
+            rename_action: format!("/hub/rename/ada/{name}"),
+            delete_action: format!("/hub/delete/ada/{name}"),
+        }),
         state,
         open_url: format!("/user/ada/{name}"),
         progress_url: format!("/hub/spawn-pending/ada/{name}"),
@@ -121,7 +130,24 @@ fn home(server: ServerCard, named: Vec<ServerCard>) -> HomePage {
     HomePage {
         xsrf: "token".to_owned(),
         server,
+        new_server: (!named.is_empty()).then(|| NewServerForm {
+            action: "/hub/new-server".to_owned(),
+            limit: 2,
+            full: named.len() == 2,
+        }),
         named,
+    }
+}
+
+fn spawn(subject: Option<&str>, problem: Option<&str>) -> SpawnPage {
+    SpawnPage {
+        subject: subject.map(str::to_owned),
+        action: "/hub/spawn/ada?next=%2Fuser%2Fada%2Flab".to_owned(),
+        xsrf: "token".to_owned(),
+        fields: "<label for=\"size\">Size</label>\n<select id=\"size\" name=\"size\">\
+                 <option>small</option><option>large</option></select>"
+            .to_owned(),
+        problem: problem.map(str::to_owned),
     }
 }
 
@@ -344,6 +370,20 @@ pub(super) fn all() -> Vec<Sample> {
             ada,
             home(card("", ServerState::Running), named),
         ),
+        sample(
+            "home-named-one",
+            ada,
+            home(
+                card("", ServerState::Stopped),
+                vec![card("lab", ServerState::Stopped)],
+            ),
+        ),
+        sample("spawn-form", ada, spawn(None, None)),
+        sample(
+            "spawn-form-problem",
+            ada,
+            spawn(Some("bob/lab"), Some("no such <size>")),
+        ),
         sample("progress-begin", ada, progress(None, &[])),
         sample(
             "progress",
@@ -415,6 +455,7 @@ pub(super) fn all() -> Vec<Sample> {
             },
         ),
     ];
+    samples.extend(super::admin_samples::all());
     for status in [400, 403, 404, 405, 413, 418, 424, 429, 500, 502, 503] {
         samples.push(sample(&format!("error-{status}"), None, error(status)));
     }
@@ -452,4 +493,3 @@ pub(super) fn hostile(text: &'static str) -> Vec<Sample> {
     samples.extend(super::admin_samples::hostile(text));
     samples
 }
-    samples.extend(super::admin_samples::all());
