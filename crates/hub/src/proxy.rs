@@ -33,7 +33,8 @@ impl Hub {
     }
 
     /// Puts routes that are missing or wrong, and removes those of servers that do not run. Servers with something
-    /// going on are left alone: what goes on takes care of their routes. So are routes of others than servers.
+    /// going on are left alone: what goes on takes care of their routes. Services' routes are mended likewise; all others
+    /// are left alone.
     pub(crate) async fn check_routes(&self) -> Result<(), RoutesError> {
         let _one_at_a_time = self.shared().route_check.0.lock().await;
         let begun = Instant::now();
@@ -61,6 +62,7 @@ impl Hub {
                 self.servers().mend_route(&server, target).await;
             }
         }
+        self.mend_service_routes(&listed).await;
         self.metrics().routes_checked(begun.elapsed());
         Ok(())
     }
