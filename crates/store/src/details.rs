@@ -31,7 +31,7 @@ pub struct GroupDetails {
 }
 
 reads! {
-    /// Loads groups, roles and servers of users, with three queries for each 256 of them.
+    /// Loads groups, roles and servers of users, with two queries for each 256 of them.
     ///
     /// Every user asked for is in the answer. The queries are not one snapshot: what changes meanwhile may
     /// be seen in one part and not in the other.
@@ -51,26 +51,25 @@ async fn load_details(
         .collect();
     for chunk in users.chunks(CHUNK) {
         let (sql, values) = in_list(
-            "SELECT user_groups.user_id AS user_id, groups.name AS group_name \
+            db,
+            "SELECT user_groups.user_id AS user_id, FALSE AS is_role, groups.name AS name \
              FROM user_groups JOIN groups ON groups.id = user_groups.group_id \
-             WHERE user_groups.user_id IN (LIST) ORDER BY groups.name",
-            chunk,
-        );
-        for row in db.all(doing, sql, values).await? {
-            let user = details.entry(row.get("user_id")?).or_default();
-            user.groups.push(row.get("group_name")?);
-        }
-        let (sql, values) = in_list(
-            "SELECT user_roles.user_id AS user_id, roles.name AS role_name \
+             WHERE user_groups.user_id IN (LIST) \
+             UNION ALL SELECT user_roles.user_id AS user_id, TRUE AS is_role, roles.name AS name \
              FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
-             WHERE user_roles.user_id IN (LIST) ORDER BY roles.name",
+             WHERE user_roles.user_id IN (LIST) ORDER BY name",
             chunk,
         );
         for row in db.all(doing, sql, values).await? {
             let user = details.entry(row.get("user_id")?).or_default();
-            user.roles.push(row.get("role_name")?);
+            if row.get("is_role")? {
+                user.roles.push(row.get("name")?);
+            } else {
+                user.groups.push(row.get("name")?);
+            }
         }
         let (sql, values) = in_list(
+            db,
             concat!(
                 "SELECT ",
                 server_columns!(),
@@ -98,6 +97,7 @@ async fn load_group_details(
         .collect();
     for chunk in groups.chunks(CHUNK) {
         let (sql, values) = in_list(
+            db,
             "SELECT user_groups.group_id AS group_id, users.name AS user_name \
              FROM user_groups JOIN users ON users.id = user_groups.user_id \
              WHERE user_groups.group_id IN (LIST) ORDER BY users.name",
@@ -108,6 +108,7 @@ async fn load_group_details(
             group.members.push(row.get("user_name")?);
         }
         let (sql, values) = in_list(
+            db,
             "SELECT group_roles.group_id AS group_id, roles.name AS role_name \
              FROM group_roles JOIN roles ON roles.id = group_roles.role_id \
              WHERE group_roles.group_id IN (LIST) ORDER BY roles.name",

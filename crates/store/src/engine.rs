@@ -397,8 +397,11 @@ pub(crate) fn rounded(length: usize) -> usize {
 /// How many values one statement takes at most; longer lists are cut.
 pub(crate) const CHUNK: usize = 256;
 
-/// Puts `$1, $2, …` in place of the word `LIST` of a statement, and gives the values for it.
+/// Puts placeholders in place of each word `LIST` of a statement that has no others, and gives the values for it.
+///
+/// SQLite gets `?`: sqlx looks each `$n` up by its name, for which SQLite goes through all of them.
 pub(crate) fn in_list<T: Copy>(
+    db: &Db<'_>,
     sql: &'static str,
     items: &[T],
 ) -> (AssertSqlSafe<String>, Vec<Value>)
@@ -406,17 +409,22 @@ where
     Value: From<T>,
 {
     let count = rounded(items.len());
-    let placeholders: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
-    let values = items
+    let filling = std::iter::repeat_n(items.last(), count.saturating_sub(items.len())).flatten();
+    let values: Vec<Value> = items
         .iter()
-        .chain(
-            std::iter::repeat_n(items.last().into_iter(), count.saturating_sub(items.len()))
-                .flatten(),
-        )
+        .chain(filling)
         .map(|item| Value::from(*item))
         .collect();
-    (
-        AssertSqlSafe(sql.replace("LIST", &placeholders.join(", "))),
-        values,
-    )
+    if db.is_sqlite() {
+        let lists = sql.matches("LIST").count();
+        let sql = sql.replace("LIST", &vec!["?"; count].join(", "));
+        let values = std::iter::repeat_n(values, lists).flatten().collect();
+        (AssertSqlSafe(sql), values)
+    } else {
+        let placeholders: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
+        (
+            AssertSqlSafe(sql.replace("LIST", &placeholders.join(", "))),
+            values,
+        )
+    }
 }

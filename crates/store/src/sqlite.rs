@@ -23,6 +23,8 @@ use place::{Lock, Place};
 
 /// How many reads run at once; each has a thread of its own.
 const READERS: u32 = 4;
+/// How many rows of an answer are read ahead: as many as a page of a list may have, and some more.
+const ROWS: usize = 512;
 /// How long to wait for another process that writes to the file, such as a backup or the `sqlite3` program.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// The journal is cut to this size after it has grown, in bytes.
@@ -138,6 +140,8 @@ fn options(file: &Path) -> SqliteConnectOptions {
         // transaction that writes; those are logins, starts and batches of activity, so few in a second.
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(200)
+        // A page of a list in one go: otherwise the reading thread waits in between for whoever takes the rows.
+        .row_buffer_size(ROWS)
         .thread_name(|number| format!("sqlite-{number}"))
         .disable_statement_logging()
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header;
 use http::request::Parts;
 use lyceum_hub::Page;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::models;
 use crate::caller;
@@ -99,10 +99,14 @@ impl Paging {
         let next = (next.offset < total).then(
             || json!({"offset": next.offset, "limit": limit, "url": self.asked.url_of(next)}),
         );
-        models::answer(&json!({
-            "items": items,
-            "_pagination": {"offset": offset, "limit": limit, "total": total, "next": next},
-        }))
+        // Not with `json!`, which would copy all items.
+        let mut wrapped = Map::new();
+        wrapped.insert("items".to_owned(), items);
+        wrapped.insert(
+            "_pagination".to_owned(),
+            json!({"offset": offset, "limit": limit, "total": total, "next": next}),
+        );
+        models::answer(&Value::Object(wrapped))
     }
 }
 
