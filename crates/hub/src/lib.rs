@@ -11,6 +11,7 @@ pub mod groups;
 mod known;
 pub mod login;
 pub mod metrics;
+mod membership;
 pub mod models;
 pub mod named_servers;
 pub mod oauth;

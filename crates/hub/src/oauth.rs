@@ -7,11 +7,12 @@ use lyceum_core::oauth::{
     Grantor, Offer, PageError, Refusal, StoredCode, TokenError, TokenRequest, TokenResponse,
     may_open, needs_confirmation, new_access_token, new_code, resolve_grant,
 };
-use lyceum_core::scope::{KnownMembers, RawScope, default_role};
+use lyceum_core::scope::{Expansion, Owner as ScopeOwner, RawScope, default_role};
 use lyceum_core::{GroupName, Secret};
 use lyceum_store::{NewToken, OAuthClient, OAuthCode, StoreError, TokenOwner, User};
 use thiserror::Error;
 
+use crate::membership::members_for;
 use crate::principal::{ClientSubject, Owner, roles_of};
 use crate::sessions::after;
 use crate::{Hub, Principal};
@@ -170,20 +171,26 @@ impl Hub {
             Answer::NotAsked | Answer::Refused => Asked::These(&request.scopes),
         };
         let roles = self.roles_named(&asked).await?;
-        let (groups, user_scopes) =
-            roles_of(self.store(), self.catalogue(), &Owner::User(user.clone())).await?;
-        let mut membership = KnownMembers::default();
-        for group in groups.iter() {
-            membership.insert(&user.name, group);
-        }
+        let owner = Owner::User(user.clone());
+        let (groups, user_scopes) = roles_of(self.store(), self.catalogue(), &owner).await?;
         let client_allowed = self.catalogue().parse_stored(&client.allowed_scopes);
+        let held = Expansion::of(ScopeOwner::User(&user.name));
+        let held = held.expand(self.catalogue(), &user_scopes);
+        // Whatever is granted in the end is one of these.
+        let mut mentioned = client_allowed.clone();
+        mentioned.extend(roles.values().flatten().cloned());
+        if let Asked::These(names) = &asked {
+            mentioned.extend(self.catalogue().parse_stored(*names));
+        }
+        mentioned.retain(|scope| !scope.is_inherit());
+        let members = members_for(self.store(), &owner, &groups, &held, &mentioned).await?;
         let grantor = Grantor {
             catalogue: self.catalogue(),
             user: &user.name,
             user_scopes: &user_scopes,
             client: subject.as_client_of(),
             client_allowed: &client_allowed,
-            membership: &membership,
+            membership: &members.known,
         };
         Ok(resolve_grant(&grantor, asked, &roles).map_err(|error| {
             match request.invalid_scope(&error) {

@@ -18,6 +18,7 @@ use lyceum_store::{
 
 use crate::Hub;
 use crate::known::Proven;
+use crate::membership::members_for;
 use crate::sessions::Session;
 use crate::shares::received;
 
@@ -190,7 +191,9 @@ impl Hub {
                 principal: loaded.principal.clone(),
                 until: loaded.until,
             };
-            self.remember_proof(key, proven, moment, loaded.depends_on());
+            if !loaded.fleeting {
+                self.remember_proof(key, proven, moment, loaded.depends_on());
+            }
             loaded.principal
         };
         let access = &self.settings().access;
@@ -233,14 +236,14 @@ impl Hub {
         let raw = catalogue.parse_stored(&token.scopes);
         let client = self.client_of(&token).await?;
         let subject = client.as_ref().and_then(|(_, subject)| subject.as_ref());
-        let members = own_groups(&owner, &groups);
+        let members = members_for(self.store(), &owner, &groups, &owner_scopes, &raw).await?;
         let scopes = token_scopes(
             catalogue,
             &raw,
             scope_owner(&owner),
             &owner_scopes,
             subject.map(ClientSubject::as_client_of),
-            &members,
+            &members.known,
         );
         let via = Via::Token {
             id: token.id,
@@ -258,6 +261,7 @@ impl Hub {
             until: earlier(token.expires_at, shares.until),
             server: token.server_id,
             client: client.map(|(client, _)| client),
+            fleeting: members.fleeting,
         }))
     }
 
@@ -285,6 +289,7 @@ impl Hub {
             })),
             server: None,
             client: None,
+            fleeting: false,
         }))
     }
 
@@ -348,6 +353,8 @@ struct Loaded {
     server: Option<ServerId>,
     /// The OAuth client that got the token.
     client: Option<OAuthClient>,
+    /// Whether it depends on who is in groups beside the owner, so that nothing tells when it ends.
+    fleeting: bool,
 }
 
 impl Loaded {

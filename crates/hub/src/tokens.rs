@@ -4,20 +4,22 @@
 //! than the owner has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_core::ids::TokenId;
 use lyceum_core::scope::{
-    Expansion, Membership, RawScope, Scope, ScopeError, ScopeSet, default_role, token_owner_scopes,
+    Expansion, RawScope, Scope, ScopeError, ScopeSet, default_role, token_owner_scopes,
     token_scopes,
 };
 use lyceum_core::seams::Attempt;
-use lyceum_core::{Secret, Timestamp, token};
+use lyceum_core::{GroupName, Secret, Timestamp, token};
 use lyceum_store::{ApiToken, NewToken, Role, StoreError, TokenOwner, User};
 use thiserror::Error;
 
+use crate::membership::{Members, members_for};
 use crate::permit::{ManageTokens, ReadTokens, UserPermit};
-use crate::principal::{ClientSubject, Owner, own_groups, roles_of, scope_owner};
+use crate::principal::{ClientSubject, Owner, roles_of, scope_owner};
 use crate::sessions::after;
 use crate::shares::received;
 use crate::{Hub, LoginError, Principal};
@@ -118,8 +120,7 @@ impl Hub {
         let owner = TokenOwner::User(user.id);
         let mut tokens = self.store().tokens_of(owner, self.now()).await?;
         tokens.sort_by_key(|token| (token.last_activity.unwrap_or(token.created), token.id));
-        let looks = Looks::of(self, user).await?;
-        looks.views(self, tokens).await
+        Looks::of(self, user).await?.views(self, tokens).await
     }
 
     /// Finds a token of a user, unless it has ended.
@@ -135,8 +136,8 @@ impl Hub {
         if !is_alive(&token, user, self.now()) {
             return Ok(None);
         }
-        let looks = Looks::of(self, user).await?;
-        Ok(looks.views(self, vec![token]).await?.pop())
+        let views = Looks::of(self, user).await?.views(self, vec![token]);
+        Ok(views.await?.pop())
     }
 
     /// Makes a token for a user, asked for by `by`.
@@ -159,8 +160,8 @@ impl Hub {
         };
         let now = self.now();
         let expires_at = self.token_end(wish.lifetime, now)?;
-        let looks = Looks::of(self, user).await?;
         let raw = self.raw_scopes(wish.rights).await?;
+        let looks = Looks::of(self, user).await?.at(self, &raw).await?;
         let beyond = looks.beyond(self, &raw);
         if !beyond.is_empty() {
             return Err(TokenError::Beyond {
@@ -280,8 +281,9 @@ fn is_alive(token: &ApiToken, user: &User, now: Timestamp) -> bool {
 struct Looks {
     user: User,
     owner: Owner,
+    groups: Arc<[GroupName]>,
     owner_scopes: ScopeSet,
-    members: Box<dyn Membership + Send + Sync>,
+    members: Members,
 }
 
 impl Looks {
@@ -292,13 +294,21 @@ impl Looks {
         let shares = received(hub.store(), catalogue, &owner, hub.now()).await?;
         let owner_scopes =
             token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares.scopes);
-        let members = Box::new(own_groups(&owner, &groups));
+        let members = members_for(hub.store(), &owner, &groups, &owner_scopes, &[]).await?;
         Ok(Self {
             user: user.clone(),
             owner,
+            groups,
             owner_scopes,
             members,
         })
+    }
+
+    /// Looks up the memberships that play a part for these scopes.
+    async fn at(mut self, hub: &Hub, raw: &[RawScope]) -> Result<Self, StoreError> {
+        let (owner, held) = (&self.owner, &self.owner_scopes);
+        self.members = members_for(hub.store(), owner, &self.groups, held, raw).await?;
+        Ok(self)
     }
 
     /// What of these scopes the owner does not have (JupyterHub `scopes._check_token_scopes`).
@@ -306,12 +316,16 @@ impl Looks {
         // `inherit` is never more than the owner has.
         let asked = raw.iter().filter(|scope| !scope.is_inherit());
         let asked = Expansion::of(scope_owner(&self.owner)).expand(hub.catalogue(), asked);
-        let held = asked.intersect(&self.owner_scopes, self.members.as_ref());
+        let held = asked.intersect(&self.owner_scopes, &self.members.known);
         let (asked, held) = (asked.to_raw(), held.to_raw());
         asked.difference(&held).map(RawScope::to_string).collect()
     }
 
-    async fn views(&self, hub: &Hub, tokens: Vec<ApiToken>) -> Result<Vec<TokenView>, StoreError> {
+    async fn views(self, hub: &Hub, tokens: Vec<ApiToken>) -> Result<Vec<TokenView>, StoreError> {
+        let raw = tokens.iter().flat_map(|token| &token.scopes);
+        let mut raw = hub.catalogue().parse_stored(raw);
+        raw.retain(|scope| !scope.is_inherit());
+        let looks = self.at(hub, &raw).await?;
         let mut clients: BTreeMap<String, (String, Option<ClientSubject>)> = BTreeMap::new();
         for identifier in tokens.iter().filter_map(|token| token.client_id.as_ref()) {
             if clients.contains_key(identifier) {
@@ -328,7 +342,7 @@ impl Looks {
         }
         let views = tokens.into_iter().map(|token| {
             let client = token.client_id.as_ref().and_then(|id| clients.get(id));
-            self.view(hub, token, client)
+            looks.view(hub, token, client)
         });
         Ok(views.collect())
     }
@@ -346,7 +360,7 @@ impl Looks {
             scope_owner(&self.owner),
             &self.owner_scopes,
             subject.map(ClientSubject::as_client_of),
-            self.members.as_ref(),
+            &self.members.known,
         );
         let words = client.map_or_else(
             || {

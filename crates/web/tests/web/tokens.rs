@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lyceum_core::scope::Scope;
-use lyceum_core::{Secret, ServiceName, UserName};
+use lyceum_core::{GroupName, Secret, ServiceName, UserName};
 use lyceum_store::{NewOAuthClient, NewRole, NewToken, RoleHolder, ServiceData, Store, TokenOwner};
 use serde_json::{Value, json};
 
@@ -512,4 +512,48 @@ async fn service(store: &Store, site: &Site, name: &str, scopes: &[&str]) -> Str
     .unwrap();
     tx.commit().await.unwrap();
     secret
+}
+
+#[tokio::test]
+async fn who_may_something_for_a_group_may_it_for_its_members_by_token_too() {
+    let site = Site::new().await;
+    for name in ["ada", "bob", "cleo"] {
+        site.user(name).await;
+    }
+    let user = async |name: &str| {
+        let name = UserName::parse(name).unwrap();
+        site.store.find_user(&name).await.unwrap().unwrap().id
+    };
+    let (ada, bob) = (user("ada").await, user("bob").await);
+    let mut tx = site.store.begin().await.unwrap();
+    let class = GroupName::parse("class").unwrap();
+    let class = tx.create_group(&class).await.unwrap().id;
+    tx.add_member(class, bob).await.unwrap();
+    let role = NewRole {
+        name: "teacher",
+        description: "",
+        scopes: &["read:users!group=class".to_owned()],
+        managed_by_auth: false,
+    };
+    let role = tx.upsert_role(role).await.unwrap();
+    tx.grant_role(role.id, RoleHolder::User(ada)).await.unwrap();
+    tx.commit().await.unwrap();
+    let all = site.token("ada", &["inherit"]).await;
+    let asked = json!({"scopes": ["read:users!user=cleo"]});
+    ask(&site, &all, asked).await.assert_api_error(400);
+    let asked = json!({"scopes": ["read:users!user=bob"]});
+    let made = ask(&site, &all, asked).await.json();
+    let scopes = made["scopes"].as_array().unwrap();
+    assert!(scopes.contains(&json!("read:users!user=bob")), "{made}");
+    let token = made["token"].as_str().unwrap();
+    let looks = async || {
+        let bob = site.call("GET", "/hub/api/users/bob", token, None);
+        bob.await.status
+    };
+    assert_eq!((looks().await, looks().await), (200, 200));
+    // It ends when bob leaves, although nothing of the token or its owner has changed.
+    let mut tx = site.store.begin().await.unwrap();
+    tx.remove_member(class, bob).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(looks().await, 404);
 }
