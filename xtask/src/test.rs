@@ -2,6 +2,7 @@
 //!
 //! Says what it does. A part whose needs cannot be met fails; nothing is left out silently.
 
+mod api;
 mod environments;
 mod needs;
 
@@ -48,6 +49,8 @@ enum Part {
     Unit,
     /// The release build
     Build,
+    /// Made-up requests against the release build, by the API's own document
+    Api,
     /// A real browser against the release build
     E2e,
 }
@@ -62,6 +65,7 @@ impl Part {
             Self::Doc => "documentation (cargo doc, warnings are errors)",
             Self::Unit => "tests of the crates",
             Self::Build => "release build",
+            Self::Api => "made-up requests by the OpenAPI document (schemathesis)",
             Self::E2e => "browser tests against the release build",
         }
     }
@@ -198,6 +202,7 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
             root,
             &["build", "--release", "--locked", "--package", "lyceum"],
         )),
+        Part::Api => api::run(root, installing),
         Part::E2e => e2e(root, installing, &mut counts),
     };
     let failure = match result {
@@ -341,6 +346,9 @@ fn packages(parts: &[Part]) -> Vec<Package> {
     let mut packages = Vec::new();
     if parts.contains(&Part::Unit) {
         packages.extend([Package::PythonVenv, Package::PostgreSql]);
+    }
+    if parts.contains(&Part::Api) {
+        packages.push(Package::PythonVenv);
     }
     if parts.contains(&Part::E2e) {
         packages.extend([Package::PythonVenv, Package::Chromium, Package::Node]);

@@ -75,7 +75,13 @@ impl Body {
             Self::MaybeJson(schema) => ("application/json", schema, false),
             Self::Form(schema) => ("application/x-www-form-urlencoded", schema, true),
         };
-        json!({"required": required, "content": {kind: {"schema": reference(schema)}}})
+        // Where no body is needed, `null` is none.
+        let schema = if required {
+            reference(schema)
+        } else {
+            json!({"nullable": true, "allOf": [reference(schema)]})
+        };
+        json!({"required": required, "content": {kind: {"schema": schema}}})
     }
 }
 
@@ -109,7 +115,8 @@ impl Answer {
             }
             Self::Page(schema) => json!({"application/json": {"schema": page(schema)}}),
             Self::Metrics => json!({"text/plain": {"schema": {"type": "string"}}}),
-            Self::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+            // Events have no schema in this version of OpenAPI.
+            Self::Events => json!({"text/event-stream": {}}),
             Self::Html => json!({"text/html": {"schema": {"type": "string"}}}),
         };
         json!({"description": description, "content": content})

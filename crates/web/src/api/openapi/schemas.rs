@@ -23,6 +23,10 @@ fn maybe_text() -> Value {
     json!({"type": "string", "nullable": true})
 }
 
+fn maybe_texts() -> Value {
+    json!({"type": "array", "nullable": true, "items": {"type": "string"}})
+}
+
 fn list_of(schema: &str) -> Value {
     json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{schema}")}})
 }
@@ -255,7 +259,7 @@ fn requests() -> Value {
         "type": "object",
         "description": "With a user or with a group, not with both.",
         "additionalProperties": false,
-        "properties": {"user": {"type": "string"}, "group": {"type": "string"}, "scopes": texts()},
+        "properties": {"user": maybe_text(), "group": maybe_text(), "scopes": maybe_texts()},
     });
     json!({
         "Shutdown": {
@@ -308,6 +312,7 @@ fn requests() -> Value {
                 "last_activity": {"type": "string", "format": "date-time", "nullable": true},
                 "servers": {
                     "type": "object",
+                    "nullable": true,
                     "additionalProperties": {
                         "type": "object",
                         "required": ["last_activity"],

@@ -150,7 +150,10 @@ pub(super) const ALL: &[Operation] = &[
         more: "Of old versions; scopes say who may.",
         query: &[],
         body: EMPTY,
-        answers: &[(200, "Go ahead", Answer::Empty)],
+        answers: &[
+            (200, "Go ahead", Answer::Empty),
+            (403, "The caller may not, or access is a matter of scopes here", Answer::Json("Error")),
+        ],
     },
     Operation {
         method: Method::GET,
