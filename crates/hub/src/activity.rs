@@ -192,6 +192,17 @@ impl Activity {
             .copied()
     }
 
+    /// When a token was last used, as far as it is not written yet, or was written a moment ago.
+    pub(crate) fn of_token(&self, token: TokenId) -> Option<Timestamp> {
+        let pending = self.lock();
+        pending
+            .all()
+            .into_iter()
+            .filter_map(|one| one.tokens.get(&token))
+            .max()
+            .copied()
+    }
+
     /// Takes a report and returns when it is written.
     pub async fn report(
         &self,

@@ -119,6 +119,9 @@ impl Hub {
         let user = permit.user();
         let owner = TokenOwner::User(user.id);
         let mut tokens = self.store().tokens_of(owner, self.now()).await?;
+        for token in &mut tokens {
+            self.bring_up_to_date(token);
+        }
         tokens.sort_by_key(|token| (token.last_activity.unwrap_or(token.created), token.id));
         Looks::of(self, user).await?.views(self, tokens).await
     }
@@ -130,9 +133,10 @@ impl Hub {
         id: TokenId,
     ) -> Result<Option<TokenView>, StoreError> {
         let user = permit.user();
-        let Some(token) = self.store().find_token_by_id(id).await? else {
+        let Some(mut token) = self.store().find_token_by_id(id).await? else {
             return Ok(None);
         };
+        self.bring_up_to_date(&mut token);
         if !is_alive(&token, user, self.now()) {
             return Ok(None);
         }
@@ -227,6 +231,12 @@ impl Hub {
     ) -> Result<Principal, LoginError> {
         let user = self.identify(attempt, addr).await?;
         Ok(self.principal_of_user(user).await?)
+    }
+
+    /// Adds a use of a token that is not written yet.
+    fn bring_up_to_date(&self, token: &mut ApiToken) {
+        let noted = self.activity().of_token(token.id);
+        token.last_activity = token.last_activity.max(noted);
     }
 
     /// When a token ends that is to last so long.

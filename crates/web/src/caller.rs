@@ -197,10 +197,10 @@ pub(crate) async fn identify(
 /// Reads `Authorization: token X` or `Bearer X`.
 fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
     let text = header_text(headers, &header::AUTHORIZATION)?;
-    let (scheme, token) = text.split_once(' ')?;
+    let mut words = text.split_ascii_whitespace();
+    let (scheme, token) = (words.next()?, words.next()?);
     let known = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
-    let token = token.trim();
-    (known && !token.is_empty() && !token.contains(' ')).then(|| Secret::from(token))
+    (known && words.next().is_none()).then(|| Secret::from(token))
 }
 
 /// Whether a body says that it is JSON, of any kind, or does not say what it is. Other sites can make browsers send

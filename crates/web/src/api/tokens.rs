@@ -124,12 +124,14 @@ async fn create(
 /// Finds out who asks by what the body says in place of a login form; it begins no session.
 async fn log_in(web: &Web, client: &Client, body: &Value) -> Result<Principal, ApiError> {
     let field = |name| body.get("auth")?.get(name)?.as_str();
-    let (Some(username), Some(password)) = (field("username"), field("password")) else {
+    // The form trims names, programs do not.
+    let username = field("username").filter(|name| name.trim() == *name);
+    let (Some(username), Some(password)) = (username, field("password")) else {
         return Err(not_logged_in());
     };
     let addr = client.addr_text();
     let attempt = Attempt {
-        username: username.trim().to_owned(),
+        username: username.to_owned(),
         password: Secret::from(password),
         client_addr: addr.clone(),
     };
@@ -153,8 +155,9 @@ fn wish(body: Value) -> Result<TokenWish, ApiError> {
         _ => return Err(ApiError::bad_request("the body must be a JSON object")),
     };
     let note = match body.remove("note") {
-        None | Some(Value::Null) => String::new(),
+        None => String::new(),
         Some(Value::String(note)) => note,
+        Some(note) if is_nothing(&note) => String::new(),
         Some(_) => return Err(ApiError::bad_request("`note` must be a text")),
     };
     let lifetime = match body.remove("expires_in") {

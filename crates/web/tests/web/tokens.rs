@@ -65,6 +65,9 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     assert_eq!((&me["name"], &me["token_id"]), (&json!("ada"), &made["id"]));
     let path = format!("{TOKENS}/{}", made["id"].as_str().unwrap());
     let shown = site.call("GET", &path, token, None).await.json();
+    // The use of a moment ago is known, although it is written later.
+    let time = |key: &str| shown[key].as_str().map(str::to_owned);
+    assert!(time("last_activity") >= time("created"), "{shown}");
     assert_eq!(shown.get("token"), None);
     assert_eq!(shown["id"], made["id"]);
 
@@ -322,7 +325,7 @@ async fn whoever_knows_a_password_gets_a_token_without_a_browser() {
         site.send("POST", path, &[("content-type", "application/json")], body)
             .await
     };
-    let right = json!({"username": " Ada", "password": PASSWORD});
+    let right = json!({"username": "Ada", "password": PASSWORD});
     let answer = ask(TOKENS, right.clone()).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(answer.header("set-cookie"), "");
@@ -337,6 +340,7 @@ async fn whoever_knows_a_password_gets_a_token_without_a_browser() {
     for wrong in [
         json!({"username": "ada", "password": "wrong"}),
         json!({"username": "ada"}),
+        json!({"username": " ada ", "password": PASSWORD}),
         json!({"password": PASSWORD}),
         json!({"username": "eve", "password": PASSWORD}),
         json!({"username": 1, "password": 2}),
