@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{Events, NoEvents, Pages, RouterService};
+use crate::memory;
 use crate::wire::Assembly;
 
 /// How long the hub's own tasks are given at shutdown.
@@ -91,6 +92,7 @@ pub(crate) async fn run(
         .await
         .context("could not read from the database which servers run")?;
     hub.run_background();
+    hub.tasks().spawn("give memory back", memory::give_back());
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();

@@ -8,9 +8,11 @@ mod adapters;
 mod cli;
 mod lifecycle;
 mod logging;
+mod memory;
 mod places;
 mod wire;
 
 fn main() -> ExitCode {
+    memory::share_arenas();
     cli::Cli::parse().run()
 }
