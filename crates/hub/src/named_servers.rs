@@ -2,8 +2,10 @@
 //!
 //! Starting and stopping them is in `running.rs`, as for default servers.
 
-use lyceum_core::{NameError, ServerName, ServerRef};
-use lyceum_store::{Kind, StoreError, User};
+use std::collections::BTreeSet;
+
+use lyceum_core::{NameError, ServerName, ServerRef, slug};
+use lyceum_store::{Kind, Phase, StoreError, User};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -210,6 +212,53 @@ impl Hub {
         if limit > 0 && self.store().count_servers_of_user(user.id).await?.named >= u64::from(limit)
         {
             return Err(EditError::TooManyNamed(limit));
+        }
+        Ok(())
+    }
+
+    /// Gives servers from before the rules a name that follows them, if that is wished; people are shown the old
+    /// one. Those that run keep theirs.
+    pub(crate) async fn rename_old_servers(&self) -> Result<(), StoreError> {
+        if self.settings().servers.old_names != OldNames::Rename {
+            return Ok(());
+        }
+        let all = self.store().list_named_servers().await?;
+        let mut taken: BTreeSet<ServerRef> = all
+            .iter()
+            .map(|(user, row)| ServerRef::new(user.clone(), row.name.clone()))
+            .collect();
+        for (user, row) in all {
+            let old = ServerRef::new(user, row.name);
+            if ServerName::parse_new(old.server.as_str()).is_ok() {
+                continue;
+            }
+            if row.phase != Phase::Stopped {
+                tracing::error!(server.name = %old, "the server {old} has a name that is not allowed, but runs: it keeps it");
+                continue;
+            }
+            let text = old.server.as_str();
+            let names = [
+                slug::server_name_from_title(text),
+                slug::unique_server_name(text),
+            ];
+            let new = names
+                .into_iter()
+                .flatten()
+                .map(|name| ServerRef::new(old.user.clone(), name))
+                .find(|new| !taken.contains(new));
+            let Some(new) = new else {
+                tracing::error!(server.name = %old, "there is no free name for the server {old}");
+                continue;
+            };
+            let mut tx = self.store().begin().await?;
+            tx.rename_server(row.id, &new.server).await?;
+            if row.display_name.is_none() {
+                tx.set_display_name(row.id, Some(text)).await?;
+            }
+            tx.commit().await?;
+            tracing::info!(server.name = %old, "the server {old} is now called {new}");
+            self.forget_server(&old).await;
+            taken.insert(new);
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ impl Hub {
     /// Returns how many servers were taken over.
     pub async fn recover(&self) -> Result<usize, StoreError> {
         let begun = Instant::now();
+        self.rename_old_servers().await?;
         let rows = self.store().list_active_servers().await?;
         let mut adopted = 0;
         let mut known = Vec::new();

@@ -66,6 +66,11 @@ impl Hub {
         self.servers().snapshot(server).state.is_active()
     }
 
+    /// How many servers are kept in memory: those that are active, or were a short time ago.
+    pub fn remembered_servers(&self) -> usize {
+        self.servers().remembered()
+    }
+
     /// How many servers do what.
     pub fn counts(&self) -> Counts {
         self.servers().counts()

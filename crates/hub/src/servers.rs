@@ -139,6 +139,11 @@ impl Servers {
         self.find(server).map(|known| known.seen)
     }
 
+    /// How many servers have an actor.
+    pub(crate) fn remembered(&self) -> usize {
+        self.lock().all.len()
+    }
+
     /// How many servers are starting, and how many are active in all.
     pub(crate) fn counts(&self) -> Counts {
         self.lock().counts()

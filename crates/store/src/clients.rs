@@ -160,6 +160,23 @@ impl Tx {
         OAuthClient::read(&row)
     }
 
+    /// Deletes the OAuth client of a server with its tokens and codes; one that belongs to another by now stays.
+    pub async fn delete_oauth_client_of(
+        &mut self,
+        server: ServerId,
+        identifier: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "DELETE FROM oauth_clients WHERE identifier = $1 AND server_id = $2";
+        self.touching([Tag::Client(identifier)])
+            .run(
+                "delete the OAuth client of a server",
+                sql,
+                values![identifier, server],
+            )
+            .await
+            .map(drop)
+    }
+
     /// Deletes an OAuth client with its tokens and codes; says whether there was one.
     pub async fn delete_oauth_client(&mut self, identifier: &str) -> Result<bool, StoreError> {
         let sql = "DELETE FROM oauth_clients WHERE identifier = $1";

@@ -147,6 +147,8 @@ reads! {
     servers_of_user(user: UserId) -> Vec<Server>;
     /// Lists all servers that are not stopped, with their users' names: what a restart has to look after.
     list_active_servers() -> Vec<(UserName, Server)>;
+    /// Lists all servers that have a name, with their users' names.
+    list_named_servers() -> Vec<(UserName, Server)>;
     /// Counts all servers.
     count_servers() -> ServerCounts;
     /// Counts the servers of a user.
@@ -205,6 +207,17 @@ async fn list_active_servers(db: &mut Db<'_>) -> Result<Vec<(UserName, Server)>,
          WHERE phase <> 'stopped' ORDER BY servers.id"
     );
     let rows = db.all("list the active servers", sql, Vec::new()).await?;
+    rows.iter().map(read_with_user).collect()
+}
+
+async fn list_named_servers(db: &mut Db<'_>) -> Result<Vec<(UserName, Server)>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        server_columns!(),
+        ", users.name AS user_name FROM servers JOIN users ON users.id = servers.user_id \
+         WHERE servers.name <> '' ORDER BY servers.id"
+    );
+    let rows = db.all("list the named servers", sql, Vec::new()).await?;
     rows.iter().map(read_with_user).collect()
 }
 

@@ -35,8 +35,6 @@ const LOG_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The pauses before an actor that panicked goes on.
 const GO_ON_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How long the actor of a server that does not run stays; who asks later gets a new one.
-const REST: Duration = Duration::from_mins(5);
 /// How long reading the server's record may take then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
@@ -242,6 +240,7 @@ impl Actor {
     }
 
     async fn drive(&mut self) {
+        let memory = self.subject.shared.settings.servers.memory;
         loop {
             tokio::select! {
                 // Asides first: a handle must be known before the job that found it is done.
@@ -262,7 +261,7 @@ impl Actor {
                     None => return,
                 },
                 // Begins anew with each turn.
-                () = sleep(REST), if self.may_rest() => {
+                () = sleep(memory), if self.may_rest() => {
                     // What comes at this very moment is not answered, and so asked again of the next one.
                     self.inbox.close();
                     return;

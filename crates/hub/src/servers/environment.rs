@@ -13,6 +13,7 @@ use crate::settings::HubSettings;
 pub fn for_server(
     settings: &HubSettings,
     server: &ServerRef,
+    client_id: String,
     api_token: &str,
 ) -> BTreeMap<String, String> {
     let base = settings.base_url.as_str();
@@ -36,7 +37,7 @@ pub fn for_server(
     [
         ("JUPYTERHUB_API_TOKEN", api_token.to_owned()),
         ("JPY_API_TOKEN", api_token.to_owned()),
-        ("JUPYTERHUB_CLIENT_ID", server.client_id()),
+        ("JUPYTERHUB_CLIENT_ID", client_id),
         ("JUPYTERHUB_API_URL", api_url.to_owned()),
         (
             "JUPYTERHUB_ACTIVITY_URL",
@@ -86,7 +87,7 @@ mod tests {
             UserName::parse("a@b").unwrap(),
             ServerName::parse("lab").unwrap(),
         );
-        let environment = for_server(&settings, &server, "secret");
+        let environment = for_server(&settings, &server, server.client_id(), "secret");
         let get = |name: &str| environment.get(name).map(String::as_str).unwrap();
         assert_eq!(get("JUPYTERHUB_CLIENT_ID"), "jupyterhub-user-a%40b-lab");
         assert_eq!(

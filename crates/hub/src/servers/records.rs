@@ -80,9 +80,7 @@ async fn try_prepare(
             return Ok(Err(too_many_named(limit)));
         }
     }
-    if client_is_taken(&mut tx, server, row.id).await? {
-        return Ok(Err(same_client(server)));
-    }
+    let client_id = client_id(&mut tx, server, row.id).await?;
     if let Some(display_name) = &input.display_name {
         tx.set_display_name(row.id, Some(display_name)).await?;
     }
@@ -106,7 +104,7 @@ async fn try_prepare(
     })
     .await?;
     tx.upsert_oauth_client(NewOAuthClient {
-        identifier: &server.client_id(),
+        identifier: &client_id,
         description: &format!("Server at {url}"),
         secret: Some(&api_token),
         redirect_uri: &format!("{url}oauth_callback"),
@@ -120,7 +118,12 @@ async fn try_prepare(
     let request = StartRequest {
         server: server.clone(),
         marker,
-        environment: environment::for_server(&shared.settings, server, api_token.expose()),
+        environment: environment::for_server(
+            &shared.settings,
+            server,
+            client_id,
+            api_token.expose(),
+        ),
         service_prefix: url,
         user_options: user_options.unwrap_or_default(),
     };
@@ -131,35 +134,27 @@ async fn try_prepare(
     })))
 }
 
-/// Whether another server that is active has the same OAuth client id.
+/// The id of the server's OAuth client: JupyterHub's, unless a server that runs has that one.
 ///
 /// JupyterHub's ids are ambiguous: server `lab` of user `ada` has the one of the default server of user `ada-lab`.
-/// Taking it over would break the logins of the other one.
-async fn client_is_taken(
-    tx: &mut Tx,
-    server: &ServerRef,
-    row: ServerId,
-) -> Result<bool, StoreError> {
-    let client = tx.find_oauth_client(&server.client_id()).await?;
+/// Taking it over would break the logins of the other one. The id that is used instead can be no other server's: an
+/// exclamation mark is in none, as names are escaped. Servers learn theirs from their environment.
+async fn client_id(tx: &mut Tx, server: &ServerRef, row: ServerId) -> Result<String, StoreError> {
+    let usual = server.client_id();
+    let client = tx.find_oauth_client(&usual).await?;
     let Some(other) = client
         .and_then(|client| client.server_id)
         .filter(|other| *other != row)
     else {
-        return Ok(false);
+        return Ok(usual);
     };
     let other = tx.find_server_by_id(other).await?;
-    Ok(other.is_some_and(|(_, other)| other.phase != Phase::Stopped))
-}
-
-fn same_client(server: &ServerRef) -> Failure {
-    Failure::new(
-        Cause::NotAllowed,
-        format!(
-            "A running server of somebody else has the same id, {}, for logins.",
-            server.client_id()
-        ),
-        "Choose another name for the server, or wait until the other one has stopped.",
-    )
+    let taken = other.is_some_and(|(_, other)| other.phase != Phase::Stopped);
+    Ok(if taken {
+        format!("{usual}!{row}")
+    } else {
+        usual
+    })
 }
 
 fn too_many_named(limit: u32) -> Failure {
@@ -248,9 +243,9 @@ pub(super) async fn cleared(
         return Ok(());
     };
     tx.delete_tokens_of_server(row).await?;
-    let client = tx.find_oauth_client(&server.client_id()).await?;
-    if client.is_some_and(|client| client.server_id == Some(row)) {
-        tx.delete_oauth_client(&server.client_id()).await?;
+    let stored = tx.find_server_by_id(row).await?;
+    if let Some(client) = stored.and_then(|(_, server)| server.oauth_client_id) {
+        tx.delete_oauth_client_of(row, &client).await?;
     }
     if_there(tx.record_stopped(row, failure).await)?;
     tx.commit().await

@@ -1,6 +1,7 @@
 //! What is set about users' servers beyond their time limits: names, limits, options, and what is told of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lyceum_core::ServerName;
 
@@ -22,6 +23,8 @@ pub struct ServerSettings {
     pub options_form: Option<OptionsForm>,
     /// The file that starts and stops are written to.
     pub event_log: Option<PathBuf>,
+    /// How long a server that does not run is kept in memory; afterwards there is only what is stored.
+    pub memory: Duration,
 }
 
 /// What people are asked before a start.
@@ -52,6 +55,7 @@ impl Default for ServerSettings {
             failure_limit: 0,
             options_form: None,
             event_log: None,
+            memory: Duration::from_mins(5),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use futures_util::future::join_all;
 use http::Method;
-use lyceum_core::lifecycle::Cause;
 use lyceum_hub::{StartError, StartInput};
 use lyceum_testkit::TestHub;
 use lyceum_testkit::fakes::{FakeSpawner, Start};
@@ -115,36 +114,42 @@ async fn named_servers_are_refused_where_they_are_not_enabled() {
 }
 
 #[tokio::test]
-async fn a_server_cannot_take_over_the_logins_of_another_one_with_the_same_client_id() {
-    let spawner = FakeSpawner::new().await;
+async fn two_servers_whose_client_ids_would_be_the_same_have_logins_of_their_own() {
     let hub = TestHub::builder()
         .settings(|settings| settings.allow_named_servers = true)
-        .spawner(spawner)
         .start()
         .await;
-    // Both are the OAuth client `jupyterhub-user-ada-lab`, as in JupyterHub.
-    let victim = hub.permit("ada", "lab").await;
-    let other = hub.permit("ada-lab", "").await;
-    let (hub, store) = (hub.hub(), hub.store());
-    hub.request_start(&victim, StartInput::default())
-        .await
-        .unwrap();
-    hub.await_start(&victim).await.unwrap();
-    let id = victim.server().client_id();
-    assert_eq!(id, other.server().client_id());
-    let before = store.find_oauth_client(&id).await.unwrap();
+    let mut ada = hub.user("ada").await;
+    let mut other = hub.user("ada-lab").await;
+    // Both would be the OAuth client `jupyterhub-user-ada-lab`, as in JupyterHub.
+    let id = hub.permit("ada", "lab").await.server().client_id();
+    assert_eq!(id, hub.permit("ada-lab", "").await.server().client_id());
+    for (visitor, path) in [
+        (&mut ada, "/users/ada/servers/lab"),
+        (&mut other, "/users/ada-lab/server"),
+    ] {
+        let answer = visitor.api(Method::POST, path, None).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    for (visitor, url, name) in [
+        (&mut ada, "/user/ada/lab/whoami", "ada"),
+        (&mut other, "/user/ada-lab/whoami", "ada-lab"),
+    ] {
+        let me = visitor.follow(url).await;
+        assert_eq!((me.status, &me.json()["name"]), (200, &name.into()));
+    }
+    assert_eq!(other.get("/user/ada/lab/whoami").await.status, 302);
 
-    hub.request_start(&other, StartInput::default())
-        .await
-        .unwrap();
-    let failure = hub.await_start(&other).await.unwrap_err();
-    assert_eq!(failure.cause, Cause::NotAllowed);
-    assert!(before.is_some());
-    assert_eq!(store.find_oauth_client(&id).await.unwrap(), before);
-
-    hub.stop(&victim).await.unwrap();
-    hub.request_start(&other, StartInput::default())
-        .await
-        .unwrap();
-    hub.await_start(&other).await.unwrap();
+    // Stopping one leaves the other's logins alone.
+    let answer = other
+        .api(Method::DELETE, "/users/ada-lab/server", None)
+        .await;
+    assert_eq!(answer.status, 204);
+    assert!(hub.store().find_oauth_client(&id).await.unwrap().is_some());
+    assert_eq!(ada.get("/user/ada/lab/whoami").await.status, 200);
+    let answer = ada
+        .api(Method::DELETE, "/users/ada/servers/lab", None)
+        .await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(hub.store().list_oauth_clients().await.unwrap(), []);
 }

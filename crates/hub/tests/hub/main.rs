@@ -19,6 +19,7 @@ mod oauth;
 mod outages;
 mod races;
 mod restart;
+mod servers;
 mod services;
 mod sharing;
 mod starts;

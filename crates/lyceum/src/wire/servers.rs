@@ -46,6 +46,7 @@ pub(super) fn settings(config: &Config) -> anyhow::Result<ServerSettings> {
         failure_limit: servers.consecutive_failure_limit,
         options_form,
         event_log: servers.event_log.clone(),
+        ..ServerSettings::default()
     })
 }
 
