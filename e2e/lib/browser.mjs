@@ -53,7 +53,10 @@ export class Visitor {
     visitor.hub = hub;
     visitor.user = options.user ?? hub.user;
     visitor.password = options.password ?? hub.password;
-    visitor.context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    visitor.context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      javaScriptEnabled: options.javaScriptEnabled ?? true,
+    });
     visitor.context.setDefaultTimeout(ACTION_LIMIT);
     visitor.context.setDefaultNavigationTimeout(ACTION_LIMIT);
     visitor.context.on("page", (page) => visitor.watch(page));
