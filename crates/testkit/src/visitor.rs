@@ -80,7 +80,7 @@ impl Answer {
 
 impl Visitor {
     /// A browser without cookies.
-    pub(crate) fn browser(address: SocketAddr) -> Self {
+    pub fn browser(address: SocketAddr) -> Self {
         Self {
             address,
             jar: Jar::default(),
@@ -89,7 +89,7 @@ impl Visitor {
     }
 
     /// A program with a token.
-    pub(crate) fn program(address: SocketAddr, token: Secret<String>) -> Self {
+    pub fn program(address: SocketAddr, token: Secret<String>) -> Self {
         Self {
             token: Some(token),
             ..Self::browser(address)

@@ -25,7 +25,12 @@ pub(super) const ENVIRONMENTS: [Environment; 3] = [
     Environment {
         variable: "LYCEUM_TEST_PYENV",
         folder: "test-env",
-        packages: &["jupyterhub>=6,<7", "jupyterlab>=4.4,<5", "uv"],
+        packages: &[
+            "jupyterhub>=6,<7",
+            "jupyterlab>=4.4,<5",
+            "jupyterhub-idle-culler>=2,<3",
+            "uv",
+        ],
     },
     Environment {
         variable: "LYCEUM_TEST_PYENV_54",

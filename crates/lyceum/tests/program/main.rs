@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod support;
