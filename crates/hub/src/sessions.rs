@@ -42,3 +42,20 @@ impl Hub {
 pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_duration_is_too_long() {
+        let now = Timestamp::from_second(1_795_478_187).unwrap();
+        assert_eq!(after(now, Duration::ZERO), now);
+        for long in [Duration::MAX, Duration::from_secs(1 << 62)] {
+            assert_eq!(after(now, long), Timestamp::MAX);
+            assert_eq!(after(Timestamp::MAX, long), Timestamp::MAX);
+        }
+        let stored = Timestamp::from_microsecond(Timestamp::MAX.as_microsecond());
+        assert!(stored.unwrap() > now, "it can be stored and read again");
+    }
+}
