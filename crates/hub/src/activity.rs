@@ -143,6 +143,12 @@ impl Activity {
         }
     }
 
+    /// Notes that a user did something just now.
+    pub(crate) fn user_seen(&self, user: UserId) {
+        let now = self.clock.now();
+        note(&mut self.lock().gathered.users, user, now);
+    }
+
     /// Notes that a login was used just now.
     pub(crate) fn session_seen(&self, session: SessionId, user: Option<UserId>) {
         let now = self.clock.now();
