@@ -9,7 +9,7 @@ use lyceum_store::{NewSession, NewUser, StoreError, Tx, User};
 use tokio::time::timeout;
 
 use crate::error::LoginError;
-use crate::{Hub, HubError, sessions};
+use crate::{Hub, HubError, Session, sessions};
 
 /// How long an authenticator may take; a wrong password at PAM takes up to 3 s by itself.
 const AUTHENTICATOR_LIMIT: Duration = Duration::from_secs(30);
@@ -17,12 +17,10 @@ const AUTHENTICATOR_LIMIT: Duration = Duration::from_secs(30);
 /// A browser session that has just begun.
 #[derive(Debug)]
 pub struct NewLogin {
-    /// Who is logged in.
-    pub user: User,
+    /// The session, with its user.
+    pub session: Session,
     /// The value of the login cookie.
     pub secret: Secret<String>,
-    /// The session's public id, the value of `jupyterhub-session-id`.
-    pub session_id: String,
 }
 
 /// What is remembered of the browser that logs in.
@@ -47,7 +45,7 @@ impl Hub {
         self.metrics().login(login.is_ok(), begun.elapsed());
         match login {
             Ok(login) => {
-                tracing::info!(user.name = %login.user.name, client.addr = %browser.addr, "user {} logged in", login.user.name);
+                tracing::info!(user.name = %login.session.user.name, client.addr = %browser.addr, "user {} logged in", login.session.user.name);
                 Ok(login)
             }
             Err(error) => {
@@ -112,23 +110,25 @@ impl Hub {
         };
         let user = self.apply_identity(&mut tx, user, &identity).await?;
         let secret = Secret::new(random::url_safe(32));
-        let session_id = random::hex(16);
-        tx.create_session(NewSession {
+        let session = NewSession {
             secret: &secret,
-            public_id: &session_id,
+            public_id: &random::hex(16),
             user_id: user.id,
             created: now,
             expires_at: sessions::after(now, self.settings().cookie_max_age),
             client_addr: &browser.addr,
             user_agent: &browser.user_agent,
-        })
-        .await?;
+        };
+        let session = tx.create_session(session).await?;
         tx.commit().await?;
-        Ok(NewLogin {
+        let session = Session {
+            id: session.id,
             user,
-            secret,
-            session_id,
-        })
+            public_id: session.public_id,
+            expires_at: session.expires_at,
+            opens_admin_pages: false,
+        };
+        Ok(NewLogin { session, secret })
     }
 
     /// Decides who may log in (JupyterHub `Authenticator.check_allowed`): blocking wins over everything.
@@ -205,7 +205,7 @@ impl Hub {
 
     /// Ends a browser session, and with it all sessions of servers and services that began from it
     /// (JupyterHub `LogoutHandler`).
-    pub async fn log_out(&self, session: &sessions::Session) -> Result<(), HubError> {
+    pub async fn log_out(&self, session: &Session) -> Result<(), HubError> {
         let mut tx = self.store().begin().await?;
         tx.delete_tokens_of_session(session.user.id, &session.public_id)
             .await?;

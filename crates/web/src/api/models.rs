@@ -10,27 +10,33 @@ use lyceum_core::clock::iso_format;
 use lyceum_core::scope::{Scope, ScopeSet, Target};
 use lyceum_core::{GroupName, Timestamp};
 use lyceum_hub::models::ServerView;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::group::group;
 pub(crate) use self::service::service;
-pub(crate) use self::user::{Stopped, user};
-use crate::Web;
+pub(crate) use self::user::{Stopped, UserModel, user};
 use crate::uploads::without_bytes;
+use crate::{ApiError, Web};
 
 /// A JSON answer with status 200.
-pub(crate) fn answer(value: &Value) -> Response {
+pub(crate) fn answer(value: &impl Serialize) -> Response {
     answer_with(StatusCode::OK, value)
 }
 
 /// A JSON answer with another status.
-pub(crate) fn answer_with(status: StatusCode, value: &Value) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        value.to_string(),
-    )
-        .into_response()
+pub(crate) fn answer_with(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => {
+            // Only what has keys other than text cannot be written.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "could not write an answer"
+            );
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
+    }
 }
 
 /// An answer without a body.

@@ -7,7 +7,8 @@ use axum::response::Response;
 use http::header;
 use http::request::Parts;
 use lyceum_hub::Page;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::models;
 use crate::caller;
@@ -81,7 +82,7 @@ impl Paging {
     }
 
     /// Gives this part: wrapped if the client knows of pages, else as it is. `total` counts the whole list.
-    pub(crate) fn answer(&self, items: Value, total: u64) -> Response {
+    pub(crate) fn answer(&self, items: impl Serialize, total: u64) -> Response {
         if self.asked.wrapped {
             self.answer_wrapped(items, total)
         } else {
@@ -90,7 +91,7 @@ impl Paging {
     }
 
     /// Gives this part wrapped, with where the next one is.
-    pub(crate) fn answer_wrapped(&self, items: Value, total: u64) -> Response {
+    pub(crate) fn answer_wrapped(&self, items: impl Serialize, total: u64) -> Response {
         let Page { offset, limit } = self.page;
         let next = Page {
             offset: offset.saturating_add(limit),
@@ -99,15 +100,19 @@ impl Paging {
         let next = (next.offset < total).then(
             || json!({"offset": next.offset, "limit": limit, "url": self.asked.url_of(next)}),
         );
-        // Not with `json!`, which would copy all items.
-        let mut wrapped = Map::new();
-        wrapped.insert("items".to_owned(), items);
-        wrapped.insert(
-            "_pagination".to_owned(),
-            json!({"offset": offset, "limit": limit, "total": total, "next": next}),
-        );
-        models::answer(&Value::Object(wrapped))
+        models::answer(&Wrapped {
+            pagination: json!({"offset": offset, "limit": limit, "total": total, "next": next}),
+            items,
+        })
     }
+}
+
+/// A page of a list, for clients that know of pages.
+#[derive(Serialize)]
+struct Wrapped<T> {
+    #[serde(rename = "_pagination")]
+    pagination: Value,
+    items: T,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for PageAsked {

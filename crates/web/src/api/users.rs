@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::endpoints::{Endpoints, Rule};
 use super::fields::{Fields, Kind};
-use super::models::{self, Stopped};
+use super::models::{self, Stopped, UserModel};
 use super::pagination::PageAsked;
 use super::servers;
 use crate::caller::{ApiCaller, store_failed};
@@ -227,14 +227,15 @@ async fn admin_access(
     ))
 }
 
-fn models_of(web: &Web, users: &[UserView], caller: &Principal, stopped: Stopped) -> Value {
-    let model = |user| models::user(web, user, caller.scopes(), stopped);
-    users
-        .iter()
-        .map(model)
-        .filter(|model| !model.is_empty())
-        .map(Value::Object)
-        .collect()
+fn models_of<'a>(
+    web: &Web,
+    users: &'a [UserView],
+    caller: &Principal,
+    stopped: Stopped,
+) -> Vec<UserModel<'a>> {
+    let scopes = caller.scopes();
+    let model = |user| UserModel::of(web, user, scopes, stopped);
+    users.iter().filter_map(model).collect()
 }
 
 /// The auth state of a user, for whoever may see it; else null.

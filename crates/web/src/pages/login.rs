@@ -18,7 +18,7 @@ use crate::cookies::{self, Attributes, Keep};
 use crate::forms::Form;
 use crate::render::{LoginPage, LoginProblem};
 use crate::visit::Visitor;
-use crate::{ApiError, Web};
+use crate::Web;
 
 /// Shows the form, or goes on if somebody is logged in already.
 pub(crate) async fn form(
@@ -85,7 +85,7 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             .collect(),
     };
     match web.hub().log_in(attempt, &browser).await {
-        Ok(login) => logged_in(&web, visitor, &parts, &form, login).await,
+        Ok(login) => logged_in(&web, visitor, &parts, &form, login),
         Err(error) => {
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
@@ -134,21 +134,9 @@ async fn check_login_xsrf(
     }
 }
 
-async fn logged_in(
-    web: &Web,
-    visitor: Visitor,
-    parts: &Parts,
-    form: &Form,
-    login: NewLogin,
-) -> Response {
-    let session = match web.hub().session(&login.secret).await {
-        Ok(Some(session)) => session,
-        Ok(None) => return errors::page(web, &visitor, StatusCode::INTERNAL_SERVER_ERROR, None),
-        Err(error) => {
-            let error: ApiError = crate::caller::store_failed(&error);
-            return errors::page(web, &visitor, error.status(), error.message());
-        }
-    };
+fn logged_in(web: &Web, visitor: Visitor, parts: &Parts, form: &Form, login: NewLogin) -> Response {
+    let session = login.session;
+    let session_id = session.public_id.clone();
     let form_next = form.get("next").filter(|next| !next.is_empty());
     let place = next::safe(web, parts, form_next)
         .unwrap_or_else(|| next::default_place(web, parts, Some(&session)));
@@ -168,7 +156,7 @@ async fn logged_in(
     );
     // A new session id, so that one that somebody planted before the login is worth nothing.
     visitor
-        .with_session(Some(session), login.session_id)
+        .with_session(Some(session), session_id)
         .set_cookies(web, response.headers_mut());
     response
 }

@@ -6,11 +6,13 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use lyceum_core::GroupName;
 use lyceum_core::clock::iso_format;
+use lyceum_core::lifecycle::Pending;
 use lyceum_core::scope::{Scope, ScopeSet, Target};
 use lyceum_hub::models::UserView;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::{server, time};
+use super::server;
 use crate::Web;
 
 /// Whether servers that do not run are shown, too: what a request says as `include_stopped_servers`.
@@ -44,6 +46,97 @@ impl<S: Send + Sync> FromRequestParts<S> for Stopped {
     }
 }
 
+/// A user as far as somebody may see it. What they may not see is left out; in the order in which it is written.
+#[expect(
+    clippy::option_option,
+    reason = "left out, null, and a value are three things in JSON"
+)]
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct UserModel<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<bool>,
+    /// Null: filled in where a single user is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_state: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_activity: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<Option<Pending>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_info: Option<Option<&'a Map<String, Value>>>,
+}
+
+impl<'a> UserModel<'a> {
+    /// Describes a user, as far as `scopes` allow; `None` if they allow nothing.
+    pub(crate) fn of(
+        web: &Web,
+        view: &'a UserView,
+        scopes: &ScopeSet,
+        stopped: Stopped,
+    ) -> Option<Self> {
+        let user = &view.user;
+        let name = user.name.as_str();
+        let target = Target::User {
+            name,
+            groups: &view.groups,
+        };
+        let may = |scope: Scope| scopes.check(scope, target).is_allowed();
+        let all = may(Scope::ReadUsers);
+        let named = all || may(Scope::ReadUsersName);
+        let roles = all || may(Scope::ReadRolesUsers);
+        let groups = all || may(Scope::ReadUsersGroups);
+        let activity = all || may(Scope::ReadUsersActivity);
+        let reads_servers = may(Scope::ReadServers);
+        let auth_state = may(Scope::AdminAuthState);
+        let servers = servers(web, view, scopes, stopped, reads_servers);
+        let servers = Some(servers).filter(|servers| reads_servers || !servers.is_empty());
+        if !(named || roles || groups || activity || auth_state || servers.is_some()) {
+            return None;
+        }
+        let mut model = Self {
+            admin: (named || roles).then_some(user.admin),
+            auth_state: auth_state.then_some(()),
+            groups: groups.then(|| view.groups.iter().map(GroupName::as_str).collect()),
+            // Whoever sees a user at all sees which one it is.
+            kind: Some("user"),
+            last_activity: activity.then(|| user.last_activity.map(iso_format)),
+            name: Some(name),
+            roles: roles.then_some(view.roles.as_slice()),
+            servers,
+            user_info: named.then_some(user.user_info.as_ref()),
+            ..Self::default()
+        };
+        if all {
+            let default = view
+                .servers
+                .iter()
+                .find(|server| server.server.server.is_default());
+            let base = web.hub().settings().base_url.as_str();
+            let ready = default
+                .filter(|server| server.now.state.is_ready())
+                .map(|server| server.server.url_path(base));
+            model.server = Some(ready);
+            model.pending = Some(default.and_then(|server| server.now.state.pending()));
+            model.created = Some(iso_format(user.created));
+        }
+        Some(model)
+    }
+}
+
 /// Writes a user, as far as `scopes` allow; nothing at all if they allow nothing.
 pub(crate) fn user(
     web: &Web,
@@ -51,65 +144,11 @@ pub(crate) fn user(
     scopes: &ScopeSet,
     stopped: Stopped,
 ) -> Map<String, Value> {
-    let user = &view.user;
-    let name = user.name.as_str();
-    let target = Target::User {
-        name,
-        groups: &view.groups,
-    };
-    let may = |scope: Scope| scopes.check(scope, target).is_allowed();
-    let all = may(Scope::ReadUsers);
-    let named = all || may(Scope::ReadUsersName);
-    let roles = all || may(Scope::ReadRolesUsers);
-    let mut model = Map::new();
-    let mut put = |key: &str, value: Value| {
-        model.insert(key.to_owned(), value);
-    };
-    if named || roles {
-        put("admin", json!(user.admin));
+    let model = UserModel::of(web, view, scopes, stopped).map(serde_json::to_value);
+    match model {
+        Some(Ok(Value::Object(model))) => model,
+        _ => Map::new(),
     }
-    if named {
-        put("user_info", json!(user.user_info));
-    }
-    if roles {
-        put("roles", json!(view.roles));
-    }
-    if all || may(Scope::ReadUsersGroups) {
-        let groups: Vec<&str> = view.groups.iter().map(GroupName::as_str).collect();
-        put("groups", json!(groups));
-    }
-    if all {
-        let default = view
-            .servers
-            .iter()
-            .find(|server| server.server.server.is_default());
-        let base = web.hub().settings().base_url.as_str();
-        let ready = default
-            .filter(|server| server.now.state.is_ready())
-            .map(|server| server.server.url_path(base));
-        put("server", json!(ready));
-        let pending = default.and_then(|server| server.now.state.pending());
-        put("pending", json!(pending));
-        put("created", Value::String(iso_format(user.created)));
-    }
-    if all || may(Scope::ReadUsersActivity) {
-        put("last_activity", time(user.last_activity));
-    }
-    let reads_servers = may(Scope::ReadServers);
-    let servers = servers(web, view, scopes, stopped, reads_servers);
-    if reads_servers || !servers.is_empty() {
-        put("servers", Value::Object(servers));
-    }
-    if may(Scope::AdminAuthState) {
-        // Filled in where a single user is asked for.
-        put("auth_state", Value::Null);
-    }
-    if named || !model.is_empty() {
-        // Whoever sees a user at all sees which one it is.
-        model.insert("kind".to_owned(), json!("user"));
-        model.insert("name".to_owned(), json!(name));
-    }
-    model
 }
 
 /// The servers by name; each is there only if the caller may see it.
