@@ -255,7 +255,9 @@ fn parse(name: &str) -> Result<GroupName, GroupError> {
 fn normalize(names: &[String]) -> Result<BTreeSet<UserName>, GroupError> {
     names
         .iter()
-        .map(|name| UserName::normalize(name).map_err(|reason| GroupError::name(name, reason)))
+        .map(|name| {
+            UserName::parse(&name.to_lowercase()).map_err(|reason| GroupError::name(name, reason))
+        })
         .collect()
 }
 

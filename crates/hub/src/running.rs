@@ -96,6 +96,8 @@ impl Hub {
         }
         asked?;
         drop(place);
+        // Whoever has a server started for them counts as active (JupyterHub `User.spawn`).
+        self.activity().user_seen(permit.user().id);
         tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
             "starting the server of {}", permit.user().name);
         Ok(())

@@ -143,7 +143,7 @@ impl Hub {
         check_grant(caller, admin)?;
         let parsed = names
             .iter()
-            .map(|name| UserName::normalize(name).map_err(|reason| UserError::name(name, reason)))
+            .map(|name| parse_lowered(name))
             .collect::<Result<Vec<_>, _>>()?;
         let mut created = Vec::new();
         let mut tx = self.store().begin().await?;
@@ -195,6 +195,12 @@ impl Hub {
         };
         Ok(self.store().find_user(&name).await?.is_some())
     }
+}
+
+/// Accepts a name that an administrator gave: made lower case, and otherwise as it is (JupyterHub
+/// `Authenticator.normalize_username`). Only who logs in may have typed a space beside it.
+fn parse_lowered(name: &str) -> Result<UserName, UserError> {
+    UserName::parse(&name.to_lowercase()).map_err(|reason| UserError::name(name, reason))
 }
 
 /// The `admin` flag of the caller itself counts here, not its scopes (JupyterHub `apihandlers/users.py`).

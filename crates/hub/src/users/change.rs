@@ -4,7 +4,7 @@ use lyceum_core::UserName;
 use lyceum_store::{Phase, StoreError};
 use serde_json::{Map, Value};
 
-use super::{UserError, check_change, check_grant};
+use super::{UserError, check_change, check_grant, parse_lowered};
 use crate::models::UserView;
 use crate::permit::{ManageUser, UserPermit};
 use crate::{Hub, Principal};
@@ -80,7 +80,7 @@ impl Hub {
     }
 
     async fn free_name(&self, typed: &str) -> Result<UserName, UserError> {
-        let name = UserName::normalize(typed).map_err(|reason| UserError::name(typed, reason))?;
+        let name = parse_lowered(typed)?;
         match self.store().find_user(&name).await? {
             Some(_) => Err(UserError::Exists(name)),
             None => Ok(name),

@@ -27,7 +27,7 @@ async fn a_group_is_made_filled_emptied_and_deleted() {
         let path = format!("/hub/api/groups{path}");
         site.call(method, &path, &root, body).await
     };
-    let made = call("POST", "/poets", Some(json!({"users": [" Ada"]}))).await;
+    let made = call("POST", "/poets", Some(json!({"users": ["Ada"]}))).await;
     let model = json!({
         "kind": "group", "name": "poets", "roles": [], "users": ["ada"], "properties": {},
     });
@@ -131,6 +131,7 @@ async fn mistakes_are_named_and_change_nothing() {
         ("POST", users, json!({})),
         ("POST", users, json!({"users": ["ada", "nobody"]})),
         ("POST", users, json!({"users": ["ada", null]})),
+        ("POST", users, json!({"users": [" ada"]})),
         ("POST", users, json!({"users": {"ada": 1}})),
         ("POST", users, json!({"users": ["ada"], "x": 1})),
         ("POST", users, json!(["ada"])),

@@ -243,6 +243,9 @@ async fn users_are_found_by_what_their_servers_do() {
         .call("POST", "/hub/api/users/eve/server", &root, None)
         .await;
     assert_eq!(start.status, 202);
+    // A start counts as activity, whoever asked for it.
+    let ada = site.call("GET", "/hub/api/users/ada", &root, None).await;
+    assert!(ada.json()["last_activity"].is_string(), "{}", ada.text());
     let list = async |query: &str| names(&page(&site, &root, query).await);
     assert_eq!(list("?state=active").await, ["ada", "eve"]);
     assert_eq!(list("?state=ready").await, ["ada"]);
@@ -418,7 +421,7 @@ async fn stopped_servers_are_shown_to_those_who_ask() {
 async fn users_are_created_together_or_not_at_all() {
     let (site, root) = site().await;
     let post = async |body: Value| site.call("POST", "/hub/api/users", &root, Some(body)).await;
-    let created = post(json!({"usernames": ["Ada ", "bob", "ada"], "admin": true})).await;
+    let created = post(json!({"usernames": ["Ada", "bob", "ada"], "admin": true})).await;
     assert_eq!(created.status, 201, "{}", created.text());
     assert_eq!(
         names(&Answer {
@@ -449,6 +452,7 @@ async fn users_are_created_together_or_not_at_all() {
         json!({"usernames": ["new", ".."]}),
         json!({"usernames": ["new", "%2e%2E"]}),
         json!({"usernames": ["new", ""]}),
+        json!({"usernames": ["new", " ada"]}),
         json!({"usernames": ["new", "x".repeat(256)]}),
         json!({"usernames": ["new", 1]}),
         json!({"usernames": ["new", null]}),
@@ -527,7 +531,7 @@ async fn a_renamed_user_stays_who_they_are() {
         .await;
     site.spawner.set_mood(Mood::Works);
 
-    let renamed = patch("ada", json!({"name": " Countess"})).await;
+    let renamed = patch("ada", json!({"name": "Countess"})).await;
     assert_eq!(renamed.status, 200, "{}", renamed.text());
     let model = renamed.json();
     assert_eq!(
@@ -573,6 +577,7 @@ async fn a_renamed_user_stays_who_they_are() {
         (json!({"name": "ada"}), 400),
         (json!({"name": "a/b"}), 400),
         (json!({"name": ""}), 400),
+        (json!({"name": " other"}), 400),
         (json!({"name": null}), 400),
         (json!({"admin": "no"}), 400),
         (json!({"groups": []}), 400),
