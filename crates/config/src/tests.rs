@@ -23,7 +23,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Writes the file. If it says nothing of `auth`, the login that needs no password file is set.
     pub(super) fn with(text: impl AsRef<[u8]>) -> Self {
-        let says = text.as_ref().windows(5).any(|window| window == b"[auth");
+        let says = text.as_ref().windows(6).any(|window| window == b"[auth]");
         let folder = Self::bare(text);
         if says {
             folder

@@ -16,6 +16,5 @@ pub struct AuthStateConfig {
     /// A file with the keys of 32 bytes, one in each line, in hexadecimal digits or base64, as `openssl rand -hex 32`
     /// makes one. The first encrypts; all decrypt: put a new one in front, and take the old one out when everybody
     /// has logged in again. Without it, the keys are those in the variable `JUPYTERHUB_CRYPT_KEY`, divided by `;`.
-    #[schemars(example = "/etc/lyceum/crypt-keys", extend("format" = "path"))]
     pub crypt_key_file: Option<PathBuf>,
 }

@@ -50,6 +50,45 @@ fn a_data_folder_that_cannot_be_written_to_is_told() {
 }
 
 #[test]
+fn auth_state_without_a_key_is_refused() {
+    let site = Site::new();
+    let keys = site.dir.path().join("keys");
+    let key_file = format!("auth_state.crypt_key_file={}", keys.display());
+    let refused = |sets: &[&str], variable: Option<&str>| {
+        let file = site.file_text();
+        let mut command = lyceum(&["serve", "--config", &file]);
+        command.args(["--set", "auth_state.enabled=true"]);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        if let Some(value) = variable {
+            command.env("JUPYTERHUB_CRYPT_KEY", value);
+        }
+        let answer = command.output().unwrap();
+        let errors = text(&answer.stderr);
+        assert_ne!(answer.status.code(), Some(0), "{errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+        errors
+    };
+    let errors = refused(&[], None);
+    assert!(
+        errors.contains("there is no key") && errors.contains("hint:"),
+        "{errors}"
+    );
+    let errors = refused(&[], Some("hunter2"));
+    assert!(errors.contains("JUPYTERHUB_CRYPT_KEY"), "{errors}");
+    fs::write(&keys, "hunter2\n").unwrap();
+    fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let errors = refused(&[&key_file], None);
+    assert!(errors.contains(&keys.display().to_string()), "{errors}");
+    // A file that everybody can read is no place for a key.
+    fs::write(&keys, "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let errors = refused(&[&key_file], None);
+    assert!(errors.contains("chmod o="), "{errors}");
+}
+
+#[test]
 fn a_full_disk_is_told_and_nothing_is_left_half_made() {
     let site = Site::new();
     let data = site.dir.path().join("full");
