@@ -8,7 +8,7 @@ use lyceum_core::lifecycle::{Cause, Failure};
 use lyceum_core::seams::Routes as _;
 use lyceum_core::{RouteSpec, ServerName};
 use lyceum_hub::{Ending, OldNames, StartInput};
-use lyceum_testkit::fakes::{FakeSpawner, Start};
+use lyceum_testkit::fakes::{FakeSpawner, Start, Stop};
 use lyceum_testkit::{TestHub, eventually};
 use serde_json::{Value, json};
 
@@ -234,4 +234,45 @@ async fn servers_that_do_not_run_are_not_kept_in_memory() {
     .await;
     let view = hub.hub().server_view(&ada).await.unwrap();
     assert!(view.start_failed(), "why it failed is stored");
+}
+
+#[tokio::test]
+async fn the_progress_of_a_start_that_failed_is_told_until_its_remains_are_gone() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| {
+            settings.start_timeout = Duration::from_millis(20);
+            settings.slow_spawn_timeout = Duration::ZERO;
+        })
+        .spawner(spawner.clone())
+        .start()
+        .await;
+    spawner.on_start(Start::HangsWithHandle);
+    spawner.on_stop(Stop::Hangs);
+    let mut ada = hub.user("ada").await;
+    let start = ada.api(Method::POST, "/users/ada/server", None).await;
+    assert_eq!(start.status, 202);
+    eventually("it is being cleaned up", async || {
+        let model = ada.api(Method::GET, "/users/ada/server", None).await;
+        model.json()["pending"] == "stop"
+    })
+    .await;
+    let xsrf = ada.cookie("_xsrf").to_owned();
+    let path = format!("/hub/api/users/ada/server/progress?_xsrf={xsrf}");
+    let (answer, ()) = tokio::join!(ada.get(&path), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        spawner.on_stop(Stop::Works);
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let last = answer
+        .text()
+        .trim_end()
+        .rsplit("data: ")
+        .next()
+        .map(str::to_owned);
+    let last: Value = serde_json::from_str(&last.unwrap()).unwrap();
+    assert_eq!(
+        (&last["failed"], &last["progress"]),
+        (&json!(true), &json!(100))
+    );
 }

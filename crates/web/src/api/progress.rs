@@ -64,9 +64,7 @@ async fn stream(
     let (sender, receiver) = mpsc::channel(QUEUE);
     if view.now.state.is_ready() {
         let _ = sender.try_send(ProgressEvent::ready(&url));
-    } else if view.now.state.pending() == Some(Pending::Spawn)
-        || view.now.state.pending() == Some(Pending::Check)
-    {
+    } else if is_under_way(&view.now.state) {
         let Some(seen) = web.hub().follow(&permit) else {
             return Err(ApiError::not_found());
         };
@@ -85,6 +83,17 @@ async fn stream(
         )));
     }
     Ok(events(receiver, log))
+}
+
+/// Whether there is more to be told of a start: also of one that has failed, until its remains are gone.
+fn is_under_way(state: &Life) -> bool {
+    match state {
+        Life::Stopping {
+            failure: Some(failure),
+            ..
+        } => failure.is_of_start(),
+        _ => matches!(state.pending(), Some(Pending::Spawn | Pending::Check)),
+    }
 }
 
 /// Sends what was said so far, then what is said, until the last event.
