@@ -118,7 +118,7 @@ fn is_section(at: At<'_>) -> bool {
 }
 
 /// The table that stands under each freely chosen name, if it is one.
-fn named_tables<'a>(at: At<'a>) -> Option<At<'a>> {
+fn named_tables(at: At<'_>) -> Option<At<'_>> {
     match at.shape() {
         Shape::Table(table) => table.others.filter(
             |others| matches!(others.shape(), Shape::Table(inner) if inner.others.is_none()),

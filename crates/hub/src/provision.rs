@@ -87,13 +87,11 @@ impl Work<'_> {
     }
 
     async fn ensure_group(&mut self, name: &GroupName) -> Result<Group, StoreError> {
-        match self.tx.find_group(name).await? {
-            Some(group) => Ok(group),
-            None => {
-                tracing::info!("made the group {name}, which the configuration names");
-                self.tx.create_group(name).await
-            }
+        if let Some(group) = self.tx.find_group(name).await? {
+            return Ok(group);
         }
+        tracing::info!("made the group {name}, which the configuration names");
+        self.tx.create_group(name).await
     }
 
     async fn ensure_groups(&mut self, names: &[GroupName]) -> Result<Vec<GroupId>, StoreError> {
@@ -105,14 +103,12 @@ impl Work<'_> {
     }
 
     async fn ensure_user(&mut self, name: &UserName) -> Result<UserId, StoreError> {
-        match self.tx.find_user(name).await? {
-            Some(user) => Ok(user.id),
-            None => {
-                tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
-                let user = self.hub.create_user_in(&mut self.tx, name, false).await?;
-                Ok(user.id)
-            }
+        if let Some(user) = self.tx.find_user(name).await? {
+            return Ok(user.id);
         }
+        tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
+        let user = self.hub.create_user_in(&mut self.tx, name, false).await?;
+        Ok(user.id)
     }
 
     async fn ensure_users(&mut self, names: &[UserName]) -> Result<Vec<UserId>, StoreError> {

@@ -12,9 +12,9 @@ use crate::Hub;
 /// The pause before a service is started again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause; it doubles until then.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A service that ran so long was well, and gets the first pause again.
-const WELL_AFTER: Duration = Duration::from_secs(60);
+const WELL_AFTER: Duration = Duration::from_mins(1);
 /// How long a service is given after each polite signal.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
