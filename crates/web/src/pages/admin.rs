@@ -56,25 +56,26 @@ impl<'a> Desk<'a> {
         };
         match web.hub().permit_hub::<OpenAdminPage>(&caller.principal) {
             Ok(_) => Ok(desk),
-            Err(denied) => Err(desk.error(&denied.into())),
+            Err(denied) => Err(Box::new(desk.error(&denied.into()))),
         }
     }
 
     /// Reads a form that came from one of our pages.
     async fn form(&self, parts: &Parts, body: Body) -> Result<Form, Box<Response>> {
-        let form = Form::read(body).await.map_err(|error| self.error(&error))?;
+        let form = Form::read(body)
+            .await
+            .map_err(|error| Box::new(self.error(&error)))?;
         let session = Some(&self.caller.session);
         if let Err(error) = check_xsrf(self.web, parts, session, form.get("_xsrf")) {
             tracing::info!(reason = %error, "refused a form without a valid XSRF token");
             let stale = ApiError::with(StatusCode::FORBIDDEN, errors::STALE_FORM);
-            return Err(self.error(&stale));
+            return Err(Box::new(self.error(&stale)));
         }
         Ok(form)
     }
 
-    fn error(&self, error: &ApiError) -> Box<Response> {
-        let page = errors::page(self.web, &self.visitor, error.status(), error.message());
-        Box::new(page)
+    fn error(&self, error: &ApiError) -> Response {
+        errors::page(self.web, &self.visitor, error.status(), error.message())
     }
 
     /// Whether an address is one of these pages, so that a form may lead there.

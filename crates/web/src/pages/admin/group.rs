@@ -100,7 +100,7 @@ async fn page(
     };
     let view = match read.await {
         Ok(view) => view,
-        Err(error) => return *desk.error(&error),
+        Err(error) => return desk.error(&error),
     };
     let group = &view.group.name;
     let seen = models::group(&view, principal.scopes());

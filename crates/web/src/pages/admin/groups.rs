@@ -72,7 +72,7 @@ async fn list(
     let (groups, total) = match listed {
         Ok(page) => (Some(page.items), page.total),
         Err(HubError::Denied(_)) => (None, 0),
-        Err(error) => return *desk.error(&error.into()),
+        Err(error) => return desk.error(&error.into()),
     };
     let groups: Option<Vec<GroupLink>> = groups.map(|groups| {
         groups

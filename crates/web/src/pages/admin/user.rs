@@ -96,7 +96,7 @@ async fn page(
     };
     let view = match read.await {
         Ok(view) => view,
-        Err(error) => return *desk.error(&error),
+        Err(error) => return desk.error(&error),
     };
     let seen = desk.seen(&view);
     let servers = desk.servers(&view, &seen);

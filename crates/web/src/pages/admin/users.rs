@@ -157,7 +157,7 @@ async fn list(
         Ok(page) => (Some(page.items), page.total),
         // Somebody may open the page for its groups alone.
         Err(HubError::Denied(_)) => (None, 0),
-        Err(error) => return *desk.error(&error.into()),
+        Err(error) => return desk.error(&error.into()),
     };
     let users: Option<Vec<AdminUser>> = users.map(|users| {
         users
