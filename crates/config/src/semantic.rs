@@ -117,12 +117,44 @@ impl Rules<'_> {
 
     fn spawner(&mut self) {
         let SpawnerConfig::Process(process) = &self.config.spawner;
+        self.public_process(process.allow_public);
         let Err(error) = process.check() else { return };
         let key = format!("spawner.{}", error.key().unwrap_or("kind"));
         if self.usable(&[&key]) {
             let problem = Problem::error(error.to_string())
                 .help(format!("`lyceum config explain {key}` tells more"));
             self.add(problem, &[(&key, "cannot work")]);
+        }
+    }
+
+    /// The spawner `process` keeps nobody from what is Lyceum's own.
+    fn public_process(&mut self, allowed: bool) {
+        let public = self
+            .config
+            .gateway
+            .listen
+            .iter()
+            .find(|address| match address {
+                ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+                ListenAddress::Unix(_) => false,
+            });
+        let Some(public) = public.filter(|_| !allowed) else {
+            return;
+        };
+        if self.usable(&["gateway.listen", "spawner.allow_public"]) {
+            let problem = Problem::error(format!(
+                "everybody who logs in could read and change all that Lyceum keeps: others can reach {public}, and \
+                 the spawner `process` runs all servers under Lyceum's own account"
+            ))
+            .help("listen on `127.0.0.1`")
+            .help("if all who can log in trust each other, set `spawner.allow_public = true`");
+            self.add(
+                problem,
+                &[
+                    ("gateway.listen", "reachable from outside"),
+                    ("spawner.kind", "separates nobody"),
+                ],
+            );
         }
     }
 

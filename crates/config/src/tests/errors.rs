@@ -237,8 +237,24 @@ fn a_secret_in_the_file_is_refused() {
 fn a_login_that_lets_anybody_in_is_for_this_machine_alone() {
     let text =
         "[gateway]\nlisten = [\"127.0.0.1:8000\", \"0.0.0.0:80\"]\n[auth]\nkind = \"dummy\"\n";
+    let spawner = "[spawner]\nkind = \"process\"\nallow_public = true\n";
+    assert_snapshot!(Folder::with(format!("{text}{spawner}")).bad());
+    Folder::with(format!("{text}allow_public = true\n{spawner}")).good();
+}
+
+#[test]
+fn servers_under_our_own_account_are_for_this_machine_alone() {
+    let text = "[gateway]\nlisten = [\"127.0.0.1:8000\", \"[::]:80\"]\n[auth]\nkind = \"dummy\"\nallow_public = true\n[spawner]\nkind = \"process\"\n";
     assert_snapshot!(Folder::with(text).bad());
     Folder::with(format!("{text}allow_public = true\n")).good();
+    for local in [
+        "127.0.0.1:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+        "unix:/run/lyceum/http.sock",
+    ] {
+        Folder::with(format!("[gateway]\nlisten = [\"{local}\"]\n")).good();
+    }
 }
 
 #[test]

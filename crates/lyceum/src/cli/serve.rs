@@ -58,13 +58,18 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
 /// for everybody who can log in: fine on one's own machine for a trial, never where others can reach it.
 fn refuse_public_root(config: &Config) -> Result<(), Report> {
     let SpawnerConfig::Process(_) = &config.spawner;
-    if !geteuid().is_root() {
-        return Ok(());
-    }
     let public = config.gateway.listen.iter().find(|address| match address {
         ListenAddress::Tcp(address) => !address.ip().is_loopback(),
         ListenAddress::Unix(_) => false,
     });
+    if !geteuid().is_root() {
+        if let Some(address) = public {
+            tracing::warn!(
+                "whoever logs in at {address} runs programs under Lyceum's own account, and can read all that it keeps"
+            );
+        }
+        return Ok(());
+    }
     if let Some(address) = public {
         return Err(Report::text(format!(
             "error: as root, the spawner `process` would give everybody who logs in at {address} a shell as root"

@@ -329,6 +329,8 @@ fn root_is_refused_where_others_could_log_in() {
             "gateway.listen=[\"0.0.0.0:0\"]",
             "--set",
             "auth.allow_public=true",
+            "--set",
+            "spawner.allow_public=true",
         ])
         .output()
         .unwrap();

@@ -39,6 +39,9 @@ pub struct ProcessConfig {
     /// How large a server's log may grow, in MiB. Beyond it the older half is dropped. The log of the start
     /// before is kept beside it.
     pub log_limit_mib: u32,
+    /// Allows this spawner on addresses that others can reach. Whoever logs in then runs programs under Lyceum's own
+    /// account, and can read and change all that Lyceum keeps: do it only among people who trust each other.
+    pub allow_public: bool,
 }
 
 /// Where a server listens.
@@ -69,6 +72,7 @@ impl Default for ProcessConfig {
             default_url: String::new(),
             stop_timeout: HumanDuration::from_secs(10),
             log_limit_mib: 10,
+            allow_public: false,
         }
     }
 }
