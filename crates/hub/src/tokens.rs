@@ -268,12 +268,11 @@ impl Hub {
         let mut scopes = Vec::new();
         for name in roles {
             let stored: Option<Role> = self.store().find_role(&name).await?;
-            match stored {
-                Some(role) => scopes.extend(catalogue.parse_stored(&role.scopes)),
-                None => {
-                    let role = default_role(&name).ok_or(TokenError::Role(name))?;
-                    scopes.extend(catalogue.parse_stored(role.scopes));
-                }
+            if let Some(role) = stored {
+                scopes.extend(catalogue.parse_stored(&role.scopes));
+            } else {
+                let role = default_role(&name).ok_or(TokenError::Role(name))?;
+                scopes.extend(catalogue.parse_stored(role.scopes));
             }
         }
         scopes.sort_unstable();

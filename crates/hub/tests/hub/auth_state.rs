@@ -40,7 +40,7 @@ impl Authenticator for Teller {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -85,7 +85,7 @@ async fn what_a_login_tells_is_kept_encrypted_and_forgotten_when_it_tells_nothin
     let teller = Teller::default();
     let hub = start(&teller, Some(KEY), false).await;
     let told = json!({"refresh_token": "hunter2"});
-    teller.tell(|identity| identity.auth_state = Some(object(told.clone())));
+    teller.tell(|identity| identity.auth_state = Some(object(&told)));
     log_in(&hub).await;
     assert_eq!(state(&hub).await, Some(told));
     let text = stored(&hub).await.unwrap();
@@ -99,13 +99,13 @@ async fn what_a_login_tells_is_kept_encrypted_and_forgotten_when_it_tells_nothin
 async fn nothing_is_kept_where_it_is_not_switched_on() {
     let teller = Teller::default();
     let hub = start(&teller, None, false).await;
-    teller.tell(|identity| identity.auth_state = Some(object(json!({"a": 1}))));
+    teller.tell(|identity| identity.auth_state = Some(object(&json!({"a": 1}))));
     log_in(&hub).await;
     assert_eq!((state(&hub).await, stored(&hub).await), (None, None));
     let permit = permit(&hub).await;
     let refused = hub
         .hub()
-        .set_auth_state(&permit, Some(&object(json!({"a": 1}))))
+        .set_auth_state(&permit, Some(&object(&json!({"a": 1}))))
         .await;
     assert!(matches!(refused, Err(AuthStateError::Off)));
     hub.hub().set_auth_state(&permit, None).await.unwrap();
@@ -169,9 +169,9 @@ async fn groups(hub: &TestHub) -> Vec<String> {
     names
 }
 
-fn names(names: &[&str]) -> Option<Vec<GroupName>> {
+fn names(names: &[&str]) -> Vec<GroupName> {
     let names = names.iter().map(|name| GroupName::parse(name).unwrap());
-    Some(names.collect())
+    names.collect()
 }
 
 #[tokio::test]
@@ -188,10 +188,10 @@ async fn the_groups_that_a_login_tells_of_are_those_that_count() {
     // Nothing is told: nothing changes.
     log_in(&hub).await;
     assert_eq!(groups(&hub).await, ["old", "stays"]);
-    teller.tell(|identity| identity.groups = names(&["stays", "new", "new"]));
+    teller.tell(|identity| identity.groups = Some(names(&["stays", "new", "new"])));
     log_in(&hub).await;
     assert_eq!(groups(&hub).await, ["new", "stays"]);
-    teller.tell(|identity| identity.groups = names(&[]));
+    teller.tell(|identity| identity.groups = Some(names(&[])));
     log_in(&hub).await;
     assert!(groups(&hub).await.is_empty());
     let old = GroupName::parse("old").unwrap();
@@ -202,7 +202,7 @@ async fn the_groups_that_a_login_tells_of_are_those_that_count() {
 async fn groups_that_are_told_do_not_count_where_that_is_not_switched_on() {
     let teller = Teller::default();
     let hub = start(&teller, None, false).await;
-    teller.tell(|identity| identity.groups = names(&["new"]));
+    teller.tell(|identity| identity.groups = Some(names(&["new"])));
     log_in(&hub).await;
     assert!(groups(&hub).await.is_empty());
 }

@@ -172,7 +172,9 @@ impl<'a> Desk<'a> {
 
     /// Reads a form that came from one of our pages.
     async fn form(&self, parts: &Parts, body: axum::body::Body) -> Result<Form, Box<Response>> {
-        let form = Form::read(body).await.map_err(|error| self.error(&error))?;
+        let form = Form::read(body)
+            .await
+            .map_err(|error| Box::new(self.error(&error)))?;
         match check_xsrf(
             self.web,
             parts,
@@ -199,7 +201,9 @@ impl<'a> Desk<'a> {
             .web
             .hub()
             .permit_user::<A>(&self.caller.principal, name);
-        permit.await.map_err(|error| self.error(&error.into()))
+        permit
+            .await
+            .map_err(|error| Box::new(self.error(&error.into())))
     }
 
     /// Makes the page.
@@ -224,7 +228,7 @@ impl<'a> Desk<'a> {
         let may_manage = match managed.await {
             Ok(_) => true,
             Err(HubError::Denied(Denied::Forbidden | Denied::NotFound)) => false,
-            Err(error) => return *self.error(&error.into()),
+            Err(error) => return self.error(&error.into()),
         };
         let lines = |raw: &[RawScope]| lines(hub.catalogue(), name, raw);
         let available = self.caller.principal.scopes().to_raw();
@@ -264,12 +268,11 @@ impl<'a> Desk<'a> {
     }
 
     fn failed(&self, error: &StoreError) -> Response {
-        *self.error(&store_failed(error))
+        self.error(&store_failed(error))
     }
 
-    fn error(&self, error: &ApiError) -> Box<Response> {
-        let page = errors::page(self.web, &self.visitor, error.status(), error.message());
-        Box::new(page)
+    fn error(&self, error: &ApiError) -> Response {
+        errors::page(self.web, &self.visitor, error.status(), error.message())
     }
 }
 

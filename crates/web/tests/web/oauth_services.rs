@@ -192,7 +192,7 @@ async fn what_the_user_does_not_have_is_left_out_and_nothing_posted_means_who_th
 
 #[tokio::test]
 async fn a_user_is_asked_again_for_more_and_when_all_tokens_have_ended() {
-    let site = Site::with(|settings| settings.oauth_token_lifetime = Duration::from_secs(60)).await;
+    let site = Site::with(|settings| settings.oauth_token_lifetime = Duration::from_mins(1)).await;
     let mut ada = site.user("ada").await;
     service(&site, &["read:users!user", "tokens!user"], false).await;
     let less = url(Some("read:users!user"));

@@ -205,7 +205,7 @@ async fn a_default_role_of_the_administrator_decides_over_tokens_without_scopes(
 
 #[tokio::test]
 async fn a_lifetime_is_a_number_of_seconds_within_the_limit() {
-    let limit = Duration::from_secs(3600);
+    let limit = Duration::from_hours(1);
     let site = Site::with(|settings| settings.token_lifetime_limit = Some(limit)).await;
     site.user("ada").await;
     let all = site.token("ada", &["inherit"]).await;
