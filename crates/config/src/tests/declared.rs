@@ -193,6 +193,27 @@ server_token_scopes = [\"custom:forum\", \"custom:none\"]
 }
 
 #[test]
+fn two_services_do_not_share_a_token_or_a_client() {
+    let shown = Folder::with(format!(
+        "[[services]]\nname = \"one\"\napi_token = \"{TOKEN}\"\nurl = \"http://127.0.0.1:1\"\n\n\
+         [[services]]\nname = \"two\"\napi_token = \"{TOKEN}\"\nurl = \"http://127.0.0.1:2\"\n\
+         oauth_client_id = \"service-one\"\n"
+    ))
+    .bad();
+    for expected in [
+        "have the same token",
+        "the same OAuth client `service-one`",
+        "lyceum.toml:6",
+    ] {
+        assert!(
+            shown.contains(expected),
+            "{expected} is missing in:\n{shown}"
+        );
+    }
+    assert!(!shown.contains(TOKEN), "{shown}");
+}
+
+#[test]
 fn a_role_names_only_services_that_there_are() {
     assert_snapshot!(
         Folder::with(

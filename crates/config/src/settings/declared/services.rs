@@ -60,6 +60,7 @@ impl Reader<'_> {
                 self.faults.push(fault);
                 continue;
             }
+            self.shared_with_another(index, &spec, &specs);
             if !scopes.is_empty()
                 && let Some(name) = own_role_name(&spec.name)
             {
@@ -76,6 +77,46 @@ impl Reader<'_> {
             specs.push(spec);
         }
         (specs, roles)
+    }
+
+    /// What only one service can have: its token, and the id of its OAuth client.
+    fn shared_with_another(&mut self, index: usize, spec: &ServiceSpec, others: &[ServiceSpec]) {
+        for other in others {
+            let is_of = |service: &ServiceConfig| service.name == other.name.as_str();
+            let position = self
+                .config
+                .services
+                .iter()
+                .position(is_of)
+                .unwrap_or_default();
+            let token = |spec: &ServiceSpec| spec.api_token.clone();
+            if let (Some(one), Some(two)) = (token(spec), token(other))
+                && one.matches(two.expose())
+            {
+                let title = format!(
+                    "the services `{}` and `{}` have the same token",
+                    other.name, spec.name
+                );
+                let mut fault = Fault::at(way!["services", index], title, "one of them");
+                fault.other = Some((way!["services", position].into(), "the other".to_owned()));
+                self.faults
+                    .push(fault.help("make another: `openssl rand -hex 32`"));
+            }
+            let client =
+                |spec: &ServiceSpec| spec.oauth.as_ref().map(|oauth| oauth.client_id.clone());
+            if let (Some(one), Some(two)) = (client(spec), client(other))
+                && one == two
+            {
+                let title = format!(
+                    "the services `{}` and `{}` have the same OAuth client `{one}`",
+                    other.name, spec.name
+                );
+                let mut fault = Fault::at(way!["services", index], title, "one of them");
+                fault.other = Some((way!["services", position].into(), "the other".to_owned()));
+                self.faults
+                    .push(fault.help("give one of them another `oauth_client_id`"));
+            }
+        }
     }
 
     fn api_token(&mut self, index: usize, service: &ServiceConfig) -> Option<Secret<String>> {
