@@ -15,7 +15,7 @@ use crate::response::Response;
 use crate::wire::Answer;
 
 /// The longest that a case may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(40);
 
@@ -44,8 +44,10 @@ pub(crate) struct Exchange {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Record {
     pub(crate) exchanges: Vec<Exchange>,
-    /// Words and what stands for them.
-    pub(crate) words: Vec<(String, String)>,
+    /// Tokens and codes, which are different each time.
+    pub(crate) secrets: Vec<String>,
+    /// What all names of the run have in them.
+    pub(crate) salt: String,
 }
 
 /// The surroundings of one case.
@@ -68,7 +70,10 @@ impl<'t> Case<'t> {
         Self {
             target,
             deadline: Instant::now() + LIMIT,
-            record: Mutex::default(),
+            record: Mutex::new(Record {
+                salt: target.salt.clone(),
+                ..Record::default()
+            }),
         }
     }
 
@@ -76,15 +81,13 @@ impl<'t> Case<'t> {
     pub(crate) fn name(&self, stem: &str) -> String {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{stem}-{}{number}", self.target.salt);
-        self.word(&name, &format!("<{stem}>"));
-        name
+        format!("{stem}-{}{number}", self.target.salt)
     }
 
-    /// Says that a word is different each time.
-    pub(crate) fn word(&self, word: &str, stands_for: &str) {
+    /// Says that a word is different each time; names that were made here are known to be.
+    pub(crate) fn secret(&self, word: &str) {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.words.push((word.to_owned(), stands_for.to_owned()));
+        record.secrets.push(word.to_owned());
     }
 
     pub(crate) fn remember(&self, exchange: Exchange) {
@@ -93,7 +96,9 @@ impl<'t> Case<'t> {
     }
 
     pub(crate) fn into_record(self) -> Record {
-        self.record.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.record
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The service that may do everything.
@@ -149,9 +154,13 @@ impl<'t> Case<'t> {
             Some(scopes) => serde_json::json!({ "scopes": scopes }),
             None => serde_json::json!({}),
         };
-        let answer = self.admin().post(format!("users/{user}/tokens")).json(&body).expect(201)?;
+        let answer = self
+            .admin()
+            .post(format!("users/{user}/tokens"))
+            .json(&body)
+            .expect(201)?;
         let token = text_of(&answer.json()?, "token")?;
-        self.word(&token, "<token>");
+        self.secret(&token);
         Ok(token)
     }
 
@@ -164,30 +173,38 @@ impl<'t> Case<'t> {
     pub(crate) fn group(&self, stem: &str, members: &[&str]) -> Result<String, Failure> {
         let name = self.name(stem);
         let body = serde_json::json!({ "users": members });
-        self.admin().post(format!("groups/{name}")).json(&body).expect(201)?;
+        self.admin()
+            .post(format!("groups/{name}"))
+            .json(&body)
+            .expect(201)?;
         Ok(name)
     }
 
     /// Puts users into a group that exists.
     pub(crate) fn join(&self, group: &str, users: &[&str]) -> Result<(), Failure> {
         let body = serde_json::json!({ "users": users });
-        self.admin().post(format!("groups/{group}/users")).json(&body).expect(200)?;
+        self.admin()
+            .post(format!("groups/{group}/users"))
+            .json(&body)
+            .expect(200)?;
         Ok(())
     }
 
     /// Makes a named server without starting it.
     pub(crate) fn stopped_server(&self, user: &str, server: &str) -> Result<(), Failure> {
-        self.admin().put(format!("users/{user}/servers/{server}")).expect(201)?;
+        self.admin()
+            .put(format!("users/{user}/servers/{server}"))
+            .expect(201)?;
         Ok(())
     }
 
     /// Starts a server and waits until it is ready; an empty name is the default one's.
     pub(crate) fn start(&self, user: &str, server: &str) -> Result<(), Failure> {
         let path = server_path(user, server);
-        self.admin()
-            .post(&path)
-            .send()?
-            .either(&[201, 202], "a busy machine may need longer than the API waits")?;
+        self.admin().post(&path).send()?.either(
+            &[201, 202],
+            "a busy machine may need longer than the API waits",
+        )?;
         self.wait_until(&format!("{user}/{server} is ready"), || {
             let model = self.admin().get(&path).quiet().expect(200)?.json()?;
             Ok(model["ready"] == true)
@@ -197,10 +214,10 @@ impl<'t> Case<'t> {
     /// Stops a server and waits until it has stopped.
     pub(crate) fn stop(&self, user: &str, server: &str) -> Result<(), Failure> {
         let path = server_path(user, server);
-        self.admin()
-            .delete(&path)
-            .send()?
-            .either(&[202, 204], "a busy machine may need longer than the API waits")?;
+        self.admin().delete(&path).send()?.either(
+            &[202, 204],
+            "a busy machine may need longer than the API waits",
+        )?;
         self.wait_until(&format!("{user}/{server} has stopped"), || {
             let model = self.admin().get(&path).quiet().expect(200)?.json()?;
             Ok(model["stopped"] == true)
@@ -225,7 +242,7 @@ impl<'t> Case<'t> {
 
 impl<'c> Actor<'c> {
     pub(crate) fn request(&self, method: &str, path: impl Into<String>) -> Request<'c> {
-        let mut request = Request::new(self.case, method, path.into());
+        let mut request = Request::new(self.case, method, &path.into());
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("token {token}"));
         }

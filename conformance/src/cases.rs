@@ -1,8 +1,8 @@
 //! The cases, a file for each area.
 
 mod activity;
-mod groups;
 mod gateway;
+mod groups;
 mod hub;
 mod login;
 mod oauth;

@@ -55,7 +55,12 @@ pub(crate) struct Role {
 pub(crate) const ROLES: &[Role] = &[
     Role {
         name: "watcher",
-        scopes: &["list:users", "read:users:activity", "read:servers", "delete:servers"],
+        scopes: &[
+            "list:users",
+            "read:users:activity",
+            "read:servers",
+            "delete:servers",
+        ],
         services: &[WATCHER],
         groups: &[],
     },
@@ -88,7 +93,11 @@ pub(crate) const ROLES: &[Role] = &[
     },
     Role {
         name: "graders",
-        scopes: &["list:users", "read:users!group=students", "read:servers!group=students"],
+        scopes: &[
+            "list:users",
+            "read:users!group=students",
+            "read:servers!group=students",
+        ],
         services: &[],
         groups: &[GRADERS],
     },
@@ -103,7 +112,11 @@ pub(crate) const ROLES: &[Role] = &[
 /// Custom scopes: name, description, subscopes.
 pub(crate) const CUSTOM_SCOPES: &[(&str, &str, &[&str])] = &[
     ("custom:lab:read", "Read the laboratory's books", &[]),
-    ("custom:lab:write", "Write into the laboratory's books", &["custom:lab:read"]),
+    (
+        "custom:lab:write",
+        "Write into the laboratory's books",
+        &["custom:lab:read"],
+    ),
     ("custom:unused", "What nobody holds", &[]),
 ];
 

@@ -139,7 +139,10 @@ impl List {
         request: impl for<'c> Fn(&'c Case<'c>) -> Result<Request<'c>, Failure> + Send + Sync + 'static,
     ) {
         self.case(name, move |case| {
-            request(case)?.send()?.either(&[jupyterhub, ours], why).map(drop)
+            request(case)?
+                .send()?
+                .either(&[jupyterhub, ours], why)
+                .map(drop)
         });
     }
 }

@@ -1,6 +1,7 @@
 //! A request in the making.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,6 +10,9 @@ use crate::case::{Case, Exchange};
 use crate::failure::Failure;
 use crate::response::Response;
 use crate::wire;
+
+/// The longest wait for an answer: longer than a hub waits for a server's start.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A request of a case, with whatever headers it was given.
 #[derive(Debug)]
@@ -21,12 +25,13 @@ pub(crate) struct Request<'c> {
     body: Option<Vec<u8>>,
     jar: Option<&'c Jar>,
     is_quiet: bool,
+    limit: Duration,
 }
 
 impl<'c> Request<'c> {
     /// `path` belongs to the API if it has no slash at its begin: `users/ada` is `/hub/api/users/ada`. Both are put
     /// after the hub's base path; `=/path` is taken as it stands.
-    pub(crate) fn new(case: &'c Case<'c>, method: &str, path: String) -> Self {
+    pub(crate) fn new(case: &'c Case<'c>, method: &str, path: &str) -> Self {
         let base = &case.target.base;
         let path = match path.strip_prefix('=') {
             Some(raw) => raw.to_owned(),
@@ -42,6 +47,7 @@ impl<'c> Request<'c> {
             body: None,
             jar: None,
             is_quiet: false,
+            limit: LIMIT,
         }
     }
 
@@ -54,7 +60,8 @@ impl<'c> Request<'c> {
     /// Adds a header, or replaces the one of this name; an empty value removes it.
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
-        self.headers.retain(|(found, _)| !found.eq_ignore_ascii_case(name));
+        self.headers
+            .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
         if !value.is_empty() {
             self.headers.push((name.to_owned(), value));
         }
@@ -63,8 +70,11 @@ impl<'c> Request<'c> {
 
     /// Adds a query parameter.
     pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
-        let pair: String = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        let pair: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair(name, value)
+            .finish();
+        self.path
+            .push(if self.path.contains('?') { '&' } else { '?' });
         self.path.push_str(&pair);
         self
     }
@@ -75,7 +85,9 @@ impl<'c> Request<'c> {
 
     /// A body as a form sends it.
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         self.body("application/x-www-form-urlencoded", body)
     }
 
@@ -91,6 +103,12 @@ impl<'c> Request<'c> {
         self
     }
 
+    /// Waits no longer than this for the answer.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Sends it, and wants a status.
     pub(crate) fn expect(self, status: u16) -> Result<Response, Failure> {
         self.send()?.is(status)
@@ -98,7 +116,7 @@ impl<'c> Request<'c> {
 
     /// Sends it, and wants an error of the API.
     pub(crate) fn refused(self, status: u16) -> Result<Response, Failure> {
-        self.send()?.is_error(status)
+        self.send()?.error_body(status)
     }
 
     /// Sends it and reads the whole answer.
@@ -107,13 +125,11 @@ impl<'c> Request<'c> {
     }
 
     /// Sends it and reads the answer until its body satisfies a condition.
-    pub(crate) fn send_until(
-        self,
-        until: Option<&dyn Fn(&[u8]) -> bool>,
-    ) -> Result<Response, Failure> {
+    pub(crate) fn send_until(self, until: wire::Until<'_>) -> Result<Response, Failure> {
         let asked = format!("{} {}", self.method, self.path);
         let target = self.case.target;
-        let answer = wire::exchange(target.address, &self.bytes(), self.case.deadline, until)
+        let deadline = self.case.deadline.min(Instant::now() + self.limit);
+        let answer = wire::exchange(target.address, &self.bytes(), deadline, until)
             .map_err(|error| Failure::new(format!("{asked}: {error}")))?;
         let response = Response { asked, answer };
         if let Some(jar) = self.jar {
@@ -132,7 +148,11 @@ impl<'c> Request<'c> {
     /// The request as it goes out.
     fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        let has = |name: &str| self.headers.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
+        let has = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(found, _)| found.eq_ignore_ascii_case(name))
+        };
         // Writing to a text cannot fail.
         if !has("host") {
             let _ = write!(head, "Host: {}\r\n", self.case.target.host);
@@ -146,7 +166,8 @@ impl<'c> Request<'c> {
         {
             let _ = write!(head, "Cookie: {cookies}\r\n");
         }
-        let has_body = self.body.is_some() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
+        let has_body =
+            self.body.is_some() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
         let body = self.body.as_deref().unwrap_or_default();
         if has_body {
             let _ = write!(head, "Content-Length: {}\r\n", body.len());

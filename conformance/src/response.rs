@@ -29,7 +29,11 @@ impl SetCookie {
     /// Reads a `Set-Cookie` header.
     pub(crate) fn parse(header: &str) -> Self {
         let mut parts = header.split(';').map(str::trim);
-        let (name, value) = parts.next().unwrap_or_default().split_once('=').unwrap_or_default();
+        let (name, value) = parts
+            .next()
+            .unwrap_or_default()
+            .split_once('=')
+            .unwrap_or_default();
         let mut attributes: Vec<String> = parts
             .map(|part| match part.split_once('=') {
                 Some((name, value)) => format!("{}={value}", name.to_ascii_lowercase()),
@@ -62,7 +66,9 @@ impl SetCookie {
             .attribute("expires")
             .is_some_and(|time| time.contains(" 1970 ") || time.contains("-1970 "));
         let ended = self.attribute("max-age") == Some("0");
-        self.value.is_empty() || ended || (expired && self.attribute("max-age").is_none())
+        self.value.is_empty()
+            || ended
+            || (expired && self.attribute("max-age").is_none())
             || is_past(self)
     }
 }
@@ -106,7 +112,10 @@ impl Response {
         if statuses.contains(&self.answer.status) {
             Ok(self)
         } else {
-            let text = format!("status {} instead of one of {statuses:?} ({why})", self.answer.status);
+            let text = format!(
+                "status {} instead of one of {statuses:?} ({why})",
+                self.answer.status
+            );
             Err(self.wrong(text))
         }
     }
@@ -142,7 +151,7 @@ impl Response {
     }
 
     /// Wants a page.
-    pub(crate) fn is_page(self) -> Result<Self, Failure> {
+    pub(crate) fn page(self) -> Result<Self, Failure> {
         self.has_type("text/html")
     }
 
@@ -160,7 +169,7 @@ impl Response {
     }
 
     /// Wants an empty body.
-    pub(crate) fn is_empty(self) -> Result<Self, Failure> {
+    pub(crate) fn empty(self) -> Result<Self, Failure> {
         if self.answer.body.is_empty() {
             Ok(self)
         } else {
@@ -175,14 +184,23 @@ impl Response {
     }
 
     /// Wants an error of the API: its type, its two keys, and the status once more.
-    pub(crate) fn is_error(self, status: u16) -> Result<Self, Failure> {
+    pub(crate) fn error_body(self, status: u16) -> Result<Self, Failure> {
         let response = self.is(status)?.has_type("application/json")?;
         let body = response.json()?;
-        let keys: Vec<&str> = body.as_object().into_iter().flat_map(|o| o.keys()).map(String::as_str).collect();
+        let keys: Vec<&str> = body
+            .as_object()
+            .into_iter()
+            .flat_map(|o| o.keys())
+            .map(String::as_str)
+            .collect();
         if keys.len() != 2 || body["status"] != status || !keys.contains(&"message") {
             return Err(response.wrong("is no error body {status, message}"));
         }
-        if !(body["message"].is_null() || body["message"].as_str().is_some_and(|text| !text.is_empty())) {
+        if !(body["message"].is_null()
+            || body["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()))
+        {
             return Err(response.wrong("the message is neither a text nor null"));
         }
         Ok(response)
@@ -198,10 +216,10 @@ impl Response {
             .ok_or_else(|| self.wrong("redirects nowhere"))
     }
 
-    /// Wants a redirect to an exact target.
+    /// Wants a redirect to a target; how its query is escaped does not matter.
     pub(crate) fn leads_to(self, status: u16, target: &str) -> Result<Self, Failure> {
         let found = self.redirect(status)?;
-        if found == target {
+        if unescaped(&found) == unescaped(target) {
             Ok(self)
         } else {
             Err(self.wrong(format!("leads to {found:?} instead of {target:?}")))
@@ -235,6 +253,15 @@ impl Response {
             .find(|cookie| cookie.name == name && !cookie.deletes())
             .ok_or_else(|| self.wrong(format!("does not set the cookie {name}")))
     }
+}
+
+/// A target's path as it is, and the parameters of its query as they are meant.
+fn unescaped(target: &str) -> (&str, Vec<(String, String)>) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    (path, pairs)
 }
 
 /// Wants an object to have exactly these keys.

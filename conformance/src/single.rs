@@ -2,7 +2,7 @@
 //!
 //! It answers every path with what it was asked. How it behaves follows from the server's name, or from the user's
 //! for a default server, as that is what cases can choose for both hubs: `slow…` begins to answer after two seconds,
-//! `dies…` ends at once, `stubborn…` does not hear the first polite signal.
+//! `dies…` ends at once, `stubborn…` does not hear polite signals.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -36,9 +36,9 @@ pub(crate) fn run() -> ExitCode {
         let Ok(own) = env::current_exe() else {
             return ExitCode::FAILURE;
         };
-        // An ignored signal stays ignored in the program that takes the shell's place.
+        // A signal that is ignored stays ignored in the program that takes the shell's place.
         let _ = Command::new("sh")
-            .args(["-c", r#"trap "" INT; exec "$0" single-user"#])
+            .args(["-c", r#"trap "" INT TERM; exec "$0" single-user"#])
             .arg(own)
             .env(STUBBORN, "1")
             .exec();
@@ -117,7 +117,9 @@ fn answer(stream: &TcpStream, leave: Option<&Sender<()>>) -> io::Result<()> {
             "length": body.len(),
         });
         if path.ends_with("/environment") {
-            let variables: Map<String, Value> = env::vars().map(|(name, value)| (name, value.into())).collect();
+            let variables: Map<String, Value> = env::vars()
+                .map(|(name, value)| (name, value.into()))
+                .collect();
             told["environment"] = variables.into();
         }
         if let Some(leave) = leave.filter(|_| path.ends_with("/leave")) {

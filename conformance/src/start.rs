@@ -5,9 +5,9 @@ mod jupyterhub;
 mod lyceum;
 mod process;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub(crate) use process::Process;
 /// The token of the service that may do everything.
 pub(crate) const ADMIN_TOKEN: &str = "conformance-admin-token-0123456789";
 /// How long a hub may take until it answers.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How much of a log is shown when a hub does not start.
 const TAIL: usize = 3000;
 
@@ -90,7 +90,10 @@ impl Start for AlreadyThere {
         }
         let wrong = || StartError::Address(self.url.clone());
         let url = Url::parse(&self.url).map_err(|_| wrong())?;
-        let host = url.host_str().filter(|_| url.scheme() == "http").ok_or_else(wrong)?;
+        let host = url
+            .host_str()
+            .filter(|_| url.scheme() == "http")
+            .ok_or_else(wrong)?;
         let port = url.port_or_known_default().unwrap_or(80);
         let address = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
@@ -131,7 +134,10 @@ struct Room {
 impl Room {
     fn new(hub: &'static str, logs: Option<&Path>, profile: Profile) -> Result<Self, StartError> {
         let failed = |error| StartError::Files(hub.to_owned(), error);
-        let folder = tempfile::Builder::new().prefix("conformance-").tempdir().map_err(failed)?;
+        let folder = tempfile::Builder::new()
+            .prefix("conformance-")
+            .tempdir()
+            .map_err(failed)?;
         let log = match logs {
             Some(logs) => {
                 fs::create_dir_all(logs).map_err(failed)?;
@@ -145,7 +151,11 @@ impl Room {
             hub,
             port: free_port().map_err(failed)?,
             web_port: single::echo_port().map_err(failed)?,
-            base: if profile == Profile::Plain { "/jupyter" } else { "" },
+            base: if profile == Profile::Plain {
+                "/jupyter"
+            } else {
+                ""
+            },
         })
     }
 
@@ -195,7 +205,10 @@ impl Room {
 /// Whether the API is there: also the proxy knows the hub then.
 fn answers(target: &Target) -> bool {
     let case = Case::new(target);
-    case.admin().get("user").send().is_ok_and(|answer| answer.status() == 200)
+    case.admin()
+        .get("user")
+        .send()
+        .is_ok_and(|answer| answer.status() == 200)
 }
 
 /// Letters that make the names of this run its own.

@@ -13,6 +13,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// More headers than any hub sends.
 const HEADERS: usize = 64;
 
+/// When enough of an endless body has come.
+pub(crate) type Until<'u> = Option<&'u dyn Fn(&[u8]) -> bool>;
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub(crate) enum WireError {
@@ -44,7 +47,7 @@ pub(crate) fn exchange(
     address: SocketAddr,
     request: &[u8],
     deadline: Instant,
-    until: Option<&dyn Fn(&[u8]) -> bool>,
+    until: Until<'_>,
 ) -> Result<Answer, WireError> {
     let mut stream = TcpStream::connect_timeout(&address, CONNECT).map_err(WireError::Connect)?;
     let _ = stream.set_nodelay(true);
@@ -140,14 +143,14 @@ fn parse(received: &[u8], is_head: bool, ended: bool) -> Result<Option<Answer>, 
         let body = rest.get(..length);
         return match body {
             Some(body) => {
-                answer.body = body.to_owned();
+                body.clone_into(&mut answer.body);
                 Ok(Some(answer))
             }
             None if ended => Err(WireError::Short),
             None => Ok(None),
         };
     }
-    answer.body = rest.to_owned();
+    rest.clone_into(&mut answer.body);
     Ok(ended.then_some(answer))
 }
 
@@ -235,7 +238,10 @@ mod tests {
 
     #[test]
     fn answers_without_a_body_end_with_their_head() {
-        assert_eq!(whole("HTTP/1.1 204 No Content\r\n\r\n").unwrap().status, 204);
+        assert_eq!(
+            whole("HTTP/1.1 204 No Content\r\n\r\n").unwrap().status,
+            204
+        );
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
         assert!(parse(head, true, false).unwrap().is_some());
         let after = whole("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");

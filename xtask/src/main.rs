@@ -5,6 +5,7 @@
     reason = "a command line tool speaks to a terminal"
 )]
 
+mod conformance;
 mod shell;
 mod test;
 mod tidy;
@@ -28,6 +29,8 @@ enum Tool {
     Test(test::Options),
     /// Prepares the Python environments of the tests, and prints the variables by which tests find them
     Envs,
+    /// Runs the black-box cases against Lyceum or JupyterHub, or compares the two
+    Conformance(conformance::Options),
     /// Checks the rules of the house: dependencies between crates, file sizes, first lines
     Tidy,
     /// Checks licences, banned crates and sources of dependencies (installs cargo-deny if it is missing)
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Tool::Test(options) => test::run(&root, &options),
         Tool::Envs => test::environments(&root),
+        Tool::Conformance(options) => conformance::run(&root, &options),
         Tool::Tidy => tidy::run(&root),
         Tool::Deny => test::deny(&root),
     };

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::conformance;
 use crate::shell::{self, Counts, cargo, command, run_counting};
 use crate::tidy;
 use needs::{Installing, Package};
@@ -49,6 +50,8 @@ enum Part {
     Unit,
     /// The release build
     Build,
+    /// Black-box cases of JupyterHub's contract against the release build
+    Conformance,
     /// Made-up requests against the release build, by the API's own document
     Api,
     /// A real browser against the release build
@@ -65,6 +68,9 @@ impl Part {
             Self::Doc => "documentation (cargo doc, warnings are errors)",
             Self::Unit => "tests of the crates",
             Self::Build => "release build",
+            Self::Conformance => {
+                "black-box cases of JupyterHub's contract (cargo xtask conformance)"
+            }
             Self::Api => "made-up requests by the OpenAPI document (schemathesis)",
             Self::E2e => "browser tests against the release build",
         }
@@ -202,13 +208,16 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
             root,
             &["build", "--release", "--locked", "--package", "lyceum"],
         )),
+        Part::Conformance => conformance::part(root, &mut counts),
         Part::Api => api::run(root, installing),
         Part::E2e => e2e(root, installing, &mut counts),
     };
     let failure = match result {
         Err(error) => Some(format!("{error:#}")),
         Ok(()) if counts.failed > 0 => Some(format!("{} tests failed", counts.failed)),
-        Ok(()) if matches!(part, Part::Unit | Part::E2e) && counts.passed == 0 => {
+        Ok(())
+            if matches!(part, Part::Unit | Part::Conformance | Part::E2e) && counts.passed == 0 =>
+        {
             Some("no test ran".to_owned())
         }
         Ok(()) => None,

@@ -1,7 +1,9 @@
 //! Logging in and out: the form, its cookies, where it leads.
 
+mod plain;
+
 use crate::failure::{ensure, same};
-use crate::list::{List, Profile};
+use crate::list::List;
 
 pub(super) fn add(list: &mut List) {
     list.area("login");
@@ -9,28 +11,38 @@ pub(super) fn add(list: &mut List) {
     cookies(list);
     next(list);
     logout(list);
-    list.area("base path");
-    list.needs(Profile::Plain);
-    plain(list);
+    plain::add(list);
 }
 
 fn form(list: &mut List) {
     list.case("the login page is a form with its XSRF token", |case| {
         let browser = case.browser();
-        let page = browser.open("/hub/login").expect(200)?.is_page()?;
+        let page = browser.open("/hub/login").expect(200)?.page()?;
         for name in ["username", "password", "_xsrf"] {
-            ensure!(page.text().contains(&format!("name=\"{name}\"")), "there is no field {name}");
+            ensure!(
+                page.text().contains(&format!("name=\"{name}\"")),
+                "there is no field {name}"
+            );
         }
         Ok(())
     });
     list.case("?username= fills the field in", |case| {
-        case.browser().open("/hub/login?username=pr3filled").expect(200)?.contains("pr3filled")?;
+        case.browser()
+            .open("/hub/login?username=pr3filled")
+            .expect(200)?
+            .contains("pr3filled")?;
         Ok(())
     });
     list.case("text in ?username= and ?next= stays text", |case| {
         let text = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E";
-        let page = case.browser().open(format!("/hub/login?username={text}&next=/{text}")).expect(200)?;
-        ensure!(!page.text().contains("<script>alert(1)"), "the page runs it");
+        let page = case
+            .browser()
+            .open(format!("/hub/login?username={text}&next=/{text}"))
+            .expect(200)?;
+        ensure!(
+            !page.text().contains("<script>alert(1)"),
+            "the page runs it"
+        );
         Ok(())
     });
     list.case("a login that works leads on, and makes the user", |case| {
@@ -42,40 +54,80 @@ fn form(list: &mut List) {
         ensure!(body["name"] == ada, "model {body}");
         Ok(())
     });
-    list.case("the name is made small and its spaces are cut off", |case| {
-        let ada = case.name("ada");
-        let browser = case.browser();
-        browser.log_in(&format!("  {} ", ada.to_uppercase()))?;
-        let body = browser.fetch("GET", "user").expect(200)?.json()?;
-        ensure!(body["name"] == ada, "model {body}");
-        Ok(())
-    });
-    for (name, user) in [("an empty name", ""), ("a name with a slash", "a/b"), ("a name of dots", ".."), ("escaped dots", "%2e%2e")] {
-        list.case(format!("a login with {name} is 403 and the form again"), move |case| {
+    list.case(
+        "the name is made small and its spaces are cut off",
+        |case| {
+            let ada = case.name("ada");
+            let browser = case.browser();
+            browser.log_in(&format!("  {} ", ada.to_uppercase()))?;
+            let body = browser.fetch("GET", "user").expect(200)?.json()?;
+            ensure!(body["name"] == ada, "model {body}");
+            Ok(())
+        },
+    );
+    for (name, user) in [
+        ("an empty name", ""),
+        ("a name with a slash", "a/b"),
+        ("a name of dots", ".."),
+        ("escaped dots", "%2e%2e"),
+    ] {
+        list.case(
+            format!("a login with {name} is 403 and the form again"),
+            move |case| {
+                let browser = case.browser();
+                browser.open("/hub/login").expect(200)?;
+                let fields = [("username", user), ("password", "pw")];
+                let page = browser.submit("/hub/login", &fields).expect(403)?.page()?;
+                ensure!(
+                    page.text().contains("name=\"password\""),
+                    "there is no form"
+                );
+                ensure!(
+                    browser.jar.find("jupyterhub-hub-login").is_none(),
+                    "logged in all the same"
+                );
+                Ok(())
+            },
+        );
+    }
+    list.case(
+        "a login without the XSRF token is 403 and the form again",
+        |case| {
             let browser = case.browser();
             browser.open("/hub/login").expect(200)?;
-            let fields = [("username", user), ("password", "pw")];
-            let page = browser.submit("/hub/login", &fields).expect(403)?.is_page()?;
-            ensure!(page.text().contains("name=\"password\""), "there is no form");
-            ensure!(browser.jar.find("jupyterhub-hub-login").is_none(), "logged in all the same");
+            let form = [
+                ("username", case.name("ada")),
+                ("password", "pw".to_owned()),
+            ];
+            let form: Vec<(&str, &str)> = form
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            let page = browser
+                .submit("/hub/login", &[])
+                .form(&form)
+                .expect(403)?
+                .page()?;
+            ensure!(
+                page.text().contains("name=\"password\""),
+                "there is no form"
+            );
             Ok(())
-        });
-    }
-    list.case("a login without the XSRF token is 403 and the form again", |case| {
-        let browser = case.browser();
-        browser.open("/hub/login").expect(200)?;
-        let form = [("username", case.name("ada")), ("password", "pw".to_owned())];
-        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let page = browser.submit("/hub/login", &[]).form(&form).expect(403)?.is_page()?;
-        ensure!(page.text().contains("name=\"password\""), "there is no form");
-        Ok(())
-    });
+        },
+    );
     list.case("a login with another browser's XSRF token is 403", |case| {
         let (browser, other) = (case.browser(), case.browser());
         browser.open("/hub/login").expect(200)?;
-        other.open("/hub/login").header("User-Agent", "another").expect(200)?;
+        other
+            .open("/hub/login")
+            .header("User-Agent", "another")
+            .expect(200)?;
         let ada = case.name("ada");
-        let form = [("username", ada.as_str()), ("password", "pw"), ("_xsrf", "2|deadbeef|forged")];
+        let form = [
+            ("username", ada.as_str()),
+            ("password", "pw"),
+            ("_xsrf", "2|deadbeef|forged"),
+        ];
         browser.submit("/hub/login", &[]).form(&form).expect(403)?;
         Ok(())
     });
@@ -88,7 +140,10 @@ fn form(list: &mut List) {
         let ada = case.user("ada")?;
         let browser = case.browser_of(&ada)?;
         browser.open("/hub/login").expect(302)?;
-        browser.open("/hub/login?next=%2Fhub%2Ftoken").send()?.leads_to(302, "/hub/token")?;
+        browser
+            .open("/hub/login?next=%2Fhub%2Ftoken")
+            .send()?
+            .leads_to(302, "/hub/token")?;
         Ok(())
     });
     list.case("a login takes the place of another one", |case| {
@@ -104,28 +159,50 @@ fn form(list: &mut List) {
 }
 
 fn cookies(list: &mut List) {
-    list.case("the anonymous XSRF cookie: path, an hour, readable by scripts", |case| {
-        let answer = case.browser().open("/hub/login").expect(200)?;
-        let cookie = answer.cookie("_xsrf")?;
-        same!(cookie.attribute("path"), Some(format!("{}/hub/", case.target.base).as_str()), "path");
-        same!(cookie.attribute("max-age"), Some("3600"), "Max-Age");
-        ensure!(!cookie.has("httponly"), "HttpOnly");
-        Ok(())
-    });
-    list.case("the login cookie: path of the hub, HttpOnly, not Secure on http", |case| {
-        let browser = case.browser();
-        let answer = browser.log_in(&case.name("ada"))?;
-        let cookie = answer.cookie("jupyterhub-hub-login")?;
-        same!(cookie.attribute("path"), Some(format!("{}/hub/", case.target.base).as_str()), "path");
-        ensure!(cookie.has("httponly") && !cookie.has("secure"), "attributes {:?}", cookie.attributes);
-        ensure!(
-            cookie.attribute("expires").is_some() || cookie.attribute("max-age").is_some(),
-            "attributes {:?}",
-            cookie.attributes
-        );
-        ensure!(cookie.attribute("domain").is_none(), "attributes {:?}", cookie.attributes);
-        Ok(())
-    });
+    list.case(
+        "the anonymous XSRF cookie: path, an hour, readable by scripts",
+        |case| {
+            let answer = case.browser().open("/hub/login").expect(200)?;
+            let cookie = answer.cookie("_xsrf")?;
+            same!(
+                cookie.attribute("path"),
+                Some(format!("{}/hub/", case.target.base).as_str()),
+                "path"
+            );
+            same!(cookie.attribute("max-age"), Some("3600"), "Max-Age");
+            ensure!(!cookie.has("httponly"), "HttpOnly");
+            Ok(())
+        },
+    );
+    list.case(
+        "the login cookie: path of the hub, HttpOnly, not Secure on http",
+        |case| {
+            let browser = case.browser();
+            let answer = browser.log_in(&case.name("ada"))?;
+            let cookie = answer.cookie("jupyterhub-hub-login")?;
+            same!(
+                cookie.attribute("path"),
+                Some(format!("{}/hub/", case.target.base).as_str()),
+                "path"
+            );
+            ensure!(
+                cookie.has("httponly") && !cookie.has("secure"),
+                "attributes {:?}",
+                cookie.attributes
+            );
+            ensure!(
+                cookie.attribute("expires").is_some() || cookie.attribute("max-age").is_some(),
+                "attributes {:?}",
+                cookie.attributes
+            );
+            ensure!(
+                cookie.attribute("domain").is_none(),
+                "attributes {:?}",
+                cookie.attributes
+            );
+            Ok(())
+        },
+    );
     list.case("the session's cookie: path of all, HttpOnly, 32 digits, for as long as the browser is open", |case| {
         let browser = case.browser();
         let answer = browser.log_in(&case.name("ada"))?;
@@ -148,39 +225,68 @@ fn cookies(list: &mut List) {
         browser.log_in(&case.name("ada"))?;
         let after = browser.xsrf();
         ensure!(before != after, "it is still {before}");
-        browser.fetch("GET", "user").header("X-XSRFToken", before).expect(403)?;
+        browser
+            .fetch("GET", "user")
+            .header("X-XSRFToken", before)
+            .expect(403)?;
         Ok(())
     });
-    list.case("the XSRF cookie of a login lasts as long as the browser is open", |case| {
-        let browser = case.browser();
-        let login = browser.log_in(&case.name("ada"))?;
-        let cookie = match login.cookie("_xsrf") {
-            Ok(cookie) => cookie,
-            // It may come with the next page instead.
-            Err(_) => browser.jar.find("_xsrf").unwrap_or_else(|| crate::response::SetCookie::parse("x=; Max-Age=1")),
-        };
-        ensure!(cookie.attribute("max-age").is_none() && !cookie.has("httponly"), "attributes {:?}", cookie.attributes);
-        Ok(())
-    });
+    list.case(
+        "the XSRF cookie of a login lasts as long as the browser is open",
+        |case| {
+            let browser = case.browser();
+            let login = browser.log_in(&case.name("ada"))?;
+            let cookie = match login.cookie("_xsrf") {
+                Ok(cookie) => cookie,
+                // It may come with the next page instead.
+                Err(_) => browser
+                    .jar
+                    .find("_xsrf")
+                    .unwrap_or_else(|| crate::response::SetCookie::parse("x=; Max-Age=1")),
+            };
+            ensure!(
+                cookie.attribute("max-age").is_none() && !cookie.has("httponly"),
+                "attributes {:?}",
+                cookie.attributes
+            );
+            Ok(())
+        },
+    );
     list.case("behind a proxy with https the cookies are Secure", |case| {
         let browser = case.browser();
         browser.open("/hub/login").expect(200)?;
         let ada = case.name("ada");
         let form = [("username", ada.as_str()), ("password", "pw")];
-        let answer = browser.submit("/hub/login", &form).header("X-Forwarded-Proto", "https").send()?;
+        let answer = browser
+            .submit("/hub/login", &form)
+            .header("X-Forwarded-Proto", "https")
+            .send()?;
         // A proxy in front appends its own "http", which counts; the client's word does not.
         let cookie = answer.is(302)?.cookie("jupyterhub-hub-login")?;
         ensure!(!cookie.has("secure"), "a client's own header has an effect");
         Ok(())
     });
-    for (name, value) in [("nonsense", "nonsense"), ("an empty value", ""), ("a forged signature", "2|1:0|10:1700000000|20:jupyterhub-hub-login|4:YWJj|0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")] {
-        list.case(format!("a login cookie with {name} is no login"), move |case| {
-            let browser = case.browser();
-            browser.jar.put("jupyterhub-hub-login", value, "/hub/");
-            browser.open("/hub/home").send()?.leads_to_path(302, "/hub/login")?;
-            browser.request("GET", "user").refused(403)?;
-            Ok(())
-        });
+    for (name, value) in [
+        ("nonsense", "nonsense"),
+        ("an empty value", ""),
+        (
+            "a forged signature",
+            "2|1:0|10:1700000000|20:jupyterhub-hub-login|4:YWJj|0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ),
+    ] {
+        list.case(
+            format!("a login cookie with {name} is no login"),
+            move |case| {
+                let browser = case.browser();
+                browser.jar.put("jupyterhub-hub-login", value, "/hub/");
+                browser
+                    .open("/hub/home")
+                    .send()?
+                    .leads_to_path(302, "/hub/login")?;
+                browser.request("GET", "user").refused(403)?;
+                Ok(())
+            },
+        );
     }
 }
 
@@ -209,7 +315,11 @@ fn next(list: &mut List) {
         ("", ""),
     ];
     for (given, wanted) in rows {
-        let shown = if wanted.is_empty() { "is not followed" } else { "is followed" };
+        let shown = if wanted.is_empty() {
+            "is not followed"
+        } else {
+            "is followed"
+        };
         list.case(format!("next={given:?} {shown}"), move |case| {
             let ada = case.user("ada")?;
             let given = given.replace("HOST", &case.target.host);
@@ -218,9 +328,15 @@ fn next(list: &mut List) {
             browser.open("/hub/login").expect(200)?;
             let query: String = form_urlencoded::byte_serialize(given.as_bytes()).collect();
             let form = [("username", ada.as_str()), ("password", "pw")];
-            let first = browser.submit(format!("/hub/login?next={query}"), &form).send()?.redirect(302)?;
+            let first = browser
+                .submit(format!("/hub/login?next={query}"), &form)
+                .send()?
+                .redirect(302)?;
             // …and for who is logged in already.
-            let second = browser.open(format!("/hub/login?next={query}")).send()?.redirect(302)?;
+            let second = browser
+                .open(format!("/hub/login?next={query}"))
+                .send()?
+                .redirect(302)?;
             for found in [first, second] {
                 if wanted.is_empty() {
                     let is_default = found.starts_with("/hub/spawn") || found == "/hub/home";
@@ -232,40 +348,63 @@ fn next(list: &mut List) {
             Ok(())
         });
     }
-    list.case("a forged Host does not make another host this one", |case| {
-        let ada = case.user("ada")?;
-        let browser = case.browser_of(&ada)?;
-        let answer = browser.open("/hub/login?next=http%3A%2F%2Fother.example%2Fhub%2Ftoken").send()?;
-        let target = answer.redirect(302)?;
-        ensure!(!target.contains("other.example"), "leads to {target}");
-        Ok(())
-    });
+    list.case(
+        "a forged Host does not make another host this one",
+        |case| {
+            let ada = case.user("ada")?;
+            let browser = case.browser_of(&ada)?;
+            let answer = browser
+                .open("/hub/login?next=http%3A%2F%2Fother.example%2Fhub%2Ftoken")
+                .send()?;
+            let target = answer.redirect(302)?;
+            ensure!(!target.contains("other.example"), "leads to {target}");
+            Ok(())
+        },
+    );
     list.case("a login without next leads to the user's server", |case| {
         let ada = case.user("ada")?;
         let browser = case.browser();
         browser.log_in(&ada)?.leads_to(302, "/hub/spawn")?;
         case.start(&ada, "")?;
-        browser.open("/hub/").send()?.leads_to(302, &format!("/user/{ada}/"))?;
+        browser
+            .open("/hub/")
+            .send()?
+            .leads_to(302, &format!("/user/{ada}/"))?;
         case.stop(&ada, "")
     });
     list.case("the query of a login without next goes along", |case| {
         let ada = case.user("ada")?;
         let browser = case.browser_of(&ada)?;
-        browser.open("/hub/login?color=red").send()?.leads_to(302, "/hub/spawn?color=red")?;
+        browser
+            .open("/hub/login?color=red")
+            .send()?
+            .leads_to(302, "/hub/spawn?color=red")?;
         Ok(())
     });
 }
 
 fn logout(list: &mut List) {
-    list.case("a logout leads to the login page and clears the cookies", |case| {
-        let ada = case.user("ada")?;
-        let browser = case.browser_of(&ada)?;
-        let answer = browser.open("/hub/logout").send()?.leads_to_path(302, "/hub/login")?;
-        let cleared = answer.cookies().into_iter().any(|cookie| cookie.name == "jupyterhub-hub-login" && cookie.deletes());
-        ensure!(cleared, "cookies {:?}", answer.cookies());
-        browser.open("/hub/home").send()?.leads_to_path(302, "/hub/login")?;
-        Ok(())
-    });
+    list.case(
+        "a logout leads to the login page and clears the cookies",
+        |case| {
+            let ada = case.user("ada")?;
+            let browser = case.browser_of(&ada)?;
+            let answer = browser
+                .open("/hub/logout")
+                .send()?
+                .leads_to_path(302, "/hub/login")?;
+            let cleared = answer
+                .cookies()
+                .into_iter()
+                .any(|cookie| cookie.name == "jupyterhub-hub-login" && cookie.deletes());
+            ensure!(cleared, "cookies {:?}", answer.cookies());
+            browser
+                .open("/hub/home")
+                .send()?
+                .leads_to_path(302, "/hub/login")?;
+            Ok(())
+        },
+    );
     list.case("after a logout the next login works", |case| {
         let ada = case.user("ada")?;
         let browser = case.browser_of(&ada)?;
@@ -274,7 +413,10 @@ fn logout(list: &mut List) {
         Ok(())
     });
     list.case("a logout of nobody leads to the login page", |case| {
-        case.browser().open("/hub/logout").send()?.leads_to_path(302, "/hub/login")?;
+        case.browser()
+            .open("/hub/logout")
+            .send()?
+            .leads_to_path(302, "/hub/login")?;
         Ok(())
     });
     list.case("a logout leaves servers running", |case| {
@@ -286,67 +428,17 @@ fn logout(list: &mut List) {
         ensure!(body["ready"] == true, "model {body}");
         case.stop(&ada, "")
     });
-    list.case("a logout without the login's cookie ends no session's token", |case| {
-        let ada = case.user("ada")?;
-        let browser = case.browser_of(&ada)?;
-        browser.jar.drop_cookie("jupyterhub-hub-login");
-        browser.open("/hub/logout").send()?.leads_to_path(302, "/hub/login")?;
-        Ok(())
-    });
-}
-
-fn plain(list: &mut List) {
-    list.case("everything is below the base path", |case| {
-        case.anonymous().get("").expect(200)?;
-        case.anonymous().get("/hub/login").expect(200)?;
-        case.anonymous().get("=/hub/login").expect(404)?;
-        case.anonymous().get("=/jupyter/").send()?.leads_to(302, "/jupyter/hub/")?;
-        Ok(())
-    });
-    list.case("URLs in models have the base path", |case| {
-        let ada = case.user("ada")?;
-        case.start(&ada, "")?;
-        let body = case.admin().read(format!("users/{ada}"))?;
-        ensure!(body["server"] == format!("/jupyter/user/{ada}/"), "server {}", body["server"]);
-        let server = &body["servers"][""];
-        ensure!(server["progress_url"] == format!("/jupyter/hub/api/users/{ada}/server/progress"), "server {server}");
-        let told = case.anonymous().get(format!("/user/{ada}/environment")).expect(200)?.json()?;
-        let found = &told["environment"];
-        same!(found["JUPYTERHUB_BASE_URL"], serde_json::json!("/jupyter/"), "base URL");
-        same!(found["JUPYTERHUB_SERVICE_PREFIX"], serde_json::json!(format!("/jupyter/user/{ada}/")), "prefix");
-        case.stop(&ada, "")
-    });
-    list.case("cookies have the base path", |case| {
-        let browser = case.browser();
-        let answer = browser.log_in(&case.name("ada"))?;
-        for (name, path) in [("jupyterhub-hub-login", "/jupyter/hub/"), ("jupyterhub-session-id", "/jupyter/")] {
-            same!(answer.cookie(name)?.attribute("path"), Some(path), "path of {name}");
-        }
-        let xsrf = browser.jar.find("_xsrf");
-        same!(xsrf.as_ref().and_then(|cookie| cookie.attribute("path")), Some("/jupyter/hub/"), "path of _xsrf");
-        Ok(())
-    });
-    list.case("without redirect_to_server a login leads to the home page", |case| {
-        let browser = case.browser();
-        browser.log_in(&case.name("ada"))?.leads_to(302, "/jupyter/hub/home")?;
-        Ok(())
-    });
-    list.case("redirects have the base path", |case| {
-        case.anonymous().get("/hub/home").send()?.leads_to(302, "/jupyter/hub/login?next=%2Fjupyter%2Fhub%2Fhome")?;
-        case.anonymous().get("/user/x/y?z").send()?.leads_to(302, "/jupyter/hub/user/x/y?z")?;
-        Ok(())
-    });
-    for method in ["PUT", "POST", "DELETE"] {
-        list.case(format!("{method} of a named server is refused where there are none"), move |case| {
+    list.case(
+        "a logout without the login's cookie ends no session's token",
+        |case| {
             let ada = case.user("ada")?;
-            case.admin().request(method, format!("users/{ada}/servers/lab")).refused(400)?;
+            let browser = case.browser_of(&ada)?;
+            browser.jar.drop_cookie("jupyterhub-hub-login");
+            browser
+                .open("/hub/logout")
+                .send()?
+                .leads_to_path(302, "/hub/login")?;
             Ok(())
-        });
-    }
-    list.case("a page that starts a named server is refused where there are none", |case| {
-        let ada = case.user("ada")?;
-        let browser = case.browser_of(&ada)?;
-        browser.open(format!("/hub/spawn/{ada}/lab")).send()?.either(&[400], "named servers are off")?;
-        Ok(())
-    });
+        },
+    );
 }

@@ -19,14 +19,27 @@ pub(super) fn add(list: &mut List) {
 }
 
 const KEYS: &[&str] = &[
-    "user", "id", "kind", "roles", "scopes", "created", "last_activity", "expires_at", "note", "session_id",
+    "user",
+    "id",
+    "kind",
+    "roles",
+    "scopes",
+    "created",
+    "last_activity",
+    "expires_at",
+    "note",
+    "session_id",
     "oauth_client",
 ];
 
 /// Makes a token with a body, and gives its model.
 fn made(case: &Case<'_>, user: &str, body: &Value) -> Result<Value, Failure> {
-    let model = case.admin().tell(format!("users/{user}/tokens"), body)?.is(201)?.json()?;
-    case.word(&text_of(&model, "token")?, "<token>");
+    let model = case
+        .admin()
+        .tell(format!("users/{user}/tokens"), body)?
+        .is(201)?
+        .json()?;
+    case.secret(&text_of(&model, "token")?);
     Ok(model)
 }
 
@@ -37,40 +50,79 @@ fn making(list: &mut List) {
         let mut keys = KEYS.to_vec();
         keys.push("token");
         has_keys(&body, &keys)?;
-        ensure!(body["user"] == ada && body["kind"] == "api_token" && body["note"] == "for a test", "model {body}");
-        ensure!(body["roles"] == json!([]) && body["expires_at"].is_null(), "model {body}");
-        ensure!(body["session_id"].is_null() && body["oauth_client"] == "JupyterHub", "model {body}");
+        ensure!(
+            body["user"] == ada && body["kind"] == "api_token" && body["note"] == "for a test",
+            "model {body}"
+        );
+        ensure!(
+            body["roles"] == json!([]) && body["expires_at"].is_null(),
+            "model {body}"
+        );
+        ensure!(
+            body["session_id"].is_null() && body["oauth_client"] == "JupyterHub",
+            "model {body}"
+        );
         let id = text_of(&body, "id")?;
-        ensure!(id.strip_prefix('a').is_some_and(|rest| rest.parse::<u64>().is_ok()), "id {id}");
+        ensure!(
+            id.strip_prefix('a')
+                .is_some_and(|rest| rest.parse::<u64>().is_ok()),
+            "id {id}"
+        );
         let token = text_of(&body, "token")?;
-        ensure!((30..=64).contains(&token.len()), "a token of {} characters", token.len());
+        ensure!(
+            (30..=64).contains(&token.len()),
+            "a token of {} characters",
+            token.len()
+        );
         is_time(&body["created"])
     });
-    list.case("POST tokens without a body makes a token that may all", |case| {
-        let ada = case.user("ada")?;
-        let answer = case.admin().post(format!("users/{ada}/tokens")).expect(201)?;
-        let token = text_of(&answer.json()?, "token")?;
-        let body = case.with(&token).read("user")?;
-        ensure!(texts(&body["scopes"]).contains(&format!("servers!user={ada}")), "scopes {}", body["scopes"]);
-        Ok(())
-    });
+    list.case(
+        "POST tokens without a body makes a token that may all",
+        |case| {
+            let ada = case.user("ada")?;
+            let answer = case
+                .admin()
+                .post(format!("users/{ada}/tokens"))
+                .expect(201)?;
+            let token = text_of(&answer.json()?, "token")?;
+            let body = case.with(&token).read("user")?;
+            ensure!(
+                texts(&body["scopes"]).contains(&format!("servers!user={ada}")),
+                "scopes {}",
+                body["scopes"]
+            );
+            Ok(())
+        },
+    );
     list.case("a user makes tokens for themself", |case| {
         let (ada, token) = case.user_with_token("ada")?;
-        let body = case.with(&token).tell(format!("users/{ada}/tokens"), &json!({}))?.is(201)?.json()?;
-        case.with(&text_of(&body, "token")?).get("user").expect(200)?;
+        let body = case
+            .with(&token)
+            .tell(format!("users/{ada}/tokens"), &json!({}))?
+            .is(201)?
+            .json()?;
+        case.with(&text_of(&body, "token")?)
+            .get("user")
+            .expect(200)?;
         Ok(())
     });
     list.case("a token without a note is told so", |case| {
         let ada = case.user("ada")?;
         let body = made(case, &ada, &json!({}))?;
-        ensure!(body["note"].as_str().is_some_and(|note| !note.is_empty()), "note {}", body["note"]);
+        ensure!(
+            body["note"].as_str().is_some_and(|note| !note.is_empty()),
+            "note {}",
+            body["note"]
+        );
         Ok(())
     });
     list.case("expires_in becomes expires_at", |case| {
         let ada = case.user("ada")?;
         let body = made(case, &ada, &json!({"expires_in": 3600}))?;
         is_time(&body["expires_at"])?;
-        let time: jiff::Timestamp = text_of(&body, "expires_at")?.parse().map_err(|_| Failure::new("no time"))?;
+        let time: jiff::Timestamp = text_of(&body, "expires_at")?
+            .parse()
+            .map_err(|_| Failure::new("no time"))?;
         let seconds = time.as_second() - now().as_second();
         ensure!((3500..=3610).contains(&seconds), "expires in {seconds} s");
         Ok(())
@@ -84,7 +136,9 @@ fn making(list: &mut List) {
         })?;
         let left = case.admin().read(format!("users/{ada}/tokens"))?;
         same!(left["api_tokens"], json!([]), "tokens");
-        case.admin().get(format!("users/{ada}/tokens/{id}")).refused(404)?;
+        case.admin()
+            .get(format!("users/{ada}/tokens/{id}"))
+            .refused(404)?;
         Ok(())
     });
     list.case("expires_in null means for ever", |case| {
@@ -93,46 +147,77 @@ fn making(list: &mut List) {
         ensure!(body["expires_at"].is_null(), "model {body}");
         Ok(())
     });
-    for scope in ["read:users!user", "servers!user", "read:users:name!user", "access:servers!user"] {
-        list.case(format!("a token with {scope} may that, and what it implies"), move |case| {
-            let ada = case.user("ada")?;
-            let token = case.token_of(&ada, Some(&[scope]))?;
-            let scopes = texts(&case.with(&token).read("user")?["scopes"]);
-            let wanted = scope.replace("!user", &format!("!user={ada}"));
-            ensure!(scopes.contains(&wanted), "{wanted} is not in {scopes:?}");
-            ensure!(!scopes.contains(&format!("tokens!user={ada}")), "scopes {scopes:?}");
-            Ok(())
-        });
+    for scope in [
+        "read:users!user",
+        "servers!user",
+        "read:users:name!user",
+        "access:servers!user",
+    ] {
+        list.case(
+            format!("a token with {scope} may that, and what it implies"),
+            move |case| {
+                let ada = case.user("ada")?;
+                let token = case.token_of(&ada, Some(&[scope]))?;
+                let scopes = texts(&case.with(&token).read("user")?["scopes"]);
+                let wanted = scope.replace("!user", &format!("!user={ada}"));
+                ensure!(scopes.contains(&wanted), "{wanted} is not in {scopes:?}");
+                ensure!(
+                    !scopes.contains(&format!("tokens!user={ada}")),
+                    "scopes {scopes:?}"
+                );
+                Ok(())
+            },
+        );
     }
     list.case("the role token means all that the owner may", |case| {
         let ada = case.user("ada")?;
         let body = made(case, &ada, &json!({"roles": ["token"]}))?;
         let body = case.with(&text_of(&body, "token")?).read("user")?;
-        ensure!(texts(&body["scopes"]).contains(&format!("servers!user={ada}")), "scopes {}", body["scopes"]);
+        ensure!(
+            texts(&body["scopes"]).contains(&format!("servers!user={ada}")),
+            "scopes {}",
+            body["scopes"]
+        );
         Ok(())
     });
     list.case("inherit as a scope means all that the owner may", |case| {
         let ada = case.user("ada")?;
         let token = case.token_of(&ada, Some(&["inherit"]))?;
         let body = case.with(&token).read("user")?;
-        ensure!(texts(&body["scopes"]).contains(&format!("servers!user={ada}")), "scopes {}", body["scopes"]);
+        ensure!(
+            texts(&body["scopes"]).contains(&format!("servers!user={ada}")),
+            "scopes {}",
+            body["scopes"]
+        );
         Ok(())
     });
-    list.case("a token with the role server reports activity alone", |case| {
-        let ada = case.user("ada")?;
-        let body = made(case, &ada, &json!({"roles": ["server"]}))?;
-        let scopes = texts(&case.with(&text_of(&body, "token")?).read("user")?["scopes"]);
-        ensure!(scopes.contains(&format!("users:activity!user={ada}")), "scopes {scopes:?}");
-        ensure!(!scopes.contains(&format!("servers!user={ada}")), "scopes {scopes:?}");
-        Ok(())
-    });
+    list.case(
+        "a token with the role server reports activity alone",
+        |case| {
+            let ada = case.user("ada")?;
+            let body = made(case, &ada, &json!({"roles": ["server"]}))?;
+            let scopes = texts(&case.with(&text_of(&body, "token")?).read("user")?["scopes"]);
+            ensure!(
+                scopes.contains(&format!("users:activity!user={ada}")),
+                "scopes {scopes:?}"
+            );
+            ensure!(
+                !scopes.contains(&format!("servers!user={ada}")),
+                "scopes {scopes:?}"
+            );
+            Ok(())
+        },
+    );
     list.case("scopes of a token shrink with those of its owner", |case| {
         let ada = case.user("ada")?;
         case.join(fixture::GRADERS, &[&ada])?;
         let token = case.token_of(&ada, Some(&["list:users"]))?;
         case.with(&token).get("users").expect(200)?;
         let path = format!("groups/{}/users", fixture::GRADERS);
-        case.admin().delete(path).json(&json!({"users": [ada]})).expect(200)?;
+        case.admin()
+            .delete(path)
+            .json(&json!({"users": [ada]}))
+            .expect(200)?;
         case.with(&token).get("users").refused(403)?;
         Ok(())
     });
@@ -142,32 +227,53 @@ fn refusals(list: &mut List) {
     for (name, body) in [
         ("an unknown scope", json!({"scopes": ["read:planets"]})),
         ("an unknown role", json!({"roles": ["planet"]})),
-        ("scopes and roles", json!({"scopes": ["read:users!user"], "roles": ["token"]})),
-        ("a scope that the owner has not", json!({"scopes": ["admin:users"]})),
-        ("a scope of somebody else's", json!({"scopes": ["read:users!user=boss"]})),
+        (
+            "scopes and roles",
+            json!({"scopes": ["read:users!user"], "roles": ["token"]}),
+        ),
+        (
+            "a scope that the owner has not",
+            json!({"scopes": ["admin:users"]}),
+        ),
+        (
+            "a scope of somebody else's",
+            json!({"scopes": ["read:users!user=boss"]}),
+        ),
         ("a role that the owner has not", json!({"roles": ["admin"]})),
         ("expires_in 0", json!({"expires_in": 0})),
         ("expires_in below 0", json!({"expires_in": -5})),
         ("expires_in that is a text", json!({"expires_in": "1h"})),
         ("expires_in that is a fraction", json!({"expires_in": 1.5})),
     ] {
-        list.refused(format!("POST tokens with {name} is 400"), 400, move |case| {
-            let ada = case.user("ada")?;
-            Ok(case.admin().post(format!("users/{ada}/tokens")).json(&body))
-        });
+        list.refused(
+            format!("POST tokens with {name} is 400"),
+            400,
+            move |case| {
+                let ada = case.user("ada")?;
+                Ok(case.admin().post(format!("users/{ada}/tokens")).json(&body))
+            },
+        );
     }
     list.refused("POST tokens for an unknown user is 403", 403, |case| {
-        Ok(case.admin().post(format!("users/{}/tokens", case.name("nobody"))))
+        Ok(case
+            .admin()
+            .post(format!("users/{}/tokens", case.name("nobody"))))
     });
     list.refused("POST tokens for somebody else is 403", 403, |case| {
         let (_, token) = case.user_with_token("ada")?;
         let bob = case.user("bob")?;
         Ok(case.with(&token).post(format!("users/{bob}/tokens")))
     });
-    list.refused("POST tokens by a service without a role is 403", 403, |case| {
-        let ada = case.user("ada")?;
-        Ok(case.with(fixture::OUTSIDER_TOKEN).post(format!("users/{ada}/tokens")))
-    });
+    list.refused(
+        "POST tokens by a service without a role is 403",
+        403,
+        |case| {
+            let ada = case.user("ada")?;
+            Ok(case
+                .with(fixture::OUTSIDER_TOKEN)
+                .post(format!("users/{ada}/tokens")))
+        },
+    );
     list.refused("POST tokens by nobody without auth is 403", 403, |case| {
         let ada = case.user("ada")?;
         Ok(case.anonymous().post(format!("users/{ada}/tokens")))
@@ -184,7 +290,10 @@ fn refusals(list: &mut List) {
         |case| {
             let ada = case.user("ada")?;
             let token = case.token_of(&ada, Some(&["tokens!user"]))?;
-            Ok(case.with(&token).post(format!("users/{ada}/tokens")).json(&json!({"scopes": ["servers!user"]})))
+            Ok(case
+                .with(&token)
+                .post(format!("users/{ada}/tokens"))
+                .json(&json!({"scopes": ["servers!user"]})))
         },
     );
 }
@@ -214,8 +323,15 @@ fn reading(list: &mut List) {
         let (ada, token) = case.user_with_token("ada")?;
         case.with(&token).get("user").expect(200)?;
         let id = text_of(&case.with(&token).read("user")?, "token_id")?;
-        let body = case.admin().read(format!("users/{ada}/tokens/{id}"))?;
-        is_time(&body["last_activity"])
+        case.wait_until("the token has a last activity", || {
+            let body = case
+                .admin()
+                .get(format!("users/{ada}/tokens/{id}"))
+                .quiet()
+                .expect(200)?
+                .json()?;
+            Ok(is_time(&body["last_activity"]).is_ok())
+        })
     });
     for id in ["a0", "a999999999", "o1", "1", "x", "a", "a-1", "a1x"] {
         list.refused(format!("GET tokens/{id} is 404"), 404, move |case| {
@@ -229,7 +345,9 @@ fn reading(list: &mut List) {
         "there is no such token, and a 500 is never right for what a client sends",
         |case| {
             let ada = case.user("ada")?;
-            Ok(case.admin().get(format!("users/{ada}/tokens/a99999999999999999999999999")))
+            Ok(case
+                .admin()
+                .get(format!("users/{ada}/tokens/a99999999999999999999999999")))
         },
     );
     list.refused("GET of somebody else's token is 404", 404, |case| {
@@ -237,34 +355,51 @@ fn reading(list: &mut List) {
         let id = text_of(&made(case, &ada, &json!({}))?, "id")?;
         Ok(case.admin().get(format!("users/{bob}/tokens/{id}")))
     });
-    list.refused("GET tokens of another user is 404 for a user", 404, |case| {
-        let (_, token) = case.user_with_token("ada")?;
-        let bob = case.user("bob")?;
-        Ok(case.with(&token).get(format!("users/{bob}/tokens")))
-    });
+    list.refused(
+        "GET tokens of another user is 404 for a user",
+        404,
+        |case| {
+            let (_, token) = case.user_with_token("ada")?;
+            let bob = case.user("bob")?;
+            Ok(case.with(&token).get(format!("users/{bob}/tokens")))
+        },
+    );
     list.refused("GET tokens of nobody is 404", 404, |case| {
-        Ok(case.admin().get(format!("users/{}/tokens", case.name("nobody"))))
+        Ok(case
+            .admin()
+            .get(format!("users/{}/tokens", case.name("nobody"))))
     });
     list.refused("GET tokens needs read:tokens", 403, |case| {
         let ada = case.user("ada")?;
-        Ok(case.with(fixture::WATCHER_TOKEN).get(format!("users/{ada}/tokens")))
+        Ok(case
+            .with(fixture::WATCHER_TOKEN)
+            .get(format!("users/{ada}/tokens")))
     });
-    list.refused("GET tokens is 403 for nobody", 403, |case| Ok(case.anonymous().get("users/boss/tokens")));
+    list.refused("GET tokens is 403 for nobody", 403, |case| {
+        Ok(case.anonymous().get("users/boss/tokens"))
+    });
 }
 
 fn removing(list: &mut List) {
     list.case("DELETE tokens/ID ends the token", |case| {
         let (ada, token) = case.user_with_token("ada")?;
         let id = text_of(&case.with(&token).read("user")?, "token_id")?;
-        case.admin().delete(format!("users/{ada}/tokens/{id}")).expect(204)?.is_empty()?;
+        case.admin()
+            .delete(format!("users/{ada}/tokens/{id}"))
+            .expect(204)?
+            .empty()?;
         case.with(&token).get("user").refused(403)?;
-        case.admin().get(format!("users/{ada}/tokens/{id}")).refused(404)?;
+        case.admin()
+            .get(format!("users/{ada}/tokens/{id}"))
+            .refused(404)?;
         Ok(())
     });
     list.case("a token may end itself", |case| {
         let (ada, token) = case.user_with_token("ada")?;
         let id = text_of(&case.with(&token).read("user")?, "token_id")?;
-        case.with(&token).delete(format!("users/{ada}/tokens/{id}")).expect(204)?;
+        case.with(&token)
+            .delete(format!("users/{ada}/tokens/{id}"))
+            .expect(204)?;
         case.with(&token).get("user").refused(403)?;
         Ok(())
     });
@@ -279,53 +414,83 @@ fn removing(list: &mut List) {
         let id = text_of(&made(case, &ada, &json!({}))?, "id")?;
         Ok(case.admin().delete(format!("users/{bob}/tokens/{id}")))
     });
-    list.refused("DELETE tokens/ID needs tokens, read:tokens is not enough", 403, |case| {
-        let ada = case.user("ada")?;
-        let id = text_of(&made(case, &ada, &json!({}))?, "id")?;
-        let token = case.scoped(&["read:tokens"])?;
-        Ok(case.with(&token).delete(format!("users/{ada}/tokens/{id}")))
-    });
+    list.refused(
+        "DELETE tokens/ID needs tokens, read:tokens is not enough",
+        403,
+        |case| {
+            let ada = case.user("ada")?;
+            let id = text_of(&made(case, &ada, &json!({}))?, "id")?;
+            let token = case.scoped(&["read:tokens"])?;
+            Ok(case.with(&token).delete(format!("users/{ada}/tokens/{id}")))
+        },
+    );
 }
 
 fn by_password(list: &mut List) {
     list.case("POST tokens with auth logs an existing user in", |case| {
         let ada = case.user("ada")?;
         let body = json!({"auth": {"username": ada, "password": "pw"}, "note": "script"});
-        let body = case.anonymous().tell(format!("users/{ada}/tokens"), &body)?.is(201)?.json()?;
+        let body = case
+            .anonymous()
+            .tell(format!("users/{ada}/tokens"), &body)?
+            .is(201)?
+            .json()?;
         ensure!(body["note"] == "script", "model {body}");
-        case.with(&text_of(&body, "token")?).get("user").expect(200)?;
+        case.with(&text_of(&body, "token")?)
+            .get("user")
+            .expect(200)?;
         Ok(())
     });
     list.case("POST tokens with auth makes nobody", |case| {
         let ada = case.name("ada");
         let body = json!({"auth": {"username": ada, "password": "pw"}});
-        case.anonymous().post(format!("users/{ada}/tokens")).json(&body).refused(403)?;
+        case.anonymous()
+            .post(format!("users/{ada}/tokens"))
+            .json(&body)
+            .refused(403)?;
         case.admin().get(format!("users/{ada}")).refused(404)?;
         Ok(())
     });
-    list.refused("POST tokens with the auth of another user is 403", 403, |case| {
-        let (ada, bob) = (case.user("ada")?, case.user("bob")?);
-        let body = json!({"auth": {"username": bob, "password": "pw"}});
-        Ok(case.anonymous().post(format!("users/{ada}/tokens")).json(&body))
-    });
+    list.refused(
+        "POST tokens with the auth of another user is 403",
+        403,
+        |case| {
+            let (ada, bob) = (case.user("ada")?, case.user("bob")?);
+            let body = json!({"auth": {"username": bob, "password": "pw"}});
+            Ok(case
+                .anonymous()
+                .post(format!("users/{ada}/tokens"))
+                .json(&body))
+        },
+    );
 }
 
 fn deprecated(list: &mut List) {
-    list.case("GET authorizations/token/TOKEN gives the owner's model", |case| {
-        let (ada, token) = case.user_with_token("ada")?;
-        let body = case.admin().read(format!("authorizations/token/{token}"))?;
-        ensure!(body["name"] == ada, "model {body}");
-        Ok(())
-    });
-    list.refused("GET authorizations/token of an unknown token is 404", 404, |case| {
-        Ok(case.admin().get("authorizations/token/0123456789abcdef"))
-    });
+    list.case(
+        "GET authorizations/token/TOKEN gives the owner's model",
+        |case| {
+            let (ada, token) = case.user_with_token("ada")?;
+            let body = case.admin().read(format!("authorizations/token/{token}"))?;
+            ensure!(body["name"] == ada, "model {body}");
+            Ok(())
+        },
+    );
+    list.refused(
+        "GET authorizations/token of an unknown token is 404",
+        404,
+        |case| Ok(case.admin().get("authorizations/token/0123456789abcdef")),
+    );
     list.refused("GET authorizations/token is 403 for nobody", 403, |case| {
         let (_, token) = case.user_with_token("ada")?;
-        Ok(case.anonymous().get(format!("authorizations/token/{token}")))
+        Ok(case
+            .anonymous()
+            .get(format!("authorizations/token/{token}")))
     });
     list.refused("POST authorizations/token is 404", 404, |case| {
-        Ok(case.admin().post("authorizations/token").json(&json!({"username": "a", "password": "b"})))
+        Ok(case
+            .admin()
+            .post("authorizations/token")
+            .json(&json!({"username": "a", "password": "b"})))
     });
     list.refused("GET authorizations/gobbledygook is 404", 404, |case| {
         Ok(case.admin().get("authorizations/gobbledygook"))

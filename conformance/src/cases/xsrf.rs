@@ -38,7 +38,9 @@ fn api(list: &mut List) {
     for (method, mode, site, is_needed) in rows {
         let shown = if is_needed { "needs" } else { "does not need" };
         list.case(
-            format!("{method} by cookie with mode {mode:?} from site {site:?} {shown} an XSRF token"),
+            format!(
+                "{method} by cookie with mode {mode:?} from site {site:?} {shown} an XSRF token"
+            ),
             move |case| {
                 let ada = case.user("ada")?;
                 let browser = case.browser_of(&ada)?;
@@ -49,15 +51,25 @@ fn api(list: &mut List) {
                     _ => "user".to_owned(),
                 };
                 let request = || {
-                    let request = browser.request(method, &path).header("Sec-Fetch-Mode", mode).header("Sec-Fetch-Site", site);
+                    let request = browser
+                        .request(method, &path)
+                        .header("Sec-Fetch-Mode", mode)
+                        .header("Sec-Fetch-Site", site);
                     if method == "POST" {
-                        request.body("application/json", r#"{"last_activity": "2020-01-01T00:00:00Z"}"#)
+                        request.body(
+                            "application/json",
+                            r#"{"last_activity": "2020-01-01T00:00:00Z"}"#,
+                        )
                     } else {
                         request
                     }
                 };
                 let without = request().send()?;
-                ensure!((without.status() == 403) == is_needed, "without a token: {}", without.status());
+                ensure!(
+                    (without.status() == 403) == is_needed,
+                    "without a token: {}",
+                    without.status()
+                );
                 let with = request().header("X-XSRFToken", browser.xsrf()).send()?;
                 ensure!(with.status() != 403, "with the token: {}", with.status());
                 Ok(())
@@ -67,50 +79,101 @@ fn api(list: &mut List) {
 }
 
 fn tokens(list: &mut List) {
-    for (name, header) in [("X-XSRFToken", true), ("X-CSRFToken", true), ("X-XSRF-Token", false)] {
-        list.case(format!("the header {name} {}", if header { "is taken" } else { "is not looked at" }), move |case| {
-            let ada = case.user("ada")?;
-            let browser = case.browser_of(&ada)?;
-            let request = browser.fetch("GET", "user").header("X-XSRFToken", "").header(name, browser.xsrf());
-            request.expect(if header { 200 } else { 403 })?;
-            Ok(())
-        });
+    for (name, header) in [
+        ("X-XSRFToken", true),
+        ("X-CSRFToken", true),
+        ("X-XSRF-Token", false),
+    ] {
+        list.case(
+            format!(
+                "the header {name} {}",
+                if header {
+                    "is taken"
+                } else {
+                    "is not looked at"
+                }
+            ),
+            move |case| {
+                let ada = case.user("ada")?;
+                let browser = case.browser_of(&ada)?;
+                let request = browser
+                    .fetch("GET", "user")
+                    .header("X-XSRFToken", "")
+                    .header(name, browser.xsrf());
+                request.expect(if header { 200 } else { 403 })?;
+                Ok(())
+            },
+        );
     }
     list.case("the parameter _xsrf is taken", |case| {
         let ada = case.user("ada")?;
         let browser = case.browser_of(&ada)?;
-        browser.fetch("GET", "user").header("X-XSRFToken", "").query("_xsrf", &browser.xsrf()).expect(200)?;
+        browser
+            .fetch("GET", "user")
+            .header("X-XSRFToken", "")
+            .query("_xsrf", &browser.xsrf())
+            .expect(200)?;
         Ok(())
     });
     list.case("a token of another user is refused", |case| {
         let (ada, bob) = (case.user("ada")?, case.user("bob")?);
         let (browser, other) = (case.browser_of(&ada)?, case.browser_of(&bob)?);
-        browser.fetch("GET", "user").header("X-XSRFToken", other.xsrf()).expect(403)?;
+        browser
+            .fetch("GET", "user")
+            .header("X-XSRFToken", other.xsrf())
+            .expect(403)?;
         Ok(())
     });
-    list.case("a token of another user is refused with its cookie, too", |case| {
-        let (ada, bob) = (case.user("ada")?, case.user("bob")?);
-        let (browser, other) = (case.browser_of(&ada)?, case.browser_of(&bob)?);
-        browser.jar.put("_xsrf", &other.xsrf(), "/hub/");
-        browser.fetch("GET", "user").header("X-XSRFToken", other.xsrf()).expect(403)?;
-        Ok(())
-    });
-    list.case("a token of another session of the same user is refused", |case| {
-        let ada = case.user("ada")?;
-        let (browser, other) = (case.browser_of(&ada)?, case.browser_of(&ada)?);
-        browser.jar.put("_xsrf", &other.xsrf(), "/hub/");
-        browser.fetch("GET", "user").header("X-XSRFToken", other.xsrf()).expect(403)?;
-        Ok(())
-    });
-    for (name, value) in [("nonsense", "nonsense"), ("a forged one", "MnwxOjB8MTA6MTcwMDAwMDAwMHw1Ol94c3JmfDQ6YWJjZHxhYmM")] {
-        list.case(format!("a token that is {name} is refused, also as a pair"), move |case| {
-            let ada = case.user("ada")?;
-            let browser = case.browser_of(&ada)?;
-            browser.fetch("GET", "user").header("X-XSRFToken", value).expect(403)?;
-            browser.jar.put("_xsrf", value, "/hub/");
-            browser.fetch("GET", "user").header("X-XSRFToken", value).expect(403)?;
+    list.case(
+        "a token of another user is refused with its cookie, too",
+        |case| {
+            let (ada, bob) = (case.user("ada")?, case.user("bob")?);
+            let (browser, other) = (case.browser_of(&ada)?, case.browser_of(&bob)?);
+            browser.jar.put("_xsrf", &other.xsrf(), "/hub/");
+            browser
+                .fetch("GET", "user")
+                .header("X-XSRFToken", other.xsrf())
+                .expect(403)?;
             Ok(())
-        });
+        },
+    );
+    list.case(
+        "a token of another session of the same user is refused",
+        |case| {
+            let ada = case.user("ada")?;
+            let (browser, other) = (case.browser_of(&ada)?, case.browser_of(&ada)?);
+            browser.jar.put("_xsrf", &other.xsrf(), "/hub/");
+            browser
+                .fetch("GET", "user")
+                .header("X-XSRFToken", other.xsrf())
+                .expect(403)?;
+            Ok(())
+        },
+    );
+    for (name, value) in [
+        ("nonsense", "nonsense"),
+        (
+            "a forged one",
+            "MnwxOjB8MTA6MTcwMDAwMDAwMHw1Ol94c3JmfDQ6YWJjZHxhYmM",
+        ),
+    ] {
+        list.case(
+            format!("a token that is {name} is refused, also as a pair"),
+            move |case| {
+                let ada = case.user("ada")?;
+                let browser = case.browser_of(&ada)?;
+                browser
+                    .fetch("GET", "user")
+                    .header("X-XSRFToken", value)
+                    .expect(403)?;
+                browser.jar.put("_xsrf", value, "/hub/");
+                browser
+                    .fetch("GET", "user")
+                    .header("X-XSRFToken", value)
+                    .expect(403)?;
+                Ok(())
+            },
+        );
     }
     list.case("requests with an API token need none", |case| {
         let (ada, token) = case.user_with_token("ada")?;
@@ -119,30 +182,57 @@ fn tokens(list: &mut List) {
             .header("Sec-Fetch-Mode", "cors")
             .header("Sec-Fetch-Site", "cross-site")
             .header("Origin", "http://evil.example")
-            .body("application/json", r#"{"last_activity": "2020-01-01T00:00:00Z"}"#)
+            .body(
+                "application/json",
+                r#"{"last_activity": "2020-01-01T00:00:00Z"}"#,
+            )
             .expect(200)?;
         Ok(())
     });
-    list.case("a script of another site learns nothing about a login", |case| {
-        let ada = case.user("ada")?;
-        let browser = case.browser_of(&ada)?;
-        let ask = |browser: &crate::browser::Browser<'_>| {
-            let request = browser.request("GET", "user").header("Sec-Fetch-Mode", "cors").header("Sec-Fetch-Site", "cross-site");
-            Ok::<_, crate::failure::Failure>(request.header("Origin", "http://evil.example").send()?.status())
-        };
-        let (with, without) = (ask(&browser)?, ask(&case.browser())?);
-        ensure!(with == without && with == 403, "with a login {with}, without {without}");
-        Ok(())
-    });
+    list.case(
+        "a script of another site learns nothing about a login",
+        |case| {
+            let ada = case.user("ada")?;
+            let browser = case.browser_of(&ada)?;
+            let ask = |browser: &crate::browser::Browser<'_>| {
+                let request = browser
+                    .request("GET", "user")
+                    .header("Sec-Fetch-Mode", "cors")
+                    .header("Sec-Fetch-Site", "cross-site");
+                Ok::<_, crate::failure::Failure>(
+                    request
+                        .header("Origin", "http://evil.example")
+                        .send()?
+                        .status(),
+                )
+            };
+            let (with, without) = (ask(&browser)?, ask(&case.browser())?);
+            ensure!(
+                with == without && with == 403,
+                "with a login {with}, without {without}"
+            );
+            Ok(())
+        },
+    );
     list.case("the XSRF cookie is not set for scripts' requests", |case| {
-        let answer = case.browser().request("GET", "/hub/login").header("Sec-Fetch-Mode", "cors").expect(200)?;
+        let answer = case
+            .browser()
+            .request("GET", "/hub/login")
+            .header("Sec-Fetch-Mode", "cors")
+            .expect(200)?;
         ensure!(answer.cookie("_xsrf").is_err(), "it is set");
         Ok(())
     });
-    list.case("the XSRF cookie is set for clients that tell no mode", |case| {
-        case.browser().request("GET", "/hub/login").expect(200)?.cookie("_xsrf")?;
-        Ok(())
-    });
+    list.case(
+        "the XSRF cookie is set for clients that tell no mode",
+        |case| {
+            case.browser()
+                .request("GET", "/hub/login")
+                .expect(200)?
+                .cookie("_xsrf")?;
+            Ok(())
+        },
+    );
 }
 
 fn media_types(list: &mut List) {
@@ -155,14 +245,19 @@ fn media_types(list: &mut List) {
         ("application/x-www-form-urlencoded", false),
     ] {
         let shown = if is_fine { "is taken" } else { "is 403" };
-        list.case(format!("a POST by cookie of the type {media_type:?} {shown}"), move |case| {
-            let ada = case.user("ada")?;
-            let browser = case.browser_of(&ada)?;
-            let request = browser.fetch("POST", format!("users/{ada}/activity"));
-            let body = r#"{"last_activity": "2020-01-01T00:00:00Z"}"#;
-            request.body(media_type, body).expect(if is_fine { 200 } else { 403 })?;
-            Ok(())
-        });
+        list.case(
+            format!("a POST by cookie of the type {media_type:?} {shown}"),
+            move |case| {
+                let ada = case.user("ada")?;
+                let browser = case.browser_of(&ada)?;
+                let request = browser.fetch("POST", format!("users/{ada}/activity"));
+                let body = r#"{"last_activity": "2020-01-01T00:00:00Z"}"#;
+                request
+                    .body(media_type, body)
+                    .expect(if is_fine { 200 } else { 403 })?;
+                Ok(())
+            },
+        );
     }
 }
 
@@ -172,30 +267,53 @@ fn multipart(list: &mut List) {
         let browser = case.browser_of(&ada)?;
         let body = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n--x--\r\n";
         let request = browser.fetch("POST", format!("users/{ada}/activity"));
-        request.body("multipart/form-data; boundary=x", body).expect(403)?;
+        request
+            .body("multipart/form-data; boundary=x", body)
+            .expect(403)?;
         Ok(())
     });
 }
 
 fn cors(list: &mut List) {
-    for path in ["users", "users/ada", "groups", "user", "proxy", "services/app", "shares/ada/lab", "info"] {
-        list.case(format!("OPTIONS {path} is 200, empty, for everybody"), move |case| {
-            let answer = case
-                .anonymous()
-                .request("OPTIONS", path)
-                .header("Origin", "http://other.example")
-                .header("Access-Control-Request-Method", "POST")
-                .expect(200)?
-                .is_empty()?;
-            answer
-                .has_header("Access-Control-Allow-Headers", "accept, content-type, authorization")?
-                .lacks_header("Access-Control-Allow-Origin")?;
-            Ok(())
-        });
+    for path in [
+        "users",
+        "users/ada",
+        "groups",
+        "user",
+        "proxy",
+        "services/app",
+        "shares/ada/lab",
+        "info",
+    ] {
+        list.case(
+            format!("OPTIONS {path} is 200, empty, for everybody"),
+            move |case| {
+                let answer = case
+                    .anonymous()
+                    .request("OPTIONS", path)
+                    .header("Origin", "http://other.example")
+                    .header("Access-Control-Request-Method", "POST")
+                    .expect(200)?
+                    .empty()?;
+                answer
+                    .has_header(
+                        "Access-Control-Allow-Headers",
+                        "accept, content-type, authorization",
+                    )?
+                    .lacks_header("Access-Control-Allow-Origin")?;
+                Ok(())
+            },
+        );
     }
     list.case("the API allows no other origin", |case| {
-        let answer = case.admin().get("user").header("Origin", "http://other.example").expect(200)?;
-        answer.lacks_header("Access-Control-Allow-Origin")?.lacks_header("Access-Control-Allow-Credentials")?;
+        let answer = case
+            .admin()
+            .get("user")
+            .header("Origin", "http://other.example")
+            .expect(200)?;
+        answer
+            .lacks_header("Access-Control-Allow-Origin")?
+            .lacks_header("Access-Control-Allow-Credentials")?;
         Ok(())
     });
 }

@@ -64,7 +64,10 @@ pub(super) fn custom_scopes() -> Value {
     let scopes: Map<String, Value> = fixture::CUSTOM_SCOPES
         .iter()
         .map(|(name, description, subscopes)| {
-            ((*name).to_owned(), json!({"description": description, "subscopes": subscopes}))
+            (
+                (*name).to_owned(),
+                json!({"description": description, "subscopes": subscopes}),
+            )
         })
         .collect();
     scopes.into()

@@ -57,7 +57,10 @@ impl Start for JupyterHub {
         room.write("conformance.json", &settings.to_string())?;
         let config = room.write("jupyterhub_config.py", CONFIG)?;
         let mut command = Command::new(&self.program);
-        command.arg("-f").arg(config).current_dir(room.folder.path());
+        command
+            .arg("-f")
+            .arg(config)
+            .current_dir(room.folder.path());
         let process = Process::start(&mut command, &room.log).map_err(failed)?;
         room.running(process)
     }

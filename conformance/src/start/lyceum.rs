@@ -36,7 +36,11 @@ impl Start for Lyceum {
             .map_err(|error| failed(io::Error::other(error)))?;
         let config = room.write("lyceum.toml", &text)?;
         let mut command = Command::new(&self.program);
-        command.arg("serve").arg("--config").arg(config).current_dir(room.folder.path());
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .current_dir(room.folder.path());
         let process = Process::start(&mut command, &room.log).map_err(failed)?;
         room.running(process)
     }
