@@ -468,7 +468,7 @@ impl Hub {
             let delay = if took < PROBE * 2 {
                 PROBE
             } else {
-                took - PROBE
+                took.saturating_sub(PROBE)
             };
             self.metrics().lateness.observe(delay.as_secs_f64());
             sleep(PROBE_EVERY.saturating_sub(PROBE)).await;

@@ -71,18 +71,17 @@ impl Filled {
             let content_type = field.content_type().unwrap_or("application/unknown");
             let content_type = content_type.to_owned();
             let body = field.bytes().await.map_err(|_| broken())?;
-            match file {
-                Some(file) => filled.files.push(File {
+            if let Some(file) = file {
+                filled.files.push(File {
                     field: name,
                     name: file,
                     content_type,
                     body,
-                }),
-                None => {
-                    let text = String::from_utf8(body.to_vec())
-                        .map_err(|_| ApiError::bad_request("the form is not UTF-8 text"))?;
-                    filled.fields.push((name, text));
-                }
+                });
+            } else {
+                let text = String::from_utf8(body.to_vec())
+                    .map_err(|_| ApiError::bad_request("the form is not UTF-8 text"))?;
+                filled.fields.push((name, text));
             }
         }
         Ok(filled)

@@ -30,10 +30,10 @@ fn older(new: &str) -> String {
                 } else {
                     ""
                 };
-                old.push_str(&format!("# HELP {name}{total} {help}"));
+                old.extend(["# HELP ", name, total, " ", help]);
             }
             (Some("#"), Some("TYPE"), Some(name), Some("counter")) => {
-                old.push_str(&format!("# TYPE {name}_total counter"));
+                old.extend(["# TYPE ", name, "_total counter"]);
             }
             _ => old.push_str(line),
         }

@@ -5,6 +5,7 @@ mod config;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod operations;
 mod serve;
 #[cfg(test)]
 mod services;

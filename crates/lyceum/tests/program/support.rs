@@ -153,6 +153,24 @@ impl Running {
         send(request).await.unwrap()
     }
 
+    /// Calls the API with a token; with a body, as a `POST`.
+    pub(crate) async fn call(
+        &self,
+        path: &str,
+        token: &str,
+        body: Option<&str>,
+    ) -> Response<Bytes> {
+        let url = format!("http://127.0.0.1:{}/hub/api{path}", self.port);
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("authorization", format!("token {token}"))
+            .body(Bytes::from(body.unwrap_or_default().to_owned()))
+            .unwrap();
+        send(request).await.unwrap()
+    }
+
     /// Logs in and gives the cookies, as a browser would send them.
     pub(crate) async fn log_in(&self, user: &str) -> String {
         let page = self.get("/hub/login", "").await;

@@ -35,7 +35,12 @@ pub(crate) async fn list(
     let mut routes = Map::new();
     let (spec, hub) = hub_route(&web);
     routes.insert(spec, hub);
-    for status in web.hub().routes(&permit).await.map_err(failed)? {
+    for status in web
+        .hub()
+        .routes(&permit)
+        .await
+        .map_err(|error| failed(&error))?
+    {
         let spec = status.route.spec.to_string();
         let mut data = status.route.data;
         if let Some(at) = status.last_activity {
@@ -81,7 +86,10 @@ pub(crate) async fn check(
     ApiCaller(caller): ApiCaller,
 ) -> Result<Response, ApiError> {
     let permit = web.hub().permit_hub::<ManageProxy>(&caller)?;
-    web.hub().check_routes_now(&permit).await.map_err(failed)?;
+    web.hub()
+        .check_routes_now(&permit)
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(done())
 }
 
@@ -100,7 +108,10 @@ pub(crate) async fn change(
             "the proxy is a part of this hub, and cannot be replaced by another one",
         ));
     }
-    web.hub().check_routes_now(&permit).await.map_err(failed)?;
+    web.hub()
+        .check_routes_now(&permit)
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(done())
 }
 
@@ -113,9 +124,9 @@ fn done() -> Response {
         .into_response()
 }
 
-fn failed(error: RoutesError) -> ApiError {
+fn failed(error: &RoutesError) -> ApiError {
     tracing::error!(
-        error = &error as &dyn std::error::Error,
+        error = error as &dyn std::error::Error,
         "could not look after the routes"
     );
     ApiError::with(

@@ -46,7 +46,7 @@ async fn new_server(
         let permit: ServerPermit<ManageServer> =
             permit(web, caller, visitor, user.name.as_str(), name.as_str()).await?;
         let exists = web.hub().server_exists(&permit).await;
-        if !exists.map_err(|error| failed(web, visitor, &error))? {
+        if !exists.map_err(|error| Box::new(failed(web, visitor, &error)))? {
             let base = web.hub().settings().base_url.as_str();
             let start = ServerRef::new(user.name.clone(), name).hub_path(base, "spawn");
             let shown = escape::query_value(&title);
@@ -54,7 +54,7 @@ async fn new_server(
         }
     }
     let text = "You have a server of that name. Choose another one.";
-    Err(refuse(web, visitor, StatusCode::CONFLICT, text))
+    Err(Box::new(refuse(web, visitor, StatusCode::CONFLICT, text)))
 }
 
 /// Gives a server another name for people; its address stays.
@@ -76,14 +76,24 @@ pub(crate) async fn rename(
         };
         match web.hub().change_server(&permit, edit).await {
             Ok(_) => Ok(found(&format!("{}home", web.hub_url()))),
-            Err(EditError::Store(error)) => Err(failed(&web, &visitor, &error)),
+            Err(EditError::Store(error)) => Err(Box::new(failed(&web, &visitor, &error))),
             Err(error @ EditError::NotThere(_)) => {
                 let text = error.to_string();
-                Err(refuse(&web, &visitor, StatusCode::NOT_FOUND, &text))
+                Err(Box::new(refuse(
+                    &web,
+                    &visitor,
+                    StatusCode::NOT_FOUND,
+                    &text,
+                )))
             }
             Err(error) => {
                 let text = error.to_string();
-                Err(refuse(&web, &visitor, StatusCode::BAD_REQUEST, &text))
+                Err(Box::new(refuse(
+                    &web,
+                    &visitor,
+                    StatusCode::BAD_REQUEST,
+                    &text,
+                )))
             }
         }
     };
@@ -106,7 +116,7 @@ pub(crate) async fn delete(
         let permit: ServerPermit<StopServer> =
             permit(&web, &caller, &visitor, &path.user, &path.server).await?;
         let exists = web.hub().server_exists(&permit).await;
-        let exists = exists.map_err(|error| failed(&web, &visitor, &error))?;
+        let exists = exists.map_err(|error| Box::new(failed(&web, &visitor, &error)))?;
         if permit.server().server.is_default() || !exists {
             return Err(Box::new(errors::page(
                 &web,
@@ -117,10 +127,10 @@ pub(crate) async fn delete(
         }
         match web.hub().stop_and_remove(permit).await {
             Ok(_) => Ok(found(&format!("{}home", web.hub_url()))),
-            Err(RemoveError::Store(error)) => Err(failed(&web, &visitor, &error)),
+            Err(RemoveError::Store(error)) => Err(Box::new(failed(&web, &visitor, &error))),
             Err(error) => {
                 let (status, text) = (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-                Err(refuse(&web, &visitor, status, &text))
+                Err(Box::new(refuse(&web, &visitor, status, &text)))
             }
         }
     };
@@ -143,7 +153,7 @@ async fn title(
     let typed = typed.split_whitespace().collect::<Vec<_>>().join(" ");
     display_name::display_name(&typed).map_err(|_| {
         let text = "A name has 1 to 255 characters, and none that cannot be seen.";
-        refuse(web, visitor, StatusCode::BAD_REQUEST, text)
+        Box::new(refuse(web, visitor, StatusCode::BAD_REQUEST, text))
     })
 }
 
@@ -163,15 +173,15 @@ async fn permit<A: Action>(
         HubError::Denied(Denied::Forbidden) => {
             Box::new(errors::page(web, visitor, StatusCode::FORBIDDEN, None))
         }
-        HubError::Store(error) => failed(web, visitor, &error),
+        HubError::Store(error) => Box::new(failed(web, visitor, &error)),
     })
 }
 
-fn refuse(web: &Web, visitor: &Visitor, status: StatusCode, text: &str) -> Box<Response> {
-    Box::new(errors::page(web, visitor, status, Some(text)))
+fn refuse(web: &Web, visitor: &Visitor, status: StatusCode, text: &str) -> Response {
+    errors::page(web, visitor, status, Some(text))
 }
 
-fn failed(web: &Web, visitor: &Visitor, error: &StoreError) -> Box<Response> {
+fn failed(web: &Web, visitor: &Visitor, error: &StoreError) -> Response {
     let error = store_failed(error);
-    Box::new(errors::page(web, visitor, error.status(), error.message()))
+    errors::page(web, visitor, error.status(), error.message())
 }
