@@ -210,7 +210,7 @@ fn compare(table: &str) {
 # Written by the test `every_endpoint_lets_in_those_whom_its_rule_names_and_nobody_else`; see tests/web/scopes.rs.
 #
 # The objects: user ada, member of the group class, with the default server and the server lab; the group class; the service
-# web; in `shared` paths, the server bob/lab, which is shared with ada and with class.
+# web; in `shared` paths, the servers of bob, which are shared with ada and with class.
 # The callers: nobody; root, an administrator; ada and bob with tokens of the role `token`; ada's server (role `server`);
 # and for each scope a service that holds nothing else.
 ";

@@ -152,7 +152,7 @@ impl World {
         let store = &self.site.store;
         let now = self.site.clock.now();
         let mut tx = store.begin().await.unwrap();
-        for (user, name) in [(&ada, ""), (&ada, "lab"), (&bob, "lab")] {
+        for (user, name) in [(&ada, ""), (&ada, "lab"), (&bob, ""), (&bob, "lab")] {
             let name = ServerName::parse(name).unwrap();
             let (server, _) = tx.ensure_server(user.id, &name, now).await.unwrap();
             // Of a server whose start failed there is always something to tell.
@@ -198,18 +198,19 @@ impl World {
         self.token_to_delete(&ada).await;
     }
 
-    /// Shares bob's server with ada and with her group.
+    /// Shares bob's servers with ada and with her group.
     async fn share(&self, ada: &User, bob: &User) {
         let store = &self.site.store;
-        let lab = ServerName::parse("lab").unwrap();
-        let lab = store.find_server(bob.id, &lab).await.unwrap().unwrap();
+        let servers = store.servers_of_user(bob.id).await.unwrap();
         let class = GroupName::parse("class").unwrap();
         let class = store.find_group(&class).await.unwrap().unwrap();
         let scopes = ["access:servers".to_owned()];
         let now = self.site.clock.now();
         let mut tx = store.begin().await.unwrap();
-        for with in [ReceiverId::User(ada.id), ReceiverId::Group(class.id)] {
-            tx.grant_share(lab.id, with, &scopes, now).await.unwrap();
+        for server in servers {
+            for with in [ReceiverId::User(ada.id), ReceiverId::Group(class.id)] {
+                tx.grant_share(server.id, with, &scopes, now).await.unwrap();
+            }
         }
         tx.commit().await.unwrap();
     }
@@ -262,10 +263,7 @@ impl World {
             return service;
         }
         let mut tx = self.site.store.begin().await.unwrap();
-        let service = tx
-            .upsert_service(&ServiceData::named(name))
-            .await
-            .unwrap();
+        let service = tx.upsert_service(&ServiceData::named(name)).await.unwrap();
         tx.commit().await.unwrap();
         service
     }
