@@ -7,22 +7,15 @@ use super::Rules;
 impl Rules<'_> {
     pub(super) fn servers(&mut self) {
         let servers = &self.config.servers;
-        if let Some(name) = &servers.default_name {
-            if let Err(error) = ServerName::parse_new(name) {
-                self.refuse(
-                    "servers.default_name",
-                    "cannot be the name of a server",
-                    &error.to_string(),
-                    "for example `default_name = \"lab\"`",
-                );
-            } else if !self.config.hub.named_servers.allowed() {
-                self.refuse(
-                    "servers.default_name",
-                    "needs named servers",
-                    "there are none",
-                    "add `named_servers = true` to `[hub]`",
-                );
-            }
+        // Without named servers it has no effect, as in JupyterHub.
+        let default_name = servers.default_name.as_deref().map(ServerName::parse_new);
+        if let Some(Err(error)) = default_name {
+            self.refuse(
+                "servers.default_name",
+                "cannot be the name of a server",
+                &error.to_string(),
+                "for example `default_name = \"lab\"`",
+            );
         }
         let [shortest, longest] = servers.retry_range;
         if shortest > longest {

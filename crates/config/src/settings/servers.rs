@@ -19,8 +19,8 @@ pub struct ServersConfig {
     #[schemars(example = OptionsFromForm::Simple)]
     pub options_from_form: OptionsFromForm,
 
-    /// The named server that a link without a name leads to, such as one of nbgitpuller. Needs `hub.named_servers`.
-    /// If it is not set, such links lead to the default server.
+    /// The named server that a link without a name leads to, such as one of nbgitpuller, if there are named
+    /// servers (`hub.named_servers`). If it is not set, such links lead to the default server.
     #[schemars(example = &"lab")]
     pub default_name: Option<String>,
 

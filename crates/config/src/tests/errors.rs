@@ -327,3 +327,21 @@ fn a_placeholder_that_stands_for_nothing_is_refused() {
         );
     }
 }
+
+#[test]
+fn what_servers_and_metrics_cannot_work_with_is_refused() {
+    let shown = Folder::with(
+        "[servers]\ndefault_name = \"My Lab\"\nretry_range = [60, 30]\n\
+         [metrics]\nprefix = \"2nd class\"\nspawn_buckets = [1.0, 1.0]\nstop_buckets = []\n",
+    )
+    .bad();
+    for key in [
+        "servers.default_name",
+        "servers.retry_range",
+        "metrics.prefix",
+        "metrics.spawn_buckets",
+        "metrics.stop_buckets",
+    ] {
+        assert!(shown.contains(&format!("`{key}`")), "{key}:\n{shown}");
+    }
+}
