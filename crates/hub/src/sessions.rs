@@ -38,9 +38,15 @@ impl Hub {
     }
 }
 
+/// The last instant that is kept, at the end of the year 9999: what comes later in the last second that jiff knows
+/// cannot be read again as microseconds.
+const END_OF_TIME: Timestamp = Timestamp::constant(253_402_207_199, 0);
+
 /// Adds a duration to an instant; stays at the end of time if it is too long.
 pub(crate) fn after(at: Timestamp, duration: Duration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+    at.checked_add(duration)
+        .unwrap_or(END_OF_TIME)
+        .min(END_OF_TIME)
 }
 
 #[cfg(test)]
@@ -52,10 +58,11 @@ mod tests {
         let now = Timestamp::from_second(1_795_478_187).unwrap();
         assert_eq!(after(now, Duration::ZERO), now);
         for long in [Duration::MAX, Duration::from_secs(1 << 62)] {
-            assert_eq!(after(now, long), Timestamp::MAX);
-            assert_eq!(after(Timestamp::MAX, long), Timestamp::MAX);
+            for at in [now, Timestamp::MAX] {
+                assert_eq!(after(at, long), END_OF_TIME);
+            }
         }
-        let stored = Timestamp::from_microsecond(Timestamp::MAX.as_microsecond());
-        assert!(stored.unwrap() > now, "it can be stored and read again");
+        let stored = Timestamp::from_microsecond(END_OF_TIME.as_microsecond());
+        assert_eq!(stored.unwrap(), END_OF_TIME, "it can be read again");
     }
 }
