@@ -71,6 +71,8 @@ async fn try_prepare(
     let url = server.url_path(base);
 
     let mut tx = shared.store.begin().await?;
+    // Somebody may have got another name since; a server must not run under one that is not its owner's.
+    let user = tx.get_user(&server.user).await?;
     let (row, new) = tx.ensure_server(user.id, &server.server, now).await?;
     let limit = shared.settings.named_server_limit;
     if new && !server.server.is_default() && limit > 0 {
