@@ -176,7 +176,7 @@ fn tell(
     let printed = if args.json {
         outline.json()
     } else {
-        outline.text()
+        Ok(outline.text())
     };
     let printed = printed.and_then(|text| writeln!(io::stdout(), "{}", text.trim_end()));
     if let Some(failure) = failure {

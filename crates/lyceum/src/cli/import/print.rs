@@ -41,7 +41,7 @@ impl Outline<'_> {
         Ok(serde_json::to_string_pretty(&value)?)
     }
 
-    pub(super) fn text(&self) -> io::Result<String> {
+    pub(super) fn text(&self) -> String {
         let mut text = format!(
             "From {} ({}, revision {}) into {}\n",
             self.file.display(),
@@ -77,7 +77,7 @@ impl Outline<'_> {
         }
         text.push('\n');
         text.push_str(&self.conclusion());
-        Ok(text)
+        text
     }
 
     fn list(&self, kind: Kind, text: &mut String) {
