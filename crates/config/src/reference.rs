@@ -147,7 +147,7 @@ fn needed(setting: &Setting<'_>, schema: &Schema) -> String {
             other.is_required && other.section() == setting.section() && other.key != setting.key
         })
         .filter_map(example)
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n".to_owned()])
         .collect()
 }
 

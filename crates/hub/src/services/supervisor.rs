@@ -41,7 +41,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     tracing::error!(service.name = %name, error = &error as &dyn std::error::Error,
-                    "could not start the service {name}")
+                        "could not start the service {name}");
                 }
             }
             let pause = pauses.after(began.elapsed());

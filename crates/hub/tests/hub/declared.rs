@@ -20,19 +20,19 @@ pub(crate) fn role(name: &str, scopes: &[&str]) -> DeclaredRole {
     }
 }
 
-pub(crate) fn users(names: &[&str]) -> Option<Vec<UserName>> {
+pub(crate) fn users(names: &[&str]) -> Vec<UserName> {
     let parse = |name: &&str| UserName::parse(name).unwrap();
-    Some(names.iter().map(parse).collect())
+    names.iter().map(parse).collect()
 }
 
-fn groups(names: &[&str]) -> Option<Vec<GroupName>> {
+fn groups(names: &[&str]) -> Vec<GroupName> {
     let parse = |name: &&str| GroupName::parse(name).unwrap();
-    Some(names.iter().map(parse).collect())
+    names.iter().map(parse).collect()
 }
 
-pub(crate) fn services(names: &[&str]) -> Option<Vec<ServiceName>> {
+pub(crate) fn services(names: &[&str]) -> Vec<ServiceName> {
     let parse = |name: &&str| ServiceName::parse(name).unwrap();
-    Some(names.iter().map(parse).collect())
+    names.iter().map(parse).collect()
 }
 
 pub(crate) fn service(draft: ServiceDraft) -> ServiceSpec {
@@ -90,9 +90,9 @@ async fn roles_are_held_by_exactly_those_who_are_listed() {
     let declared = |names: &[&str]| Declared {
         roles: vec![
             DeclaredRole {
-                users: users(names),
-                groups: groups(&["teachers"]),
-                services: services(&["forum"]),
+                users: Some(users(names)),
+                groups: Some(groups(&["teachers"])),
+                services: Some(services(&["forum"])),
                 ..role("reader", &["list:users"])
             },
             role("nobody", &["read:hub"]),
@@ -174,8 +174,8 @@ async fn default_roles_are_changed_and_are_as_before_when_they_are_declared_no_m
 async fn the_role_admin_decides_over_the_flag_only_if_it_lists_users() {
     let admin = |list: Option<&[&str]>| Declared {
         roles: vec![DeclaredRole {
-            users: list.and_then(users),
-            groups: groups(&["masters"]),
+            users: list.map(users),
+            groups: Some(groups(&["masters"])),
             ..role("admin", &[])
         }],
         ..Declared::default()
@@ -242,7 +242,7 @@ async fn groups_are_only_ever_added_to() {
     let group = |members: &[&str], properties: Option<serde_json::Value>| Declared {
         groups: vec![DeclaredGroup {
             name: GroupName::parse("class").unwrap(),
-            users: users(members).unwrap(),
+            users: users(members),
             properties: properties.map(|value| value.as_object().unwrap().clone()),
         }],
         ..Declared::default()
@@ -286,7 +286,7 @@ async fn custom_scopes_are_granted_and_told() {
     let declared = Declared {
         catalogue,
         roles: vec![DeclaredRole {
-            users: users(&["ada"]),
+            users: Some(users(&["ada"])),
             ..role("writer", &["custom:forum:write"])
         }],
         ..Declared::default()

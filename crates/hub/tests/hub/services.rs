@@ -127,7 +127,9 @@ async fn a_token_of_somebody_else_is_not_given_away() {
         settings.declared = declared(vec![service(with_token("forum", TOKEN))]);
     });
     hub.crash().await;
-    let begun = std::panic::AssertUnwindSafe(hub.begin()).catch_unwind().await;
+    let begun = std::panic::AssertUnwindSafe(hub.begin())
+        .catch_unwind()
+        .await;
     assert!(begun.is_err(), "the hub has begun");
 }
 
@@ -136,11 +138,11 @@ async fn services_have_roles_and_the_flag_of_administrators() {
     let list = |admins: Option<&[&str]>| Declared {
         roles: vec![
             DeclaredRole {
-                services: services(&["forum"]),
+                services: Some(services(&["forum"])),
                 ..role("reader", &["list:users", "read:users:name"])
             },
             DeclaredRole {
-                services: admins.and_then(services),
+                services: admins.map(services),
                 ..role("admin", &[])
             },
         ],
