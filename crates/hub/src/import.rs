@@ -133,17 +133,23 @@ impl<'a> Import<'a> {
 
     /// Notes which scopes do not exist here, and what custom ones need.
     fn tell_unknown(&mut self, item: &mut Item, scopes: &[String]) {
-        let unknown = self.unknown_scopes(scopes);
-        for scope in &unknown {
-            let name = scope.split('!').next().unwrap_or_default();
-            if name.starts_with("custom:") {
-                self.snippet.custom_scope(name);
-            }
+        let (custom, other): (Vec<_>, Vec<_>) = self
+            .unknown_scopes(scopes)
+            .into_iter()
+            .partition(|scope| scope.starts_with("custom:"));
+        for scope in &custom {
+            self.snippet.custom_scope(scope);
         }
-        if !unknown.is_empty() {
+        if !custom.is_empty() {
+            item.note(format!(
+                "{} grants nothing until [custom_scopes] has it",
+                listed(&custom)
+            ));
+        }
+        if !other.is_empty() {
             item.note(format!(
                 "{} is not a scope here, and grants nothing",
-                listed(&unknown)
+                listed(&other)
             ));
         }
     }

@@ -123,7 +123,7 @@ impl Import<'_> {
         }
         if expired > 0 {
             self.report
-                .note(format!("{expired} expired share codes are not taken"));
+                .note(format!("expired share codes that are not taken: {expired}"));
         }
         Ok(())
     }

@@ -53,22 +53,21 @@ impl Snippet {
                 line(text, key, &text_value(value));
             }
         }
-        if !service.command.is_empty() {
-            line(text, "command", &list(&service.command));
-        }
-        if !service.environment.is_empty() {
-            // Values may be secret, and this text may be shown.
-            let names = service.environment.join(", ");
-            comment(
-                text,
-                &format!("environment = {{ … }}   JupyterHub sets: {names}"),
-            );
-        }
         if service.command.is_empty() {
             comment(
                 text,
                 "api_token_file = \"…\"   a file with the token that JupyterHub's configuration has for it",
             );
+        } else {
+            line(text, "command", &list(&service.command));
+            if !service.environment.is_empty() {
+                // Values may be secret, and this text may be shown.
+                let names = service.environment.join(", ");
+                comment(
+                    text,
+                    &format!("environment = {{ … }}   JupyterHub sets: {names}"),
+                );
+            }
         }
         let usual = format!("service-{}", service.name);
         if let Some(id) = service.client_id.as_deref().filter(|id| *id != usual) {

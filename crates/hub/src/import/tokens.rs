@@ -88,19 +88,22 @@ impl Import<'_> {
 
     fn tell_left_out(&mut self, left_out: &LeftOut) {
         if left_out.expired > 0 {
-            self.report
-                .note(format!("{} expired tokens are not taken", left_out.expired));
+            self.report.note(format!(
+                "expired tokens that are not taken: {}",
+                left_out.expired
+            ));
         }
         if left_out.of_servers > 0 {
             self.report.note(format!(
-                "{} tokens of running servers are not taken: servers that run there know the other hub only; stop \
+                "tokens of running servers that are not taken: {}; servers that run there know the other hub only: stop \
                  them, and start them here",
                 left_out.of_servers
             ));
         }
         if left_out.of_clients > 0 {
             self.report.note(format!(
-                "{} tokens of OAuth clients are not taken: these are logins at servers and services, which log in anew",
+                "tokens of OAuth clients that are not taken: {}; these are logins at servers and services, which log in \
+                 anew",
                 left_out.of_clients
             ));
         }

@@ -9,6 +9,7 @@
 )]
 
 mod activity;
+mod adopt;
 mod cache;
 mod details;
 mod groups_and_roles;

@@ -164,13 +164,13 @@ async fn roles_keep_their_scopes_and_gain_holders() {
 
 #[tokio::test]
 async fn the_configuration_that_roles_and_services_need_is_written_down() {
-    let source = source().await;
+    let mut source = source().await;
     let mut ours = Ours::new().await;
     let text = ours.import(&source).await.configuration;
     for expected in [
         "[custom_scopes.\"custom:grades:read\"]",
         "name = \"configured\"",
-        "JupyterHub sets: SECRET_THING",
+        "api_token_file = ",
         "display = false",
         "info = { \"about\" = \"from the configuration\" }",
         "name = \"graders\"\ndescription = \"Those who grade\"\nscopes = [\"read:users!group=class\", \"custom:grades:read\"]\nusers = [\"bob\"]\ngroups = [\"class\"]\nservices = [\"configured\"]",
@@ -185,6 +185,15 @@ async fn the_configuration_that_roles_and_services_need_is_written_down() {
     for secret in ["never to be printed", "configured-service-token", "sha512"] {
         assert!(!text.contains(secret), "{text}");
     }
+
+    // A service that JupyterHub starts has variables, whose values may be secret.
+    source.services[0].command = vec!["/opt/forum".to_owned(), "--port=1".to_owned()];
+    let text = ours.import(&source).await.configuration;
+    assert!(
+        text.contains("command = [\"/opt/forum\", \"--port=1\"]\n# environment = { … }   JupyterHub sets: SECRET_THING\n"),
+        "{text}"
+    );
+    assert!(!text.contains("never to be printed"), "{text}");
 
     // What is there already is not written again.
     ours.roles = ["graders", "operators", "user"].map(str::to_owned).into();
@@ -327,7 +336,8 @@ async fn tokens_and_codes_that_could_never_work_are_not_taken() {
     assert_eq!(codes, ["skipped ada/lab: sc_1: its hash is damaged"]);
     let notes = report.notes.join("\n");
     assert!(
-        notes.contains("1 expired tokens") && notes.contains("2 tokens of OAuth clients"),
+        notes.contains("expired tokens that are not taken: 1")
+            && notes.contains("tokens of OAuth clients that are not taken: 2"),
         "{notes}"
     );
     let ada = ours.find("ada").await;

@@ -72,7 +72,7 @@ impl Outline<'_> {
         } else if !self.imported.configuration.is_empty() {
             text.push_str("\nFor lyceum.toml (--write-config FILE writes this to a file):\n\n");
             for line in self.imported.configuration.lines() {
-                let _ = writeln!(text, "    {line}");
+                let _ = writeln!(text, "{}", format!("    {line}").trim_end());
             }
         }
         text.push('\n');
