@@ -76,6 +76,9 @@ impl Import<'_> {
         let new = self.tx.adopt_token(adopted).await?;
         let outcome = if new { Outcome::Added } else { Outcome::Kept };
         let mut item = Item::new(Kind::Token, shown, outcome);
+        if !new {
+            return Ok(item);
+        }
         if let Some(at) = foreign.expires_at {
             item.note(format!("until {}", at.strftime("%Y-%m-%d %H:%M UTC")));
         }
