@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lyceum_core::scope::Listing;
+use lyceum_core::scope::{Access, Listing, Scope, Target};
 use lyceum_core::seams::ServiceRunner;
 use lyceum_core::service::{self, ServiceUrl};
 use lyceum_core::{Route, RouteSpec, RouteStatus, Secret, ServiceName};
@@ -180,6 +180,30 @@ impl Hub {
         permit: &ServicePermit<ReadService>,
     ) -> Result<ServiceView, StoreError> {
         self.view_of_service(permit.service().clone()).await
+    }
+
+    /// Lists the services with pages that the caller may open and that shall be shown, each with the path of its pages.
+    pub async fn services_to_open(
+        &self,
+        caller: &Principal,
+    ) -> Result<Vec<(ServiceName, String)>, StoreError> {
+        if !caller.scopes().holds(Scope::AccessServices) {
+            return Ok(Vec::new());
+        }
+        let services = self.store().list_services().await?;
+        let may_open = |name: &ServiceName| {
+            let target = Target::Service(name.as_str());
+            caller.scopes().check(Scope::AccessServices, target) == Access::Allowed
+        };
+        Ok(services
+            .into_iter()
+            .map(|service| service.data)
+            .filter(|data| data.display && data.url.is_some() && may_open(&data.name))
+            .map(|data| {
+                let path = service::prefix(&self.settings().base_url, &data.name);
+                (data.name, path)
+            })
+            .collect())
     }
 
     /// Gives all that is known of the asking service; `None` for a user.

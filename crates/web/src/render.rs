@@ -24,7 +24,7 @@ pub use oauth_scopes::{Reach, ScopeLine};
 pub use pages::{
     AcceptSharePage, ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage,
     LoginProblem, NewServerForm, NotRunningPage, Page, ProgressPage, ServerCard, ServerEdit,
-    ServerState, SpawnPage, StoppingPage, UnreachablePage,
+    ServerState, ServiceLink, SpawnPage, StoppingPage, UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};

@@ -9,7 +9,7 @@ use lyceum_hub::models::{ServerView, UserView};
 use super::errors;
 use crate::Web;
 use crate::caller::{PageCaller, store_failed};
-use crate::render::{HomePage, NewServerForm, ServerCard, ServerEdit, ServerState};
+use crate::render::{HomePage, NewServerForm, ServerCard, ServerEdit, ServerState, ServiceLink};
 use crate::visit::Visitor;
 
 pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Request) -> Response {
@@ -29,6 +29,13 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
         .filter(|view| !view.server.server.is_default())
         .map(|view| card(&web, view))
         .collect();
+    let services = match web.hub().services_to_open(&caller.principal).await {
+        Ok(services) => services,
+        Err(error) => {
+            let error = store_failed(&error);
+            return errors::page(&web, &visitor, error.status(), error.message());
+        }
+    };
     let settings = web.hub().settings();
     let limit = settings.named_server_limit;
     let page = HomePage {
@@ -40,6 +47,13 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
             full: limit > 0 && u32::try_from(named.len()).is_ok_and(|count| count >= limit),
         }),
         named,
+        services: services
+            .into_iter()
+            .map(|(name, url)| ServiceLink {
+                name: name.to_string(),
+                url,
+            })
+            .collect(),
     };
     visitor.page(&web, StatusCode::OK, &page)
 }

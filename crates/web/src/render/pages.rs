@@ -92,6 +92,17 @@ pub struct HomePage {
     pub named: Vec<ServerCard>,
     /// How another one is made, if there may be named servers.
     pub new_server: Option<NewServerForm>,
+    /// The services that the user may open.
+    pub services: Vec<ServiceLink>,
+}
+
+/// A service on the home page.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceLink {
+    /// Its name.
+    pub name: String,
+    /// Where its pages are.
+    pub url: String,
 }
 
 /// The form that makes a named server and starts it: fields `title` and `_xsrf`.

@@ -294,3 +294,22 @@ async fn nobody_gives_a_service_what_they_do_not_have() {
     let good = post(scopes(&["read:users!user=ada", "inherit"])).await;
     assert_eq!(good.status, 201, "{}", good.text());
 }
+
+#[tokio::test]
+async fn the_home_page_leads_to_services_that_one_may_open() {
+    let (site, root) = site().await;
+    let body = |display: bool| json!({"url": "http://127.0.0.1:1", "display": display});
+    for (name, display) in [("board", true), ("hidden", false)] {
+        let path = format!("/{name}");
+        let made = call(&site, "POST", &path, &root, Some(body(display))).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    let page = site.user("root").await.get("/hub/home").await.text();
+    assert!(page.contains("href=\"/services/board/\""), "{page}");
+    // `forum` is not to be shown, `wiki` has no pages.
+    for name in ["hidden", "forum", "wiki"] {
+        assert!(!page.contains(&format!("/services/{name}/")), "{page}");
+    }
+    let page = site.user("ada").await.get("/hub/home").await.text();
+    assert!(!page.contains("/services/"), "{page}");
+}

@@ -7,8 +7,8 @@ use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
     LoginPage, LoginProblem, MadeToken, NewServerForm, NotRunningPage, Options, Page, ProgressPage,
-    RenderError, Renderer, ScopeLine, ServerCard, ServerEdit, ServerState, SpawnPage, StoppingPage,
-    TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
+    RenderError, Renderer, ScopeLine, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage,
+    StoppingPage, TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -135,6 +135,13 @@ fn home(server: ServerCard, named: Vec<ServerCard>) -> HomePage {
             limit: 2,
             full: named.len() == 2,
         }),
+        services: named
+            .iter()
+            .map(|server| ServiceLink {
+                name: server.title.clone(),
+                url: "/services/forum/".to_owned(),
+            })
+            .collect(),
         named,
     }
 }
