@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
-use lyceum_core::Secret;
+use lyceum_core::{Secret, ServerRef};
 use lyceum_hub::share_codes::ExchangeError;
 use lyceum_hub::shares::with_filter;
 
@@ -45,12 +45,26 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
         ready: view.ready,
         destination: wanted.clone().unwrap_or(server_url),
         next: wanted,
-        scopes: with_filter(&view.code.scopes, server)
-            .iter()
-            .map(|scope| ScopeLine::new(scope, user.name.as_str(), None))
-            .collect(),
+        scopes: scope_lines(&web, &view.code.scopes, server, user.name.as_str()),
     };
     visitor.page(&web, StatusCode::OK, &page)
+}
+
+/// Puts what would be permitted into words for the user `viewer`.
+fn scope_lines(web: &Web, names: &[String], server: &ServerRef, viewer: &str) -> Vec<ScopeLine> {
+    let catalogue = web.hub().catalogue();
+    let scopes = with_filter(names, server);
+    names
+        .iter()
+        .zip(&scopes)
+        .map(|(name, scope)| {
+            let words = catalogue
+                .find(name)
+                .map(|name| catalogue.description(&name));
+            let words = words.filter(|words| !words.is_empty()).map(str::to_owned);
+            ScopeLine::new(scope, viewer, words)
+        })
+        .collect()
 }
 
 /// Exchanges the code for a share, and leads to the server.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lyceum_core::scope::{Catalogue, CustomScope};
+use lyceum_store::{NewRole, RoleHolder};
 use serde_json::{Value, json};
 
 use crate::shares::{classroom, user_name};
@@ -275,6 +277,40 @@ async fn an_invitation_is_shown_before_it_is_accepted() {
     root.api("POST", "/users/ada/server", None).await;
     let text = bob.get(url).await.text();
     assert!(!text.contains("The server is not running"), "{text}");
+}
+
+#[tokio::test]
+async fn an_invitation_says_what_custom_scopes_mean() {
+    let grades = CustomScope {
+        description: "See the grades of this server".to_owned(),
+        subscopes: Vec::new(),
+    };
+    let custom = [("custom:grades".to_owned(), grades)];
+    let catalogue = Catalogue::with_custom(custom).unwrap();
+    let site = Site::with(|settings| settings.declared.catalogue = catalogue).await;
+    site.user("ada").await;
+    let ada = site.store.get_user(&user_name("ada")).await.unwrap();
+    let mut tx = site.store.begin().await.unwrap();
+    let role = NewRole {
+        name: "graders",
+        description: "",
+        scopes: &["shares!user".to_owned(), "custom:grades!user".to_owned()],
+        managed_by_auth: false,
+    };
+    let role = tx.upsert_role(role).await.unwrap();
+    tx.grant_role(role.id, RoleHolder::User(ada.id))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let token = site.token("ada", &["inherit"]).await;
+    let body = json!({"scopes": ["custom:grades"]});
+    let made = call(&site, &token, "POST", "/share-codes/ada/", Some(body)).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let made = made.json();
+    assert_eq!(made["scopes"], json!(["custom:grades!server=ada/"]));
+    let mut bob = site.user("bob").await;
+    let text = bob.get(made["accept_url"].as_str().unwrap()).await.text();
+    assert!(text.contains("See the grades of this server"), "{text}");
 }
 
 #[tokio::test]
