@@ -24,6 +24,7 @@ c.Authenticator.admin_users = {given["admin_user"]}
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{folder}/homes/{{username}}"
 c.Spawner.cmd = given["single"]
+c.Spawner.options_form = given["options_form"]
 c.Spawner.http_timeout = 10
 c.LocalProcessSpawner.interrupt_timeout = 2
 c.LocalProcessSpawner.term_timeout = 2

@@ -11,6 +11,7 @@ mod scopes;
 mod servers;
 mod services;
 mod shares;
+mod strict;
 mod tokens;
 mod users;
 mod xsrf;
@@ -33,4 +34,5 @@ pub(crate) fn add(list: &mut List) {
     pages::add(list);
     xsrf::add(list);
     gateway::add(list);
+    strict::add(list);
 }

@@ -42,6 +42,9 @@ pub(crate) const SERVICE_MAKERS: &str = "service-makers";
 /// All groups of the configuration.
 pub(crate) const GROUPS: &[&str] = &[APP_USERS, SHARERS, STUDENTS, GRADERS, SERVICE_MAKERS];
 
+/// What the profile `strict` asks before a start.
+pub(crate) const OPTIONS_FORM: &str = r#"<label>Size <input name="size" value="small"></label>"#;
+
 /// A role: its name, scopes, and the services and groups that have it.
 #[derive(Debug)]
 pub(crate) struct Role {

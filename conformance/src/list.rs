@@ -19,17 +19,20 @@ pub(crate) enum Profile {
     Narrow,
     /// Below `/jupyter/`, without named servers, home page after a login.
     Plain,
+    /// PKCE for all, a form of options, a named server by default, open metrics, short pages, short tokens.
+    Strict,
     /// A hub that a case may shut down.
     Last,
 }
 
 impl Profile {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Main,
         Self::Brisk,
         Self::Limited,
         Self::Narrow,
         Self::Plain,
+        Self::Strict,
         Self::Last,
     ];
 
@@ -47,6 +50,7 @@ impl fmt::Display for Profile {
             Self::Limited => "limited",
             Self::Narrow => "narrow",
             Self::Plain => "plain",
+            Self::Strict => "strict",
             Self::Last => "last",
         })
     }

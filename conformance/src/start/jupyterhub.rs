@@ -52,6 +52,7 @@ impl Start for JupyterHub {
             "custom_scopes": custom_scopes(),
             "hub": {"allow_named_servers": true},
             "tornado": {},
+            "options_form": "",
         });
         adapt(&mut settings, profile);
         room.write("conformance.json", &settings.to_string())?;
@@ -84,6 +85,15 @@ fn adapt(settings: &mut Value, profile: Profile) {
         Profile::Plain => {
             settings["hub"]["allow_named_servers"] = false.into();
             settings["hub"]["redirect_to_server"] = false.into();
+        }
+        Profile::Strict => {
+            settings["hub"]["oauth_require_pkce"] = true.into();
+            settings["hub"]["default_server_name"] = "lab".into();
+            settings["hub"]["authenticate_prometheus"] = false.into();
+            settings["hub"]["api_page_default_limit"] = 3.into();
+            settings["hub"]["api_page_max_limit"] = 5.into();
+            settings["hub"]["token_expires_in_max_seconds"] = 3600.into();
+            settings["options_form"] = fixture::OPTIONS_FORM.into();
         }
     }
 }

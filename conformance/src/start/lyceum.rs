@@ -35,6 +35,7 @@ impl Start for Lyceum {
         let text = toml::to_string(&self.config(&room, profile))
             .map_err(|error| failed(io::Error::other(error)))?;
         let config = room.write("lyceum.toml", &text)?;
+        room.write("options.html", fixture::OPTIONS_FORM)?;
         let mut command = Command::new(&self.program);
         command
             .arg("serve")
@@ -95,6 +96,14 @@ fn adapt(config: &mut Value, profile: Profile) {
         Profile::Plain => {
             config["hub"]["named_servers"] = false.into();
             config["hub"]["redirect_to_server"] = false.into();
+        }
+        Profile::Strict => {
+            config["hub"]["oauth_require_pkce"] = true.into();
+            config["hub"]["api_page_default_limit"] = 3.into();
+            config["hub"]["api_page_max_limit"] = 5.into();
+            config["hub"]["token_lifetime_limit"] = "1h".into();
+            config["metrics"] = json!({"authenticate": false});
+            config["servers"] = json!({"default_name": "lab", "options_form": "options.html"});
         }
     }
 }

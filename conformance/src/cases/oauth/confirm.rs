@@ -53,13 +53,12 @@ fn confirming(list: &mut List) {
         "who has agreed once is not asked again for the same",
         |case| {
             let (_, browser) = visitor(case)?;
-            let scopes = &["scopes"];
             let asked = scopes_of(
                 &ask(&browser, APP_CLIENT, APP_REDIRECT, &[])
                     .expect(200)?
                     .text(),
             );
-            ensure!(!asked.is_empty(), "{scopes:?} are missing");
+            ensure!(!asked.is_empty(), "the page asks for nothing");
             let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
             let code = confirm(case, &browser, &asked)?;
             app_token(case, &code)?;

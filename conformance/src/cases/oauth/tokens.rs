@@ -428,6 +428,20 @@ fn whose_tokens(list: &mut List) {
         },
     );
     list.case(
+        "a logout without the login's cookie ends no token of the session",
+        |case| {
+            let (_, browser) = visitor(case)?;
+            let answer = ask(&browser, TRUSTED_CLIENT, TRUSTED_REDIRECT, &[]).send()?;
+            let code = code_of(case, &answer, TRUSTED_REDIRECT)?;
+            let body = exchange(case, &correct(&code)).expect(200)?.json()?;
+            let token = text_of(&body, "access_token")?;
+            browser.jar.drop_cookie("jupyterhub-hub-login");
+            browser.open("/hub/logout").expect(302)?;
+            case.with(&token).get("user").expect(200)?;
+            Ok(())
+        },
+    );
+    list.case(
         "a token of a service dies with the right to use it",
         |case| {
             let (ada, browser) = visitor(case)?;

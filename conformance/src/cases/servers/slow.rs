@@ -197,7 +197,13 @@ fn slow(list: &mut List) {
                 .expect(202)?;
             case.admin().delete(format!("users/{ada}")).refused(400)?;
             case.wait_until("it has stopped", || {
-                Ok(model_of(case, &ada, "")?["stopped"] == true)
+                Ok(case
+                    .admin()
+                    .get(format!("users/{ada}/server"))
+                    .quiet()
+                    .expect(200)?
+                    .json()?["stopped"]
+                    == true)
             })?;
             case.admin().delete(format!("users/{ada}")).expect(204)?;
             Ok(())
