@@ -28,6 +28,8 @@ pub(crate) use process::Process;
 pub(crate) const ADMIN_TOKEN: &str = "conformance-admin-token-0123456789";
 /// How long a hub may take until it answers.
 const START: Duration = Duration::from_mins(1);
+/// How long a hub may take to stop its users' servers and itself.
+const SHUTDOWN: Duration = Duration::from_secs(15);
 /// How much of a log is shown when a hub does not start.
 const TAIL: usize = 3000;
 
@@ -64,8 +66,22 @@ pub(crate) trait Start: Sync {
 pub(crate) struct Running {
     pub(crate) target: Target,
     // In this order: the process ends before its folder goes.
-    _process: Option<Process>,
+    process: Option<Process>,
     _folder: Option<TempDir>,
+}
+
+impl Drop for Running {
+    /// Asks a hub that was started here to end with its users' servers: otherwise Lyceum leaves them to its next start.
+    fn drop(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let case = Case::new(&self.target);
+        let all = serde_json::json!({"proxy": true, "servers": true});
+        // A case may have done so already: then nobody answers, but servers may still be stopping.
+        let _ = case.admin().post("shutdown").json(&all).send();
+        process.wait(SHUTDOWN);
+    }
 }
 
 /// A hub that somebody else has started.
@@ -112,7 +128,7 @@ impl Start for AlreadyThere {
                 admin_token: self.admin_token.clone(),
                 salt: salt(),
             },
-            _process: None,
+            process: None,
             _folder: None,
         })
     }
@@ -196,7 +212,7 @@ impl Room {
         }
         Ok(Running {
             target,
-            _process: Some(process),
+            process: Some(process),
             _folder: Some(self.folder),
         })
     }

@@ -1,7 +1,10 @@
 //! The hub itself: version, info, health, metrics, methods, errors, shutdown.
 
+use std::net::TcpStream;
+
 use serde_json::json;
 
+use crate::case::text_of;
 use crate::failure::ensure;
 use crate::fixture;
 use crate::list::{List, Profile};
@@ -445,6 +448,17 @@ fn shutdown(list: &mut List) {
         |case| {
             let ada = case.user("ada")?;
             case.start(&ada, "")?;
+            let told = case
+                .anonymous()
+                .get(format!("/user/{ada}/environment"))
+                .expect(200)?
+                .json()?;
+            let url = text_of(&told["environment"], "JUPYTERHUB_SERVICE_URL")?;
+            let server = url.split('/').nth(2).unwrap_or_default();
+            ensure!(
+                TcpStream::connect(server).is_ok(),
+                "nobody listens at {server}"
+            );
             let answer = case
                 .admin()
                 .tell("shutdown", &json!({"proxy": true, "servers": true}))?
@@ -456,6 +470,9 @@ fn shutdown(list: &mut List) {
             );
             case.wait_until("nobody answers", || {
                 Ok(case.anonymous().get("").quiet().send().is_err())
+            })?;
+            case.wait_until("the user's server has ended", || {
+                Ok(TcpStream::connect(server).is_err())
             })
         },
     );

@@ -31,6 +31,14 @@ impl Process {
         Ok(Self(child))
     }
 
+    /// Waits for the end of the process, for so long at most.
+    pub(crate) fn wait(&mut self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !self.has_ended() && Instant::now() < end {
+            pause(Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
     }
@@ -46,14 +54,10 @@ impl Drop for Process {
         }
         let id = Pid::from_raw(id);
         let _ = kill(id, Signal::SIGTERM);
-        let end = Instant::now() + END;
-        while !self.has_ended() {
-            if Instant::now() > end {
-                let _ = killpg(id, Signal::SIGKILL);
-                let _ = self.0.wait();
-                return;
-            }
-            pause(Duration::from_millis(20));
+        self.wait(END);
+        if !self.has_ended() {
+            let _ = killpg(id, Signal::SIGKILL);
+            let _ = self.0.wait();
         }
     }
 }
