@@ -278,11 +278,11 @@ impl Hub {
             &roles,
             &shares.scopes,
         );
+        session.opens_admin_pages = scopes.holds(Scope::AdminUi);
         Ok(Some(Loaded {
             until: earlier(Some(session.expires_at), shares.until),
             principal: Principal(Arc::new(Identity {
                 owner,
-        session.opens_admin_pages = scopes.holds(Scope::AdminUi);
                 groups,
                 scopes: Arc::new(scopes),
                 via: Via::Session(session),
