@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use lyceum_core::ids::ServerId;
+use lyceum_core::ids::{ServerId, ServiceId, UserId};
 use lyceum_core::token::TokenHash;
 use lyceum_core::{GroupName, Secret, ServerName, Timestamp, UserName};
-use lyceum_store::{Cache, SecretKey, Store, StoreError, Tag, User};
+use lyceum_store::{
+    Cache, RoleHolder, SecretKey, Server, Store, StoreError, Tag, User, UserDetails,
+};
 
 use crate::{Hub, Principal};
 
@@ -17,6 +19,10 @@ use crate::{Hub, Principal};
 const PROOFS: usize = 4096;
 /// How many users are remembered; each takes some 500 bytes.
 const USERS: usize = 4096;
+/// How many services' roles are remembered.
+const SERVICES: usize = 256;
+/// Servers with options of more characters than this are not remembered: each user may have 64 KiB of them.
+const OPTIONS: usize = 1024;
 /// How many checked secrets of OAuth clients are remembered.
 const SECRETS: usize = 1024;
 
@@ -26,6 +32,9 @@ pub(crate) struct Known {
     /// Who presents a token or a login cookie.
     proofs: Cache<SecretKey, Proven>,
     users: Cache<UserName, Arc<KnownUser>>,
+    details: Cache<UserId, Arc<UserDetails>>,
+    /// The names of the roles that services hold.
+    service_roles: Cache<ServiceId, Arc<[String]>>,
     /// Secrets that were found to be those of hashes.
     secrets: Cache<SecretKey, ()>,
 }
@@ -52,6 +61,8 @@ impl Known {
         Self {
             proofs: Cache::new(store.clone(), PROOFS),
             users: Cache::new(store.clone(), USERS),
+            details: Cache::new(store.clone(), USERS),
+            service_roles: Cache::new(store.clone(), SERVICES),
             secrets: Cache::new(store.clone(), SECRETS),
         }
     }
@@ -104,6 +115,44 @@ impl Hub {
         Ok(Some(known))
     }
 
+    /// Gives groups, roles and servers of a user.
+    pub(crate) async fn known_details(&self, user: UserId) -> Result<Arc<UserDetails>, StoreError> {
+        if let Some(known) = self.known().details.get(&user) {
+            return Ok(known);
+        }
+        let moment = self.store().moment();
+        let mut details = self.store().load_details(&[user]).await?;
+        let details = Arc::new(details.remove(&user).unwrap_or_default());
+        if details.servers.iter().all(is_small) {
+            let servers = details.servers.iter().map(|row| Tag::Server(row.id));
+            let depends_on = std::iter::once(Tag::User(user)).chain(servers);
+            self.known()
+                .details
+                .fill(user, Arc::clone(&details), moment, depends_on);
+        }
+        Ok(details)
+    }
+
+    /// Gives the names of the roles that a service holds, by name.
+    pub(crate) async fn known_roles_of_service(
+        &self,
+        service: ServiceId,
+    ) -> Result<Arc<[String]>, StoreError> {
+        if let Some(known) = self.known().service_roles.get(&service) {
+            return Ok(known);
+        }
+        let moment = self.store().moment();
+        let holder = RoleHolder::Service(service);
+        let roles = self.store().roles_held_by(holder).await?;
+        let roles: Arc<[String]> = roles.into_iter().map(|role| role.name).collect();
+        // Roles, and which services hold them, make everything forgotten when they change.
+        let tag = Tag::Service(service);
+        self.known()
+            .service_roles
+            .fill(service, Arc::clone(&roles), moment, [tag]);
+        Ok(roles)
+    }
+
     /// Tells whether a hash is that of a secret. Hashes of configured secrets take a millisecond to compute, so
     /// one that was right is not computed again for a while.
     pub(crate) fn secret_is(&self, hash: &TokenHash, presented: &Secret<String>) -> bool {
@@ -120,4 +169,12 @@ impl Hub {
         }
         right
     }
+}
+
+/// Whether the options of a server are few enough to be remembered.
+fn is_small(server: &Server) -> bool {
+    let options = server.user_options.as_ref();
+    options.is_none_or(|options| {
+        options.is_empty() || serde_json::to_string(options).is_ok_and(|text| text.len() <= OPTIONS)
+    })
 }

@@ -78,9 +78,8 @@ impl Hub {
 
     /// Gives all that is known of one user.
     pub(crate) async fn view(&self, user: &User) -> Result<UserView, StoreError> {
-        let mut details = self.store().load_details(&[user.id]).await?;
-        let details = details.remove(&user.id).unwrap_or_default();
-        Ok(self.view_of(user.clone(), details))
+        let details = self.known_details(user.id).await?;
+        Ok(self.view_of(user.clone(), UserDetails::clone(&details)))
     }
 
     /// Gives all that is known of many users, in their order; what is stored of them is read together.

@@ -14,7 +14,7 @@ use lyceum_core::scope::{Access, Listing, Scope, Target};
 use lyceum_core::seams::ServiceRunner;
 use lyceum_core::service::{self, ServiceUrl};
 use lyceum_core::{Route, RouteSpec, RouteStatus, Secret, ServiceName};
-use lyceum_store::{RoleHolder, Service, StoreError};
+use lyceum_store::{Service, StoreError};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -218,11 +218,7 @@ impl Hub {
     }
 
     async fn view_of_service(&self, service: Service) -> Result<ServiceView, StoreError> {
-        let held = self
-            .store()
-            .roles_held_by(RoleHolder::Service(service.id))
-            .await?;
-        let mut roles: Vec<String> = held.into_iter().map(|role| role.name).collect();
+        let mut roles = self.known_roles_of_service(service.id).await?.to_vec();
         if service.data.admin {
             roles.push("admin".to_owned());
         }

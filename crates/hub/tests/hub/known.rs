@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use lyceum_core::ids::TokenId;
 use lyceum_core::scope::{Access, Scope, Target};
-use lyceum_core::{GroupName, Secret, ServerName, Timestamp, UserName, token};
+use lyceum_core::{GroupName, Secret, ServerName, ServiceName, Timestamp, UserName, token};
 use lyceum_hub::Principal;
 use lyceum_hub::permit::ReadUser;
-use lyceum_store::{NewRole, NewToken, ReceiverId, RoleHolder, TokenOwner, Tx};
+use lyceum_store::{NewRole, NewToken, ReceiverId, RoleHolder, ServiceData, TokenOwner, Tx};
 use lyceum_testkit::TestHub;
 use lyceum_testkit::fakes::FakeClock;
+use serde_json::{Map, json};
 
 /// Stores a token with all its owner's rights.
 async fn add_token(
@@ -51,6 +53,15 @@ async fn write(hub: &TestHub, change: impl AsyncFnOnce(&mut Tx)) {
 
 fn name(text: &str) -> UserName {
     UserName::parse(text).unwrap()
+}
+
+fn role(scopes: &[String]) -> NewRole<'_> {
+    NewRole {
+        name: "teacher",
+        description: "",
+        scopes,
+        managed_by_auth: false,
+    }
 }
 
 /// Whether somebody may do something to every user.
@@ -133,12 +144,6 @@ async fn changes_of_rights_are_seen_at_once() {
     assert!(!reads_all().await, "no administrator");
 
     let scopes = ["read:users".to_owned()];
-    let role = |scopes| NewRole {
-        name: "teacher",
-        description: "",
-        scopes,
-        managed_by_auth: false,
-    };
     write(&hub, async |tx| {
         let teacher = tx.upsert_role(role(&scopes)).await.unwrap();
         tx.grant_role(teacher.id, RoleHolder::User(ada))
@@ -181,6 +186,119 @@ async fn changes_of_rights_are_seen_at_once() {
     assert!(!reads_all().await, "out of the group");
     let principal = who(&hub, &secret).await.unwrap();
     assert_eq!(principal.groups(), []);
+}
+
+#[tokio::test]
+async fn what_is_told_of_somebody_is_told_as_it_is_now() {
+    let hub = TestHub::start().await;
+    let ada = hub.user_row("ada").await.id;
+    let mut root = hub.admin().await;
+    let mut told = async || {
+        root.api(Method::GET, "/users/ada?include_stopped_servers", None)
+            .await
+            .json()
+    };
+    let before = told().await;
+    assert_eq!(before["groups"], json!([]));
+    assert_eq!(before["roles"], json!(["user"]));
+    assert_eq!(before["servers"], json!({}));
+
+    let class = GroupName::parse("class").unwrap();
+    let now = hub.hub().now();
+    let named = |name: &str| ServerName::parse(name).unwrap();
+    write(&hub, async |tx| {
+        let group = tx.create_group(&class).await.unwrap();
+        tx.add_member(group.id, ada).await.unwrap();
+        let role = tx.upsert_role(role(&[])).await.unwrap();
+        tx.grant_role(role.id, RoleHolder::User(ada)).await.unwrap();
+        tx.ensure_server(ada, &named("lab"), now).await.unwrap();
+    })
+    .await;
+    let after = told().await;
+    assert_eq!(after["groups"], json!(["class"]));
+    assert_eq!(after["roles"], json!(["teacher", "user"]));
+    assert_eq!(after["servers"]["lab"]["display_name"], json!("lab"));
+
+    let row = hub.server_row("ada", "lab").await.unwrap().id;
+    write(&hub, async |tx| {
+        tx.set_display_name(row, Some("My lab")).await.unwrap();
+    })
+    .await;
+    assert_eq!(
+        told().await["servers"]["lab"]["display_name"],
+        json!("My lab")
+    );
+    write(&hub, async |tx| {
+        assert!(tx.delete_server(row).await.unwrap());
+        let group = tx.get_group(&class).await.unwrap();
+        assert!(tx.delete_group(group.id).await.unwrap());
+        let role = tx.get_role("teacher").await.unwrap();
+        assert!(tx.delete_role(role.id).await.unwrap());
+    })
+    .await;
+    assert_eq!(told().await, before);
+}
+
+#[tokio::test]
+async fn the_roles_of_a_service_are_told_as_they_are_now() {
+    let hub = TestHub::start().await;
+    let secret = token::new_token();
+    let data = ServiceData {
+        name: ServiceName::parse("culler").unwrap(),
+        admin: true,
+        url: None,
+        info: Map::new(),
+        display: false,
+        oauth_no_confirm: false,
+        from_config: false,
+        command: Vec::new(),
+        oauth_client_allowed_scopes: Vec::new(),
+    };
+    write(&hub, async |tx| {
+        let service = tx.upsert_service(&data).await.unwrap();
+        tx.create_token(NewToken {
+            secret: &secret,
+            owner: TokenOwner::Service(service.id),
+            client_id: None,
+            session_id: None,
+            server_id: None,
+            scopes: &["inherit".to_owned()],
+            note: "",
+            created: hub.hub().now(),
+            expires_at: None,
+        })
+        .await
+        .unwrap();
+    })
+    .await;
+    let mut culler = hub.program(secret.expose());
+    let mut roles = async || culler.api(Method::GET, "/user", None).await.json()["roles"].clone();
+    assert_eq!(roles().await, json!(["admin"]));
+    let id = hub
+        .store()
+        .find_service(&data.name)
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
+    write(&hub, async |tx| {
+        let role = tx.upsert_role(role(&[])).await.unwrap();
+        tx.grant_role(role.id, RoleHolder::Service(id))
+            .await
+            .unwrap();
+    })
+    .await;
+    assert_eq!(roles().await, json!(["admin", "teacher"]));
+    write(&hub, async |tx| {
+        let role = tx.get_role("teacher").await.unwrap();
+        assert!(
+            tx.revoke_role(role.id, RoleHolder::Service(id))
+                .await
+                .unwrap()
+        );
+    })
+    .await;
+    assert_eq!(roles().await, json!(["admin"]));
 }
 
 #[tokio::test]
