@@ -4,6 +4,7 @@
 //! remembered of what was not found. When something was last used is not told from here: those who tell it add what
 //! [`crate::Activity`] knows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lyceum_core::ids::{ServerId, ServiceId, UserId};
@@ -19,6 +20,8 @@ use crate::{Hub, Principal};
 const PROOFS: usize = 4096;
 /// How many users are remembered; each takes some 500 bytes.
 const USERS: usize = 4096;
+/// Of how many users groups, roles and servers are remembered; most take some 300 bytes, those with servers 2 KiB.
+const DETAILS: usize = 8192;
 /// How many services' roles are remembered.
 const SERVICES: usize = 256;
 /// Servers with options of more characters than this are not remembered: each user may have 64 KiB of them.
@@ -61,7 +64,7 @@ impl Known {
         Self {
             proofs: Cache::new(store.clone(), PROOFS),
             users: Cache::new(store.clone(), USERS),
-            details: Cache::new(store.clone(), USERS),
+            details: Cache::new(store.clone(), DETAILS),
             service_roles: Cache::new(store.clone(), SERVICES),
             secrets: Cache::new(store.clone(), SECRETS),
         }
@@ -117,20 +120,41 @@ impl Hub {
 
     /// Gives groups, roles and servers of a user.
     pub(crate) async fn known_details(&self, user: UserId) -> Result<Arc<UserDetails>, StoreError> {
-        if let Some(known) = self.known().details.get(&user) {
-            return Ok(known);
-        }
+        let details = self.known_details_of(&[user]).await?;
+        Ok(details.into_iter().next().unwrap_or_default())
+    }
+
+    /// Gives groups, roles and servers of many users, in their order; what is not remembered is read together.
+    pub(crate) async fn known_details_of(
+        &self,
+        users: &[UserId],
+    ) -> Result<Vec<Arc<UserDetails>>, StoreError> {
         let moment = self.store().moment();
-        let mut details = self.store().load_details(&[user]).await?;
-        let details = Arc::new(details.remove(&user).unwrap_or_default());
-        if details.servers.iter().all(is_small) {
-            let servers = details.servers.iter().map(|row| Tag::Server(row.id));
-            let depends_on = std::iter::once(Tag::User(user)).chain(servers);
-            self.known()
-                .details
-                .fill(user, Arc::clone(&details), moment, depends_on);
-        }
-        Ok(details)
+        let cache = &self.known().details;
+        let remembered: Vec<_> = users.iter().map(|user| cache.get(user)).collect();
+        let missing: Vec<UserId> = users
+            .iter()
+            .zip(&remembered)
+            .filter(|(_, known)| known.is_none())
+            .map(|(user, _)| *user)
+            .collect();
+        let mut read = if missing.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.store().load_details(&missing).await?
+        };
+        let one = |(user, known): (&UserId, Option<Arc<UserDetails>>)| {
+            known.unwrap_or_else(|| {
+                let details = Arc::new(read.remove(user).unwrap_or_default());
+                if details.servers.iter().all(is_small) {
+                    let servers = details.servers.iter().map(|row| Tag::Server(row.id));
+                    let depends_on = std::iter::once(Tag::User(*user)).chain(servers);
+                    cache.fill(*user, Arc::clone(&details), moment, depends_on);
+                }
+                details
+            })
+        };
+        Ok(users.iter().zip(remembered).map(one).collect())
     }
 
     /// Gives the names of the roles that a service holds, by name.

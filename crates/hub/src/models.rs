@@ -1,5 +1,7 @@
 //! What there is to be told of users and their servers: rows of the store together with what runs now.
 
+use std::sync::Arc;
+
 use lyceum_core::lifecycle::{Failure, Refusal};
 use lyceum_core::{GroupName, ServerRef};
 use lyceum_store::{Server, StoreError, User, UserDetails};
@@ -79,23 +81,20 @@ impl Hub {
     /// Gives all that is known of one user.
     pub(crate) async fn view(&self, user: &User) -> Result<UserView, StoreError> {
         let details = self.known_details(user.id).await?;
-        Ok(self.view_of(user.clone(), UserDetails::clone(&details)))
+        Ok(self.view_of(user.clone(), &details))
     }
 
     /// Gives all that is known of many users, in their order; what is stored of them is read together.
     pub(crate) async fn views(&self, users: Vec<User>) -> Result<Vec<UserView>, StoreError> {
         let ids: Vec<_> = users.iter().map(|user| user.id).collect();
-        let mut details = self.store().load_details(&ids).await?;
-        let view = |user: User| {
-            let details = details.remove(&user.id).unwrap_or_default();
-            self.view_of(user, details)
-        };
-        Ok(users.into_iter().map(view).collect())
+        let details = self.known_details_of(&ids).await?;
+        let view = |(user, details): (User, Arc<UserDetails>)| self.view_of(user, &details);
+        Ok(users.into_iter().zip(details).map(view).collect())
     }
 
-    fn view_of(&self, mut user: User, details: UserDetails) -> UserView {
+    fn view_of(&self, mut user: User, details: &UserDetails) -> UserView {
         user.last_activity = user.last_activity.max(self.activity().of_user(user.id));
-        let mut roles = details.roles;
+        let mut roles = details.roles.clone();
         roles.push("user".to_owned());
         if user.admin {
             roles.push("admin".to_owned());
@@ -104,15 +103,15 @@ impl Hub {
         roles.dedup();
         let servers = details
             .servers
-            .into_iter()
+            .iter()
             .map(|row| {
                 let server = ServerRef::new(user.name.clone(), row.name.clone());
-                self.view_with(server, Some(row))
+                self.view_with(server, Some(row.clone()))
             })
             .collect();
         UserView {
             user,
-            groups: details.groups,
+            groups: details.groups.clone(),
             roles,
             servers,
         }
