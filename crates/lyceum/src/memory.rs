@@ -12,10 +12,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// By how many bytes the process has to have grown for that.
 const WORTH_IT: u64 = 1024 * 1024;
 
-/// Lets the threads share few arenas, one for each processor. To be called before there are threads.
+/// Lets the threads share few arenas, two for each processor: with fewer they wait for each other. To be called before
+/// there are threads.
 pub(crate) fn share_arenas() {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    glibc::set_arena_limit(processors.max(2));
+    glibc::set_arena_limit(processors.saturating_mul(2));
 }
 
 /// Gives unused memory back after each burst, for ever.
