@@ -142,6 +142,11 @@ class Browser:
                 self.cookies[name, scope] = value
         return answer.status, answer.headers, text
 
+    def cookie(self, name):
+        """A cookie's value on the most specific path; empty if there is none."""
+        found = [(scope, value) for (known, scope), value in self.cookies.items() if known == name]
+        return max(found)[1] if found else ""
+
     def log_in(self, user):
         """Logs in; returns the seconds that the POST took."""
         _, _, page = self.request("GET", "/hub/login?next=%2Fhub%2Fhome")
