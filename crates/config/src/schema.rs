@@ -439,6 +439,6 @@ fn names_secret(key: &str) -> bool {
         "private_key",
         "crypt_key",
     ]
-        .iter()
-        .any(|word| key == *word || key.ends_with(&format!("_{word}")))
+    .iter()
+    .any(|word| key == *word || key.ends_with(&format!("_{word}")))
 }

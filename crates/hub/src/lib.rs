@@ -6,12 +6,12 @@ pub mod background;
 pub mod display_name;
 pub mod error;
 mod events;
-pub mod import;
 pub mod groups;
+pub mod import;
 mod known;
 pub mod login;
-pub mod metrics;
 mod membership;
+pub mod metrics;
 pub mod models;
 pub mod named_servers;
 pub mod oauth;
@@ -29,8 +29,8 @@ pub mod share_codes;
 pub mod shares;
 pub mod shutdown;
 pub mod tasks;
-pub mod users;
 pub mod tokens;
+pub mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -42,10 +42,10 @@ use lyceum_store::Store;
 
 pub use activity::Activity;
 pub use auth_state::{AuthStateError, CryptKeys, CryptKeysError};
-/// Which part of a long list is wanted, and that part.
-pub use lyceum_store::{Page, Paged};
 /// Why the store could not do its part; callers only tell it on.
 pub use lyceum_store::StoreError;
+/// Which part of a long list is wanted, and that part.
+pub use lyceum_store::{Page, Paged};
 
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
 pub use metrics::{MetricSettings, Metrics, MetricsPermit};
@@ -63,8 +63,8 @@ pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings
 pub use shutdown::Ending;
 pub use tasks::Tasks;
 
-use crate::known::Known;
 use crate::events::EventLog;
+use crate::known::Known;
 use crate::proxy::RouteCheck;
 use crate::servers::{Servers, Shared};
 use crate::services::Services;
@@ -138,7 +138,9 @@ impl Hub {
         };
         if let Some(writer) = event_writer {
             let stop = inner.tasks.stop_token().clone();
-            inner.tasks.spawn_to_end("write the event log", writer.run(stop));
+            inner
+                .tasks
+                .spawn_to_end("write the event log", writer.run(stop));
         }
         Self {
             inner: Arc::new(inner),

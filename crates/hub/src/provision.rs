@@ -62,6 +62,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn apply(&mut self) -> Result<ServiceTokens, ProvisionError> {
+        self.named_users().await?;
         for group in &self.declared.groups {
             self.group(group).await?;
         }
@@ -69,6 +70,28 @@ impl Work<'_> {
         let tokens = self.services().await?;
         self.roles().await?;
         Ok(tokens)
+    }
+
+    /// Creates whom `[access]` names, and makes administrators of those who are (JupyterHub `init_users`).
+    async fn named_users(&mut self) -> Result<(), StoreError> {
+        let access = &self.hub.settings().access;
+        let names = access.allowed_users.union(&access.admin_users);
+        for name in names.filter(|name| !access.is_blocked(name)) {
+            let is_admin = access.admin_users.contains(name);
+            match self.tx.find_user(name).await? {
+                None => {
+                    tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
+                    self.hub
+                        .create_user_in(&mut self.tx, name, is_admin)
+                        .await?;
+                }
+                Some(user) if is_admin && !user.admin => {
+                    self.tx.set_admin(user.id, true).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Creates a group, or adds to it.

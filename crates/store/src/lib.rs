@@ -35,8 +35,8 @@ mod user_list;
 mod users;
 
 pub use activity::ActivityBatch;
-pub use cache::{Cache, Moment, SecretKey, Tag};
 pub use adopt::{AdoptedClient, AdoptedShare, AdoptedShareCode, AdoptedToken};
+pub use cache::{Cache, Moment, SecretKey, Tag};
 pub use clients::{NewOAuthClient, OAuthClient};
 pub use codes::OAuthCode;
 pub use config::{DatabaseUrl, StoreConfig, StoreConfigError, StoreSettings};

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use lyceum_core::escape;
@@ -41,7 +41,7 @@ impl Web {
             .route("/favicon.ico", get(pages::files::favicon))
             .route("/robots.txt", get(pages::files::robots))
             .fallback(pages::root::elsewhere);
-        self.finish(everything)
+        self.finish(everything, any(pages::root::elsewhere))
     }
 
     /// Makes the router for users' servers and services: nothing but API calls with a token.
@@ -52,7 +52,7 @@ impl Web {
             .nest("/hub/api", api)
             .fallback(not_here)
             .layer(middleware::from_fn(without_cookies));
-        self.finish(router)
+        self.finish(router, any(not_here))
     }
 
     /// Lists all endpoints of the API, and who may use them.
@@ -60,19 +60,23 @@ impl Web {
         api::endpoints().into_list()
     }
 
-    fn finish(&self, router: Router<Self>) -> Router {
+    /// Puts a router below the base URL; `root` answers at the base URL itself, which nesting leaves out.
+    fn finish(&self, router: Router<Self>, root: MethodRouter<Self>) -> Router {
         let base = self
             .hub()
             .settings()
             .base_url
             .trim_end_matches('/')
             .to_owned();
-        let router = router.with_state(self.clone());
         let router = if base.is_empty() {
             router
         } else {
-            Router::new().nest(&base, router).fallback(not_here)
+            Router::new()
+                .route(&format!("{base}/"), root)
+                .nest(&base, router)
+                .fallback(not_here)
         };
+        let router = router.with_state(self.clone());
         // A router's own layers run after it has chosen by path and method; these have to come before.
         Router::new()
             .fallback_service(router)

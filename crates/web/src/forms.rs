@@ -12,8 +12,9 @@ use crate::ApiError;
 
 /// The largest JSON document that is read into memory.
 const LARGE: usize = 1024 * 1024;
-/// The largest form, and the largest document with options. Forms come from people who are not logged in, too;
-/// options are stored.
+/// The largest document with options, which are stored.
+const OPTIONS: usize = 256 * 1024;
+/// The largest form. Forms come from people who are not logged in, too.
 const SMALL: usize = 64 * 1024;
 /// How many fields a form, or a set of options, may have.
 pub(crate) const MAX_FIELDS: usize = 1000;
@@ -114,7 +115,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionsJson {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        read(request.into_body(), SMALL)
+        read(request.into_body(), OPTIONS)
             .await
             .map(|bytes| Self(Json(bytes)))
     }

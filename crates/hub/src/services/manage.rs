@@ -1,7 +1,7 @@
 //! Services that are made and deleted by API. They are started by others, and stay over restarts.
 
 use lyceum_core::ServiceName;
-use lyceum_core::scope::{Expansion, RawScope, ScopeError, default_role};
+use lyceum_core::scope::{Expansion, Filter, RawScope, Scope, ScopeError, ScopeName, default_role};
 use lyceum_core::service::{self, ServiceDraft, ServiceFault, ServiceSpec};
 use lyceum_store::{Owner, Service, StoreError};
 use thiserror::Error;
@@ -140,7 +140,18 @@ impl Hub {
     ) -> Result<(), CreateServiceError> {
         let catalogue = self.catalogue();
         let mut asked = catalogue.parse_all(&draft.oauth_client_allowed_scopes)?;
-        if draft.admin {
+        // What such a scope gives is the visitor's, who says yes on the confirm page. Without that page, the visit of
+        // an administrator would make one of whoever created the service.
+        let depends_on_visitor = |scope: &RawScope| {
+            scope.is_inherit()
+                || scope.name == ScopeName::BuiltIn(Scope::Itself)
+                || matches!(
+                    scope.filter,
+                    Filter::OwnUser | Filter::OwnServer | Filter::OwnService
+                )
+        };
+        let unasked = draft.oauth_no_confirm && asked.iter().any(depends_on_visitor);
+        if draft.admin || unasked {
             let admin = default_role("admin")
                 .map(|role| role.scopes)
                 .unwrap_or_default();

@@ -36,7 +36,7 @@ impl Hub {
         caller: &Principal,
     ) -> Result<(), DeleteUserError> {
         let user = permit.user().clone();
-        if caller.name() == user.name.as_str() {
+        if caller.user().is_some_and(|own| own.id == user.id) {
             return Err(DeleteUserError::Yourself);
         }
         let default = ServerRef::new(user.name.clone(), ServerName::default_server());

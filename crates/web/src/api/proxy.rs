@@ -43,9 +43,9 @@ pub(crate) async fn list(
     {
         let spec = status.route.spec.to_string();
         let mut data = status.route.data;
-        if let Some(at) = status.last_activity {
-            data.insert("last_activity".to_owned(), json!(iso_format(at)));
-        }
+        // A route that nobody has used yet counts from now on, as in configurable-http-proxy.
+        let at = status.last_activity.unwrap_or_else(|| web.hub().now());
+        data.insert("last_activity".to_owned(), json!(iso_format(at)));
         let route = json!({
             "routespec": spec,
             "target": status.route.target.to_string(),
@@ -76,7 +76,7 @@ fn hub_route(web: &Web) -> (String, Value) {
         }
         None => settings.api_url.clone(),
     };
-    let route = json!({"routespec": spec, "target": target, "data": {"hub": true}});
+    let route = json!({"routespec": spec, "target": target, "data": {"hub": true, "last_activity": iso_format(web.hub().now())}});
     (spec, route)
 }
 

@@ -24,10 +24,7 @@ pub(crate) fn endpoints() -> Endpoints {
 }
 
 /// An object of services by name; it has no pages.
-async fn list(
-    State(web): State<Web>,
-    ApiCaller(caller): ApiCaller,
-) -> Result<Response, ApiError> {
+async fn list(State(web): State<Web>, ApiCaller(caller): ApiCaller) -> Result<Response, ApiError> {
     let permit = web.hub().permit_list::<ListServices>(&caller)?;
     let services: Map<String, Value> = web
         .hub()
@@ -96,7 +93,9 @@ async fn delete(
 /// Reads the description of a service; each key has one type, and there are no others.
 fn draft(body: Option<Value>) -> Result<ServiceDraft, ApiError> {
     let Some(Value::Object(fields)) = body else {
-        return Err(ApiError::bad_request("expected an object that describes the service"));
+        return Err(ApiError::bad_request(
+            "expected an object that describes the service",
+        ));
     };
     if fields.is_empty() {
         return Err(ApiError::bad_request("the service is not described"));

@@ -12,13 +12,13 @@ use lyceum_hub::login::{Browser, NewLogin};
 use lyceum_hub::{LoginError, Session};
 
 use super::{errors, next};
+use crate::Web;
 use crate::caller::{MaybeCaller, check_xsrf, found};
 use crate::client::header_text;
 use crate::cookies::{self, Attributes, Keep};
 use crate::forms::Form;
 use crate::render::{LoginPage, LoginProblem};
 use crate::visit::Visitor;
-use crate::Web;
 
 /// Shows the form, or goes on if somebody is logged in already.
 pub(crate) async fn form(

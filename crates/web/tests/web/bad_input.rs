@@ -225,7 +225,7 @@ async fn options_are_few_and_small() {
         .assert_page(413);
     let many: serde_json::Map<_, _> = (0..1001).map(|n| (n.to_string(), json!(n))).collect();
     for body in [
-        json!({"x": "x".repeat(64 << 10)}),
+        json!({"x": "x".repeat(256 << 10)}),
         json!({"user_options": many}),
         json!(many),
     ] {

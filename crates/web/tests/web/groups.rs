@@ -166,7 +166,7 @@ async fn mistakes_are_named_and_change_nothing() {
     );
     get(&site, &root, "/new").await.assert_api_error(404);
     // Properties are stored, so they must be small.
-    let large = json!({"text": "x".repeat(70_000)});
+    let large = json!({"text": "x".repeat(256 << 10)});
     site.call("PUT", properties, &root, Some(large))
         .await
         .assert_api_error(413);

@@ -72,9 +72,12 @@ async fn metrics_are_not_for_everybody_unless_that_is_said() {
 async fn the_proxy_is_asked_and_checked_but_not_replaced() {
     let site = Site::new().await;
     let mut root = site.user("root").await;
-    let routes = root.api("GET", "/proxy", None).await;
+    let mut routes = root.api("GET", "/proxy", None).await.json();
+    let data = routes["/"]["data"].as_object_mut().unwrap();
+    let used = data.remove("last_activity").unwrap();
+    assert!(used.as_str().unwrap().ends_with('Z'), "{used}");
     assert_eq!(
-        routes.json(),
+        routes,
         json!({"/": {"routespec": "/", "target": "http://127.0.0.1:8081", "data": {"hub": true}}})
     );
     let checked = root.api("POST", "/proxy", Some(json!({"x": 1}))).await;

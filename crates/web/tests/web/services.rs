@@ -291,6 +291,12 @@ async fn nobody_gives_a_service_what_they_do_not_have() {
         .await
         .assert_api_error(400);
     post(scopes(&["shutdown"])).await.assert_api_error(400);
+    // Without the confirm page, the visit of an administrator would give the maker all that they may.
+    for theirs in ["inherit", "self", "tokens!user"] {
+        let mut body = scopes(&[theirs]);
+        body["oauth_no_confirm"] = json!(true);
+        post(body).await.assert_api_error(400);
+    }
     let good = post(scopes(&["read:users!user=ada", "inherit"])).await;
     assert_eq!(good.status, 201, "{}", good.text());
 }

@@ -26,7 +26,7 @@ pub(crate) fn service(view: &ServiceView, scopes: &ScopeSet) -> Map<String, Valu
     put(any, "kind", json!("service"));
     put(any, "name", json!(data.name));
     put(any, "admin", json!(data.admin));
-    put(all || roles, "roles", json!(view.roles));
+    put(roles, "roles", json!(view.roles));
     put(all, "url", json!(data.url.as_deref().unwrap_or_default()));
     put(all, "prefix", json!(view.prefix));
     put(all, "command", json!(data.command));

@@ -152,7 +152,11 @@ pub(super) const ALL: &[Operation] = &[
         body: EMPTY,
         answers: &[
             (200, "Go ahead", Answer::Empty),
-            (403, "The caller may not, or access is a matter of scopes here", Answer::Json("Error")),
+            (
+                403,
+                "The caller may not, or access is a matter of scopes here",
+                Answer::Json("Error"),
+            ),
         ],
     },
     Operation {
