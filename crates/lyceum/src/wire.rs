@@ -239,7 +239,9 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         cookie_max_age: hub.cookie_max_age.get(),
         oauth_token_lifetime: hub.effective_oauth_token_lifetime().get(),
         oauth_require_pkce: hub.oauth_require_pkce,
-        token_lifetime_limit: hub.token_lifetime_limit.map(|limit| limit.get()),
+        token_lifetime_limit: hub
+            .token_lifetime_limit
+            .map(lyceum_core::HumanDuration::get),
         auth_state: None,
         manage_groups: config.access.manage_groups,
         start_timeout: hub.start_timeout.get(),

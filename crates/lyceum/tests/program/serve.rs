@@ -284,7 +284,9 @@ async fn stop(running: &crate::support::Running, cookies: &str, user: &str) {
 async fn await_death(pid: u64) {
     tokio::time::timeout(Duration::from_secs(20), async {
         while alive(pid) {
-            tokio::task::spawn_blocking(pause).await.unwrap();
+            tokio::task::spawn_blocking(pause)
+                .await
+                .expect("a pause ends");
         }
     })
     .await
