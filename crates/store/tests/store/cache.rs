@@ -139,7 +139,7 @@ async fn a_write_ends_what_depends_on_it_and_nothing_else(store: Store) {
             tx.ensure_server(ada.id, &server_name("lab"), at(0))
                 .await
                 .map(drop)
-                .unwrap()
+                .unwrap();
         })
     })
     .await;
@@ -148,7 +148,7 @@ async fn a_write_ends_what_depends_on_it_and_nothing_else(store: Store) {
             tx.delete_tokens_of_session(ada.id, "public")
                 .await
                 .map(drop)
-                .unwrap()
+                .unwrap();
         })
     })
     .await;
@@ -161,7 +161,7 @@ async fn a_write_ends_what_depends_on_it_and_nothing_else(store: Store) {
             tx.delete_tokens_of_client(ada.id, "c")
                 .await
                 .map(drop)
-                .unwrap()
+                .unwrap();
         })
     })
     .await;
@@ -195,7 +195,7 @@ async fn a_write_ends_what_depends_on_it_and_nothing_else(store: Store) {
             tx.delete_tokens_of_server(server.id)
                 .await
                 .map(drop)
-                .unwrap()
+                .unwrap();
         })
     })
     .await;
@@ -212,7 +212,7 @@ async fn a_write_ends_what_depends_on_it_and_nothing_else(store: Store) {
             tx.delete_oauth_client("jupyterhub-user-ada")
                 .await
                 .map(drop)
-                .unwrap()
+                .unwrap();
         })
     })
     .await;
@@ -360,7 +360,7 @@ async fn no_answered_write_is_ever_hidden_by_what_is_remembered(store: Store) {
         tx.commit().await.unwrap();
         answered.store(n, Ordering::SeqCst);
     }
-    let all = tokio::time::timeout(Duration::from_secs(60), readers.join_all());
+    let all = tokio::time::timeout(Duration::from_mins(1), readers.join_all());
     let by_heart: i32 = all.await.unwrap().iter().sum();
     assert!(by_heart > 0, "nothing was ever remembered");
 }
