@@ -23,7 +23,7 @@ const PACKAGE: &str = "schemathesis>=4.32,<5";
 /// What an answer must not be.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 /// How long requests are made up, in seconds; the systematic ones come first and take half of it.
-const SECONDS: &str = "60";
+const SECONDS: &str = "30";
 /// How long the program may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The token of the service that asks; it is known to nobody but the trial.
