@@ -14,6 +14,17 @@ const LINE_BYTES: usize = 4096;
 const LINES_PER_SECOND: u32 = 200;
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long a word may be and still not be cut in two: longer than any token, which is known again, and taken
+/// out of the log, only if it stands in one line.
+const WORD_BYTES: usize = 256;
+
+/// How many bytes at the end of a line belong to a word that may go on; 0 if it is too long for one.
+fn unfinished_word(line: &[u8]) -> usize {
+    let is_break = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+    let length = line.iter().rev().take_while(|byte| !is_break(byte)).count();
+    if length <= WORD_BYTES { length } else { 0 }
+}
+
 /// The reading end of a service's output.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -71,7 +82,10 @@ impl Output {
                 byte => {
                     self.line.push(*byte);
                     if self.line.len() >= LINE_BYTES {
+                        let rest = unfinished_word(&self.line);
+                        let rest = self.line.split_off(self.line.len() - rest);
                         self.end_line(log);
+                        self.line = rest;
                     }
                 }
             }
@@ -168,6 +182,15 @@ mod tests {
             found,
             ["one", "two", "\u{b7}[31mred\u{b7}[0m\u{fffd}", "last"]
         );
+    }
+
+    #[tokio::test]
+    async fn a_word_at_the_end_of_a_long_line_is_not_cut() {
+        let token = "0123456789abcdef".repeat(4);
+        let text = format!("{} {token} end\n", "x".repeat(LINE_BYTES - 20));
+        let found = lines_of(text.as_bytes()).await;
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], format!("{token} end"));
     }
 
     #[tokio::test]
