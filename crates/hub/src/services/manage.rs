@@ -7,8 +7,8 @@ use lyceum_store::{Owner, Service, StoreError};
 use thiserror::Error;
 
 use super::{ServiceView, clients};
+use crate::membership::members_for;
 use crate::permit::ManageService;
-use crate::principal::own_groups;
 use crate::provision::{new_token, record};
 use crate::{Hub, NamePermit, Principal, ServicePermit};
 
@@ -87,7 +87,7 @@ impl Hub {
             return Err(CreateServiceError::Managed);
         }
         // The scopes first: that they are beyond the caller's is said even if something else is wrong.
-        self.check_rights(caller, &draft)?;
+        self.check_rights(caller, &draft).await?;
         let draft = ServiceDraft {
             name: permit.name().to_owned(),
             // Means nothing for a service that others start; JupyterHub takes it all the same.
@@ -133,7 +133,7 @@ impl Hub {
     }
 
     /// Nobody gives a service more than they have themselves (JupyterHub `ServiceAPIHandler._check_service_scopes`).
-    fn check_rights(
+    async fn check_rights(
         &self,
         caller: &Principal,
         draft: &ServiceDraft,
@@ -157,10 +157,12 @@ impl Hub {
                 .unwrap_or_default();
             asked.extend(catalogue.parse_stored(admin));
         }
-        let asked = asked.iter().filter(|scope| !scope.is_inherit());
-        let asked = Expansion::of(caller.scope_owner()).expand(catalogue, asked);
-        let members = own_groups(caller.owner(), caller.groups());
-        let held = asked.intersect(caller.scopes(), &members);
+        asked.retain(|scope| !scope.is_inherit());
+        // Who holds a scope for a group holds it for the group's members.
+        let (store, owner, groups) = (self.store(), caller.owner(), caller.groups());
+        let members = members_for(store, owner, groups, caller.scopes(), &asked).await?;
+        let asked = Expansion::of(caller.scope_owner()).expand(catalogue, &asked);
+        let held = asked.intersect(caller.scopes(), &members.known);
         let (asked, held) = (asked.to_raw(), held.to_raw());
         let beyond: Vec<String> = asked.difference(&held).map(RawScope::to_string).collect();
         if beyond.is_empty() {

@@ -302,6 +302,27 @@ async fn nobody_gives_a_service_what_they_do_not_have() {
 }
 
 #[tokio::test]
+async fn who_may_something_with_a_group_may_give_it_for_its_members() {
+    let (site, root) = site().await;
+    site.user("bob").await;
+    let members = json!({"users": ["bob"]});
+    let made = site
+        .call("POST", "/hub/api/groups/poets", &root, Some(members))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let maker = site
+        .token("root", &["admin:services", "read:users!group=poets"])
+        .await;
+    for (user, status) in [("bob", 201), ("root", 400)] {
+        let scope = format!("read:users!user={user}");
+        let body = json!({"oauth_client_allowed_scopes": [scope], "url": "http://x"});
+        let path = format!("/of-{user}");
+        let answer = call(&site, "POST", &path, &maker, Some(body)).await;
+        assert_eq!(answer.status, status, "{user}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn the_home_page_leads_to_services_that_one_may_open() {
     let (site, root) = site().await;
     let body = |display: bool| json!({"url": "http://127.0.0.1:1", "display": display});
