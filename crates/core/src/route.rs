@@ -104,6 +104,13 @@ pub enum Upstream {
         /// Port.
         port: u16,
     },
+    /// HTTP/1.1 over TLS, to `host:port` (an IPv6 host without brackets).
+    Tls {
+        /// Name or address; the certificate has to be for it.
+        host: String,
+        /// Port.
+        port: u16,
+    },
     /// HTTP/1.1 over a Unix socket.
     Unix(PathBuf),
 }
@@ -113,6 +120,8 @@ impl fmt::Display for Upstream {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
             Self::Unix(path) => {
                 write!(
                     f,
@@ -131,6 +140,9 @@ pub struct Route {
     pub spec: RouteSpec,
     /// Where its requests go.
     pub target: Upstream,
+    /// A path that is put before that of each request; usually empty, and never ending in a slash.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target_path: String,
     /// Free data, shown by `GET /hub/api/proxy`: `{"user": …, "server_name": …}`.
     pub data: serde_json::Map<String, serde_json::Value>,
 }

@@ -136,7 +136,9 @@ impl Pool {
     async fn open(&self, target: &Upstream) -> Result<Socket, ConnectError> {
         let connect = async {
             match target {
-                Upstream::Tcp { host, port } => Socket::connect_tcp(host, *port).await,
+                Upstream::Tcp { host, port } | Upstream::Tls { host, port } => {
+                    Socket::connect_tcp(host, *port).await
+                }
                 Upstream::Unix(path) => Socket::connect_unix(path).await,
             }
         };

@@ -19,9 +19,12 @@ use lyceum_core::clock::Clock;
 
 use crate::config::GatewayConfig;
 use crate::connection;
+use crate::counts::Counts;
+use crate::gate::Gate;
 use crate::hub::{HubCaller, HubService};
 use crate::limit::{Full, Limits};
 use crate::listen::{BoundGateway, BoundUnix, GatewayError};
+use crate::options::ForwardOptions;
 use crate::pages::ErrorPages;
 use crate::pool::Pool;
 use crate::socket::Socket;
@@ -56,6 +59,12 @@ pub struct Parts {
     pub events: Arc<dyn UpstreamEvents>,
     /// The time of a route's last activity.
     pub clock: Arc<dyn Clock>,
+    /// Decides who may enter sites.
+    pub gate: Arc<dyn Gate>,
+    /// How requests are forwarded.
+    pub options: Arc<ForwardOptions>,
+    /// What is counted.
+    pub counts: Arc<Counts>,
 }
 
 impl std::fmt::Debug for Parts {

@@ -1,7 +1,7 @@
 //! The route table: an immutable snapshot, replaced whole; readers never wait.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +13,11 @@ use lyceum_core::seams::{Routes, RoutesError};
 use lyceum_core::{Route, RouteSpec, RouteStatus, Upstream};
 
 use crate::path;
+use crate::site::{Site, SiteAction};
+
+mod sharded;
+
+use sharded::Sharded;
 
 /// The gateway's routes; a clone is the same table.
 ///
@@ -28,25 +33,35 @@ struct Shared {
 }
 
 /// All routes at one moment.
+#[derive(Default, Clone)]
+struct Snapshot {
+    routes: Layer,
+    /// Those of the configuration.
+    sites: Arc<Layer>,
+}
+
+/// Entries by host and path.
 ///
 /// Keys are path prefixes without their last slash, so that a prefix of the request's path, cut at a
 /// slash, is a key as it stands.
 #[derive(Default, Clone)]
-struct Snapshot {
+struct Layer {
     anywhere: Paths,
-    hosts: HashMap<Arc<str>, Paths>,
+    hosts: Sharded<Paths>,
 }
 
 #[derive(Default, Clone)]
 struct Paths {
-    entries: HashMap<Arc<str>, Arc<Entry>>,
-    /// The number of segments of the deepest route, beyond which no prefix is tried.
-    deepest: usize,
+    entries: Sharded<Arc<Entry>>,
+    /// How many entries have a prefix of 0, 1, 2, … segments. Beyond the last of them no prefix is tried.
+    depths: Vec<usize>,
 }
 
 /// One route with what the gateway has seen of it.
 pub(crate) struct Entry {
     pub(crate) route: Route,
+    /// The site, if it is one.
+    pub(crate) site: Option<Arc<Site>>,
     /// Tells pooled connections of this target from those of any other, ever.
     pub(crate) target_id: u64,
     activity: Arc<Activity>,
@@ -83,6 +98,11 @@ impl Entry {
 }
 
 impl RouteTable {
+    /// Removes a route at once; tells whether there was one. The same as [`Routes::remove`] otherwise.
+    pub fn take_out(&self, spec: &RouteSpec) -> bool {
+        self.remove_now(spec)
+    }
+
     /// Makes a table without routes.
     pub fn new() -> Self {
         Self::default()
@@ -104,13 +124,54 @@ impl RouteTable {
     pub(crate) fn find(&self, host: &str, raw_path: &str) -> Option<Arc<Entry>> {
         let snapshot = self.0.snapshot.load();
         let decoded = path::decode(raw_path);
-        let for_host = (!snapshot.hosts.is_empty())
-            .then(|| snapshot.of_host(host))
-            .flatten()
-            .and_then(|paths| paths.longest(&decoded));
-        for_host
-            .or_else(|| snapshot.anywhere.longest(&decoded))
-            .cloned()
+        let site = snapshot.sites.longest(host, &decoded);
+        let route = snapshot.routes.longest(host, &decoded);
+        match (site, route) {
+            (Some(site), Some(route)) if rank(site) > rank(route) => Some(site),
+            (site, route) => route.or(site),
+        }
+        .cloned()
+    }
+
+    /// Replaces all sites. Two with the same host and prefix are one: the last.
+    pub fn set_sites(&self, sites: impl IntoIterator<Item = Site>) {
+        let mut layer = Layer::default();
+        for site in sites {
+            let target = match &site.action {
+                SiteAction::Forward(forwarding) => forwarding.target.clone(),
+                // Never asked for.
+                SiteAction::Files(_) | SiteAction::Redirect { .. } => {
+                    Upstream::Unix(PathBuf::new())
+                }
+            };
+            let route = Route {
+                spec: site.spec.clone(),
+                target,
+                target_path: String::new(),
+                data: serde_json::Map::default(),
+            };
+            let entry = Arc::new(Entry {
+                route,
+                site: Some(Arc::new(site)),
+                target_id: next_target_id(),
+                activity: Arc::new(Activity::new()),
+            });
+            layer.put(entry);
+        }
+        self.change(|snapshot| snapshot.sites = Arc::new(layer));
+    }
+
+    /// Gives the site that serves a request, if it is one and no route.
+    pub fn find_site(&self, host: &str, path: &str) -> Option<Arc<Site>> {
+        self.find(host, &path::resolve_dots(path))
+            .and_then(|entry| entry.site.clone())
+    }
+
+    /// Gives the route that serves a request, if it is one and no site.
+    pub fn find_route(&self, host: &str, path: &str) -> Option<Route> {
+        self.find(host, &path::resolve_dots(path))
+            .filter(|entry| entry.site.is_none())
+            .map(|entry| entry.route.clone())
     }
 
     fn change(&self, edit: impl FnOnce(&mut Snapshot)) {
@@ -127,18 +188,14 @@ impl RouteTable {
             .0
             .snapshot
             .load()
+            .routes
             .get(&route.spec)
             .is_some_and(unchanged)
         {
             return;
         }
         self.change(|snapshot| {
-            let key: Arc<str> = key_of(&route.spec).into();
-            let paths = match route.spec.host() {
-                None => &mut snapshot.anywhere,
-                Some(host) => snapshot.hosts.entry(host.into()).or_default(),
-            };
-            let old = paths.entries.get(&key);
+            let old = snapshot.routes.get(&route.spec);
             let target_id = old
                 .filter(|old| old.route.target == route.target)
                 .map_or_else(next_target_id, |old| old.target_id);
@@ -146,42 +203,62 @@ impl RouteTable {
                 || Arc::new(Activity::new()),
                 |old| Arc::clone(&old.activity),
             );
-            paths.deepest = paths.deepest.max(segments(&key));
-            let entry = Arc::new(Entry {
+            snapshot.routes.put(Arc::new(Entry {
                 route,
+                site: None,
                 target_id,
                 activity,
-            });
-            paths.entries.insert(key, entry);
+            }));
         });
     }
 
-    fn remove_now(&self, spec: &RouteSpec) {
-        if self.0.snapshot.load().get(spec).is_none() {
-            return;
+    fn remove_now(&self, spec: &RouteSpec) -> bool {
+        if self.0.snapshot.load().routes.get(spec).is_none() {
+            return false;
         }
-        self.change(|snapshot| {
-            let key = key_of(spec);
-            match spec.host() {
-                None => snapshot.anywhere.remove(key),
-                Some(host) => {
-                    if let Some(paths) = snapshot.hosts.get_mut(host) {
-                        paths.remove(key);
-                        if paths.entries.is_empty() {
-                            snapshot.hosts.remove(host);
-                        }
-                    }
-                }
-            }
-        });
+        self.change(|snapshot| snapshot.routes.remove(spec));
+        true
+    }
+
+    /// Gives one route with its last activity; `None` if there is none of exactly this spec.
+    pub fn get(&self, spec: &RouteSpec) -> Option<RouteStatus> {
+        self.0.snapshot.load().routes.get(spec).map(status)
+    }
+
+    /// Notes activity on a route, as configurable-http-proxy does when one is added.
+    pub fn touch(&self, spec: &RouteSpec, now: Timestamp) {
+        if let Some(entry) = self.0.snapshot.load().routes.get(spec) {
+            entry.touch(now);
+        }
     }
 }
 
-impl Snapshot {
+fn status(entry: &Arc<Entry>) -> RouteStatus {
+    RouteStatus {
+        route: entry.route.clone(),
+        last_activity: entry.activity.last(),
+    }
+}
+
+/// What wins: a host before none, then the longer prefix.
+fn rank(entry: &Arc<Entry>) -> (bool, usize) {
+    let spec = &entry.route.spec;
+    (spec.host().is_some(), spec.path_prefix().len())
+}
+
+impl Layer {
+    fn longest(&self, host: &str, decoded: &str) -> Option<&Arc<Entry>> {
+        let for_host = (!self.hosts.is_empty())
+            .then(|| self.of_host(host))
+            .flatten()
+            .and_then(|paths| paths.longest(decoded));
+        for_host.or_else(|| self.anywhere.longest(decoded))
+    }
+
     fn of_host(&self, host: &str) -> Option<&Paths> {
         let name = without_port(host);
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.hosts.get(name.to_ascii_lowercase().as_str())
+            self.hosts.get(&name.to_ascii_lowercase())
         } else {
             self.hosts.get(name)
         }
@@ -194,18 +271,45 @@ impl Snapshot {
         };
         paths.entries.get(key_of(spec))
     }
+
+    fn put(&mut self, entry: Arc<Entry>) {
+        match entry.route.spec.host() {
+            None => self.anywhere.put(entry),
+            Some(host) => {
+                let mut paths = self.hosts.get(host).cloned().unwrap_or_default();
+                let host: Arc<str> = host.into();
+                paths.put(entry);
+                self.hosts.put(host, paths);
+            }
+        }
+    }
+
+    fn remove(&mut self, spec: &RouteSpec) {
+        let key = key_of(spec);
+        let Some(host) = spec.host() else {
+            self.anywhere.remove(key);
+            return;
+        };
+        let Some(mut paths) = self.hosts.get(host).cloned() else {
+            return;
+        };
+        paths.remove(key);
+        if paths.entries.is_empty() {
+            self.hosts.remove(host);
+        } else {
+            self.hosts.put(host.into(), paths);
+        }
+    }
 }
 
 impl Paths {
     fn longest(&self, decoded: &str) -> Option<&Arc<Entry>> {
-        if self.entries.is_empty() {
-            return None;
-        }
+        let deepest = self.depths.len().checked_sub(1)?;
         let trimmed = decoded.strip_suffix('/').unwrap_or(decoded);
         // Cut to the depth of the deepest route, then take segments away one by one.
         let mut prefix = trimmed
             .match_indices('/')
-            .nth(self.deepest)
+            .nth(deepest)
             .and_then(|(at, _)| trimmed.get(..at))
             .unwrap_or(trimmed);
         loop {
@@ -216,14 +320,30 @@ impl Paths {
         }
     }
 
+    fn put(&mut self, entry: Arc<Entry>) {
+        let key: Arc<str> = key_of(&entry.route.spec).into();
+        let depth = segments(&key);
+        if self.entries.put(key, entry).is_some() {
+            return;
+        }
+        if self.depths.len() <= depth {
+            self.depths.resize(depth + 1, 0);
+        }
+        if let Some(count) = self.depths.get_mut(depth) {
+            *count += 1;
+        }
+    }
+
     fn remove(&mut self, key: &str) {
-        self.entries.remove(key);
-        self.deepest = self
-            .entries
-            .keys()
-            .map(|key| segments(key))
-            .max()
-            .unwrap_or(0);
+        if self.entries.remove(key).is_none() {
+            return;
+        }
+        if let Some(count) = self.depths.get_mut(segments(key)) {
+            *count -= 1;
+        }
+        while self.depths.last() == Some(&0) {
+            self.depths.pop();
+        }
     }
 }
 
@@ -265,30 +385,26 @@ impl Routes for RouteTable {
 
     async fn list(&self) -> Result<Vec<RouteStatus>, RoutesError> {
         let snapshot = self.0.snapshot.load();
-        let mut all: Vec<RouteStatus> = std::iter::once(&snapshot.anywhere)
-            .chain(snapshot.hosts.values())
-            .flat_map(|paths| paths.entries.values())
-            .map(|entry| RouteStatus {
-                route: entry.route.clone(),
-                last_activity: entry.activity.last(),
-            })
-            .collect();
+        let mut all: Vec<RouteStatus> = snapshot.routes.all().map(status).collect();
         all.sort_by(|a, b| a.route.spec.cmp(&b.route.spec));
         Ok(all)
+    }
+}
+
+impl Layer {
+    fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        std::iter::once(&self.anywhere)
+            .chain(self.hosts.values())
+            .flat_map(|paths| paths.entries.values())
     }
 }
 
 impl fmt::Debug for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let snapshot = self.0.snapshot.load();
-        let routes = snapshot.anywhere.entries.len()
-            + snapshot
-                .hosts
-                .values()
-                .map(|paths| paths.entries.len())
-                .sum::<usize>();
         f.debug_struct("RouteTable")
-            .field("routes", &routes)
+            .field("routes", &snapshot.routes.all().count())
+            .field("sites", &snapshot.sites.all().count())
             .finish()
     }
 }
@@ -303,6 +419,7 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
+    /// Where requests go.
     pub(crate) fn target(&self) -> &Upstream {
         &self.route.target
     }

@@ -256,6 +256,7 @@ impl Hub {
         Some(Route {
             spec: service::route(&self.settings().base_url, name),
             target: url.upstream().clone(),
+            target_path: String::new(),
             data: Map::from_iter([(ROUTE_KEY.to_owned(), Value::from(name.as_str()))]),
         })
     }

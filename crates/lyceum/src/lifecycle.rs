@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
-use lyceum_gateway::{GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
+use lyceum_gateway::{ClosedGate, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -105,6 +105,9 @@ pub(crate) async fn run(
         error_pages: Arc::new(Pages(web.clone())),
         events: Arc::new(Events(hub.clone())),
         clock: Arc::new(SystemClock),
+        gate: Arc::new(ClosedGate),
+        options: Arc::default(),
+        counts: Arc::default(),
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -113,6 +116,9 @@ pub(crate) async fn run(
         error_pages: Arc::new(PlainErrorPages),
         events: Arc::new(NoEvents),
         clock: Arc::new(SystemClock),
+        gate: Arc::new(ClosedGate),
+        options: Arc::default(),
+        counts: Arc::default(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

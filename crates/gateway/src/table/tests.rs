@@ -11,6 +11,7 @@ fn route(spec: &str, port: u16) -> Route {
             host: "127.0.0.1".to_owned(),
             port,
         },
+        target_path: String::new(),
         data: serde_json::Map::default(),
     }
 }

@@ -18,8 +18,8 @@ use lyceum_core::clock::{Clock, Timestamp};
 use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
-    Body, ErrorContext, ErrorPage, ErrorPages, Gateway, GatewayConfig, GatewayError, HubService,
-    ListenAddress, Parts, RouteTable, UpstreamEvents,
+    Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, Gateway, GatewayConfig, GatewayError,
+    HubService, ListenAddress, Parts, RouteTable, UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -180,6 +180,9 @@ impl Setup {
             error_pages: Arc::new(TestPages),
             events: Arc::clone(&failed) as Arc<dyn UpstreamEvents>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            gate: Arc::new(ClosedGate),
+            options: Arc::default(),
+            counts: Arc::default(),
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();
@@ -217,6 +220,7 @@ impl TestGateway {
         let route = Route {
             spec: RouteSpec::parse(spec).unwrap(),
             target: target.clone(),
+            target_path: String::new(),
             data: serde_json::Map::default(),
         };
         self.table.put(route).await.unwrap();

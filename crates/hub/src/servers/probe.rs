@@ -118,6 +118,8 @@ async fn ask(upstream: &Upstream, prefix: &str) -> Result<FirstAnswer, Problem> 
             let _ = stream.set_nodelay(true);
             converse(TokioIo::new(stream), prefix).await
         }
+        // No spawner starts servers that speak TLS.
+        Upstream::Tls { .. } => Err(Problem::NoConnection),
         Upstream::Unix(path) => {
             let stream = UnixStream::connect(path)
                 .await

@@ -49,6 +49,7 @@ fn route(shared: &Shared, server: &ServerRef, running: &Running) -> Route {
     Route {
         spec: spec(shared, server),
         target: running.upstream.clone(),
+        target_path: String::new(),
         data,
     }
 }

@@ -14,8 +14,8 @@ use lyceum_core::seams::{Authenticator, Routes as _, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
-    BoundGateway, Gateway, GatewayConfig, ListenAddress, Parts as GatewayParts, PlainErrorPages,
-    RouteTable,
+    BoundGateway, ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts as GatewayParts,
+    PlainErrorPages, RouteTable,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -206,6 +206,9 @@ impl Begin {
             error_pages: Arc::new(Pages(web.clone())),
             events: Arc::new(Events(hub.clone())),
             clock: Arc::clone(&self.clock),
+            gate: Arc::new(ClosedGate),
+            options: Arc::default(),
+            counts: Arc::default(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -214,6 +217,9 @@ impl Begin {
             error_pages: Arc::new(PlainErrorPages),
             events: Arc::new(NoEvents),
             clock: self.clock,
+            gate: Arc::new(ClosedGate),
+            options: Arc::default(),
+            counts: Arc::default(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {

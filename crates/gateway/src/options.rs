@@ -1,0 +1,51 @@
+//! How all requests are forwarded; what configurable-http-proxy has as options of its command line.
+
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use lyceum_certs::ClientTls;
+
+/// How requests are forwarded, where no site says otherwise.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ForwardOptions {
+    /// Whether `X-Forwarded-…` headers are added (`--no-x-forward` switches them off).
+    pub x_forward: bool,
+    /// Whether what clients claim about themselves in `X-Forwarded-…` and the like is kept whoever they are, as
+    /// configurable-http-proxy does; otherwise only that of trusted proxies is.
+    pub believe_claims: bool,
+    /// Whether `Host` becomes that of the target (`--change-origin`).
+    pub change_origin: bool,
+    /// Whether the path of the target is put before that of the request (`--no-prepend-path` switches it off).
+    pub prepend_path: bool,
+    /// Whether the prefix of the route stays in the path (`--no-include-prefix` switches it off).
+    pub include_prefix: bool,
+    /// Whether host and port in the `Location` of redirects become those that the client has asked for
+    /// (`--auto-rewrite`).
+    pub auto_rewrite: bool,
+    /// The scheme that the `Location` of redirects gets (`--protocol-rewrite`).
+    pub protocol_rewrite: Option<String>,
+    /// Headers that are added to each request (`--custom-header`).
+    pub custom_headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long to wait for an upstream that sends nothing of its answer (`--proxy-timeout`); `None` for ever.
+    pub response_timeout: Option<Duration>,
+    /// How upstreams are spoken to by TLS; without it, `https` upstreams are answered with status 503.
+    pub client_tls: Option<ClientTls>,
+}
+
+impl Default for ForwardOptions {
+    fn default() -> Self {
+        Self {
+            x_forward: true,
+            believe_claims: false,
+            change_origin: false,
+            prepend_path: true,
+            include_prefix: true,
+            auto_rewrite: false,
+            protocol_rewrite: None,
+            custom_headers: Vec::new(),
+            response_timeout: None,
+            client_tls: None,
+        }
+    }
+}
