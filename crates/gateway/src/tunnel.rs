@@ -12,10 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-
-use crate::socket::Socket;
 
 /// Copied at once, at most.
 const CHUNK: usize = 64 * 1024;
@@ -29,8 +27,8 @@ thread_local! {
 }
 
 /// One end of a tunnel, with what was read from it before the tunnel began.
-pub(crate) struct End {
-    pub(crate) socket: Socket,
+pub(crate) struct End<S> {
+    pub(crate) socket: S,
     pub(crate) early: Bytes,
 }
 
@@ -38,7 +36,15 @@ pub(crate) struct End {
 ///
 /// `from_client` is called whenever bytes came from the client. May be dropped at any time, which closes
 /// both sockets.
-pub(crate) async fn run(client: End, upstream: End, from_client: impl Fn()) -> io::Result<()> {
+pub(crate) async fn run<C, U>(
+    client: End<C>,
+    upstream: End<U>,
+    from_client: impl Fn(),
+) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
     let mut ends = (client.socket, upstream.socket);
     if !client.early.is_empty() {
         from_client();
@@ -86,11 +92,11 @@ impl Direction {
     }
 
     /// Copies as much as goes now; tells whether anything was read.
-    fn copy(
+    fn copy<F: AsyncRead + Unpin, T: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Socket,
-        to: &mut Socket,
+        from: &mut F,
+        to: &mut T,
         on_data: &impl Fn(),
     ) -> io::Result<bool> {
         let mut moved = false;
@@ -105,6 +111,8 @@ impl Direction {
                 return Ok(moved);
             }
             if !self.read_and_write(cx, from, to)? {
+                // TLS may hold some of what was written.
+                let _ = Pin::new(to).poll_flush(cx)?;
                 return Ok(moved);
             }
             if !self.ended {
@@ -117,7 +125,11 @@ impl Direction {
     }
 
     /// Writes what is left from before; true if nothing is left now.
-    fn write_waiting(&mut self, cx: &mut Context<'_>, to: &mut Socket) -> io::Result<bool> {
+    fn write_waiting<T: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut T,
+    ) -> io::Result<bool> {
         while !self.waiting.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.waiting)? {
                 Poll::Ready(written) => self.waiting.advance(written),
@@ -129,11 +141,11 @@ impl Direction {
     }
 
     /// Reads once and passes it on; false if there is nothing to read now.
-    fn read_and_write(
+    fn read_and_write<F: AsyncRead + Unpin, T: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Socket,
-        to: &mut Socket,
+        from: &mut F,
+        to: &mut T,
     ) -> io::Result<bool> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
