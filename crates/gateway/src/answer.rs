@@ -25,13 +25,17 @@ pub(crate) fn passed_on(
     mut field: impl FnMut(&str, Cow<'_, [u8]>),
 ) {
     let site = plan.entry.site.as_deref();
-    let replaced = site.map(|site| site.response_headers.as_slice()).unwrap_or_default();
+    let replaced = site
+        .map(|site| site.response_headers.as_slice())
+        .unwrap_or_default();
     for each in head.fields {
         let name = each.name;
         let skipped = is_hop_by_hop(name)
             || (name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
             || (facts.names_others && is_named(head.fields, name))
-            || replaced.iter().any(|(set, _)| set.as_str().eq_ignore_ascii_case(name));
+            || replaced
+                .iter()
+                .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name));
         if !skipped {
             field(name, Cow::Borrowed(each.value));
         }
@@ -55,7 +59,9 @@ pub(crate) fn write_head(
     manner: Manner,
     connection: &[u8],
 ) {
-    let Ok(facts) = Facts::of_answer(head) else { return };
+    let Ok(facts) = Facts::of_answer(head) else {
+        return;
+    };
     write_status(out, head.status, head.reason);
     passed_on(plan, head, &facts, |name, value| push(out, name, &value));
     let has_body = !(head.status < 200 || head.status == 204);

@@ -44,7 +44,11 @@ pub(crate) struct Text(pub(crate) Vec<u8>);
 
 impl Text {
     pub(crate) fn new() -> Self {
-        Self(TEXTS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(2048)))
+        Self(
+            TEXTS
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_else(|| Vec::with_capacity(2048)),
+        )
     }
 }
 
@@ -216,12 +220,19 @@ mod tests {
         for number in 0..400_u32 {
             let piece = vec![u8::try_from(number % 251).unwrap(); 700];
             sent.extend_from_slice(&piece);
-            tokio::io::AsyncWriteExt::write_all(&mut near, &piece).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut near, &piece)
+                .await
+                .unwrap();
             let mut count = 0;
             while count < 700 {
-                count += std::future::poll_fn(|cx| inbox.poll_fill(cx, &mut far, 1 << 20)).await.unwrap();
+                count += std::future::poll_fn(|cx| inbox.poll_fill(cx, &mut far, 1 << 20))
+                    .await
+                    .unwrap();
             }
-            let pending = std::future::poll_fn(|cx| Poll::Ready(inbox.poll_fill(cx, &mut far, 1 << 20).is_pending())).await;
+            let pending = std::future::poll_fn(|cx| {
+                Poll::Ready(inbox.poll_fill(cx, &mut far, 1 << 20).is_pending())
+            })
+            .await;
             assert!(pending);
             if inbox.end - inbox.start <= PARKED {
                 assert!(matches!(inbox.place, Place::Parked(_)));

@@ -72,9 +72,14 @@ impl Chunks {
             match self.state {
                 State::Data(left) => {
                     let rest = input.get(at..).unwrap_or_default();
-                    let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let length =
+                        usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     let left = left - length as u64;
-                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    self.state = if left == 0 {
+                        State::DataEnd
+                    } else {
+                        State::Data(left)
+                    };
                     return Ok(Step {
                         consumed: at + length,
                         data: rest.get(..length).unwrap_or_default(),
@@ -122,7 +127,11 @@ impl Chunks {
             (State::Extension(_), _) => return Err(Offence("a chunk's extension is garbled")),
             (State::SizeEnd(size), b'\n') => {
                 self.line = 0;
-                if size == 0 { State::Trailer } else { State::Data(size) }
+                if size == 0 {
+                    State::Trailer
+                } else {
+                    State::Data(size)
+                }
             }
             (State::DataEnd, b'\r') => State::DataEndFeed,
             (State::DataEnd, _) => return Err(Offence("a chunk is longer than its size")),
@@ -225,11 +234,28 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_is_an_offence() {
         for bad in [
-            "\r\n", "g\r\n", "-1\r\n", "0x5\r\n", " 5\r\n", "5 \r\n", "5\nhello", "5\r\rhello",
-            "11112222333344445\r\n", "3\r\nhello\r\n", "5\r\nhello0\r\n", "5\r\nhello\n0\r\n\r\n",
-            "5;a\nb\r\nhello", "5;\0\r\n", "0\r\nX: y\n\r\n", "0\r\nX y\r\n\r\n", "0\r\n: y\r\n\r\n",
-            "0\r\nContent-Length: 5\r\n\r\n", "0\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n X: y\r\n\r\n",
-            "0\r\nX: \0\r\n\r\n", "0\r\n\rX",
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "0x5\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "5\nhello",
+            "5\r\rhello",
+            "11112222333344445\r\n",
+            "3\r\nhello\r\n",
+            "5\r\nhello0\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5;a\nb\r\nhello",
+            "5;\0\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\nX y\r\n\r\n",
+            "0\r\n: y\r\n\r\n",
+            "0\r\nContent-Length: 5\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "0\r\n X: y\r\n\r\n",
+            "0\r\nX: \0\r\n\r\n",
+            "0\r\n\rX",
         ] {
             assert!(read(bad.as_bytes(), 3).is_err(), "{bad:?}");
         }

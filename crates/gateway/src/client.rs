@@ -16,6 +16,7 @@ use crate::patience::Patience;
 use crate::plan::Peer;
 use crate::serve::Core;
 use crate::socket::Socket;
+use crate::splice::Pipe;
 
 /// How long what a client still sends is thrown away after an answer that ended the connection. Closed at
 /// once, the system would tear the connection down before the client has read the answer.
@@ -101,7 +102,11 @@ impl Client {
                 *begun.get_or_insert_with(now) + core.config.header_timeout.get()
             };
             self.patience.poll(cx, deadline).map(|()| {
-                Err(if self.inbox.is_empty() { NoHead::Closed } else { NoHead::TooSlow })
+                Err(if self.inbox.is_empty() {
+                    NoHead::Closed
+                } else {
+                    NoHead::TooSlow
+                })
             })
         })
         .await
@@ -141,15 +146,42 @@ impl Client {
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(_) => Poll::Ready(Err(Gone)),
-            Poll::Pending => {
-                let since = *self.stalled.get_or_insert_with(Instant::now);
-                self.patience.poll(cx, since + limit).map(|()| Err(Gone))
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
+        }
+    }
+
+    /// The client takes nothing: ready when that has lasted too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Gone> {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        self.patience.poll(cx, since + limit).map(|()| Gone)
+    }
+
+    /// Writes what is in a pipe. Only for clients with a plain socket.
+    pub(crate) fn poll_empty(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<(), Gone>> {
+        let Some(io) = self.io.plain() else {
+            return Poll::Ready(Err(Gone));
+        };
+        match pipe.poll_empty(cx, io) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.stalled = None;
+                Poll::Ready(Ok(()))
             }
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
         }
     }
 
     /// Makes sure that what was written is on its way: TLS may hold some of it.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<(), Gone>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+    ) -> Poll<Result<(), Gone>> {
         if !self.io.is_secure() {
             return Poll::Ready(Ok(()));
         }
@@ -159,10 +191,7 @@ impl Client {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Gone)),
-            Poll::Pending => {
-                let since = *self.stalled.get_or_insert_with(Instant::now);
-                self.patience.poll(cx, since + limit).map(|()| Err(Gone))
-            }
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
         }
     }
 

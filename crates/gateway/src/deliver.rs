@@ -30,7 +30,12 @@ pub(crate) struct Deliver {
 
 impl Deliver {
     /// Writes the head. `keep_alive` says whether the connection goes on; `old` is HTTP/1.0.
-    pub(crate) fn new(response: Response<Body>, to_head: bool, connection: &[u8], old: bool) -> Self {
+    pub(crate) fn new(
+        response: Response<Body>,
+        to_head: bool,
+        connection: &[u8],
+        old: bool,
+    ) -> Self {
         let (head, body) = response.into_parts();
         let mut text = Text::new();
         let out = &mut text.0;
@@ -43,7 +48,11 @@ impl Deliver {
             }
         }
         if !head.headers.contains_key(DATE) {
-            push(out, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+            push(
+                out,
+                "date",
+                httpdate::fmt_http_date(SystemTime::now()).as_bytes(),
+            );
         }
         let status = head.status.as_u16();
         let bodiless = status < 200 || status == 204 || status == 304;

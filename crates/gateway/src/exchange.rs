@@ -67,7 +67,11 @@ pub(crate) async fn ask<U: Upload>(
             Err(Failed::Final(why)) => return Err(why),
         }
     }
-    let limit = plan.entry.site.as_ref().and_then(|site| site.limits.connect_timeout);
+    let limit = plan
+        .entry
+        .site
+        .as_ref()
+        .and_then(|site| site.limits.connect_timeout);
     let tls = core.parts.options.client_tls.as_ref();
     let connecting = core.pool.connect(plan.entry.target(), tls, limit);
     let mut connecting = std::pin::pin!(connecting);
@@ -230,7 +234,11 @@ fn look(bytes: &[u8], to_head: bool) -> Result<Option<Found>, ()> {
         }
         let facts = Facts::of_answer(&head).map_err(|_| ())?;
         let body = facts.answer_length(head.status, to_head);
-        let lasts = if head.minor == 0 { facts.keep_alive } else { !facts.close };
+        let lasts = if head.minor == 0 {
+            facts.keep_alive
+        } else {
+            !facts.close
+        };
         Ok(Found::Final {
             status: head.status,
             head: length,
@@ -258,8 +266,8 @@ fn poll_send<U: Upload>(
 ) -> Poll<Result<(), Sending>> {
     while !head.is_empty() {
         // What is there already goes in the same packet.
-        let with_body = !upload.is_absent()
-            && matches!(upload.poll_bytes(cx, core), Poll::Ready(Ok(true)));
+        let with_body =
+            !upload.is_absent() && matches!(upload.poll_bytes(cx, core), Poll::Ready(Ok(true)));
         let io = Pin::new(&mut link.io);
         let outcome = if with_body {
             io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(upload.bytes())])

@@ -48,7 +48,12 @@ impl Feed {
     }
 
     /// Ready when there is no more to do: all was handed over, the client broke off, or the hub wants no more.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, core: &Core, client: &mut Client) -> Poll<()> {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core,
+        client: &mut Client,
+    ) -> Poll<()> {
         while let Some(sender) = &mut self.sender {
             if ready!(sender.poll_reserve(cx)).is_err() {
                 self.sender = None;

@@ -41,7 +41,6 @@ const CLAIMS: [&str; 17] = [
     "remote-email",
 ];
 
-
 const FIRST_LETTERS: [u8; 5] = *b"xftcr";
 
 /// Of these, those that tell who the user is: a gated site gets them from its gate alone.
@@ -154,7 +153,9 @@ fn port(inbound: Inbound<'_>) -> &str {
 pub(crate) fn is_claim(name: &[u8]) -> bool {
     name.first()
         .is_some_and(|first| FIRST_LETTERS.contains(&first.to_ascii_lowercase()))
-        && (CLAIM_PREFIXES.into_iter().any(|prefix| begins(name, prefix))
+        && (CLAIM_PREFIXES
+            .into_iter()
+            .any(|prefix| begins(name, prefix))
             || CLAIMS
                 .into_iter()
                 .any(|claim| claim.len() == name.len() && begins(name, claim)))
@@ -162,10 +163,15 @@ pub(crate) fn is_claim(name: &[u8]) -> bool {
 
 /// Whether a field tells who the user is.
 pub(crate) fn is_identity(name: &[u8]) -> bool {
-    IDENTITY_PREFIXES.into_iter().any(|prefix| begins(name, prefix))
+    IDENTITY_PREFIXES
+        .into_iter()
+        .any(|prefix| begins(name, prefix))
         || [&b"x-authenticated-user"[..], b"x-authenticated-userid"]
             .into_iter()
-            .any(|claim| claim.len() == name.len() && begins(name, std::str::from_utf8(claim).unwrap_or_default()))
+            .any(|claim| {
+                claim.len() == name.len()
+                    && begins(name, std::str::from_utf8(claim).unwrap_or_default())
+            })
 }
 
 fn begins(name: &[u8], prefix: &str) -> bool {
@@ -284,23 +290,52 @@ mod tests {
     #[test]
     fn a_strangers_claims_are_dropped_in_every_spelling() {
         for name in [
-            "X-Forwarded-For", "X-Forwarded-User", "X_Forwarded_Host", "Remote-User", "remote_user",
-            "X-Auth-Request-Email", "Forwarded", "X-Real-IP", "X-Scheme", "REMOTE-USER",
+            "X-Forwarded-For",
+            "X-Forwarded-User",
+            "X_Forwarded_Host",
+            "Remote-User",
+            "remote_user",
+            "X-Auth-Request-Email",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Scheme",
+            "REMOTE-USER",
         ] {
             assert!(is_claim(name.as_bytes()), "{name}");
         }
-        for name in ["Cookie", "X-XSRFToken", "Remote-Usage", "Forwarded-By", "Host", ""] {
+        for name in [
+            "Cookie",
+            "X-XSRFToken",
+            "Remote-Usage",
+            "Forwarded-By",
+            "Host",
+            "",
+        ] {
             assert!(!is_claim(name.as_bytes()), "{name}");
         }
-        for name in ["X-Forwarded-User", "remote_user", "X-Remote-Groups", "X_Auth_Request_User"] {
-            assert!(is_identity(name.as_bytes()) && is_claim(name.as_bytes()), "{name}");
+        for name in [
+            "X-Forwarded-User",
+            "remote_user",
+            "X-Remote-Groups",
+            "X_Auth_Request_User",
+        ] {
+            assert!(
+                is_identity(name.as_bytes()) && is_claim(name.as_bytes()),
+                "{name}"
+            );
         }
         assert!(!is_identity(b"X-Forwarded-For"));
-        let sent = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Host", "evil.example")];
+        let sent = [
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-Host", "evil.example"),
+        ];
         let sent = fields(&sent);
         let told = client(&sent, inbound("hub.example:8000"), &[]);
         assert_eq!(told.addr, Some([10, 0, 0, 1].into()));
-        assert_eq!((told.scheme, told.host.as_str()), ("http", "hub.example:8000"));
+        assert_eq!(
+            (told.scheme, told.host.as_str()),
+            ("http", "hub.example:8000")
+        );
         assert_eq!(
             written(&sent, inbound("hub.example:8000")),
             [
@@ -338,7 +373,10 @@ mod tests {
 
     #[test]
     fn a_proxy_that_replaces_the_protocol_is_understood() {
-        let sent = [("X-Forwarded-For", "1.1.1.1, 203.0.113.9"), ("X-Forwarded-Proto", "https")];
+        let sent = [
+            ("X-Forwarded-For", "1.1.1.1, 203.0.113.9"),
+            ("X-Forwarded-Proto", "https"),
+        ];
         let told = client(&fields(&sent), believed("h"), &trusted());
         assert_eq!(told.addr, Some([203, 0, 113, 9].into()));
         assert_eq!(told.scheme, "https");
@@ -348,7 +386,11 @@ mod tests {
         };
         let told = client(&[], on_socket, &trusted());
         assert_eq!((told.addr, told.scheme), (None, "http"));
-        assert!(!written(&[], on_socket).iter().any(|line| line.contains("-for:")));
+        assert!(
+            !written(&[], on_socket)
+                .iter()
+                .any(|line| line.contains("-for:"))
+        );
     }
 
     #[test]
@@ -360,7 +402,11 @@ mod tests {
         };
         assert_eq!(
             written(&[], upgrade),
-            ["x-forwarded-for: 10.0.0.1", "x-forwarded-port: 443", "x-forwarded-proto: wss"]
+            [
+                "x-forwarded-for: 10.0.0.1",
+                "x-forwarded-port: 443",
+                "x-forwarded-proto: wss"
+            ]
         );
     }
 }

@@ -239,8 +239,15 @@ fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
     let missing = !asked.path.ends_with('/')
         && path::decode(&asked.path).len() + 1 == site.spec.path_prefix().len();
     missing.then(|| {
-        let query = asked.query.map(|query| format!("?{query}")).unwrap_or_default();
-        let status = if matches!(asked.head.method, "GET" | "HEAD") { 302 } else { 308 };
+        let query = asked
+            .query
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let status = if matches!(asked.head.method, "GET" | "HEAD") {
+            302
+        } else {
+            308
+        };
         redirect(Cow::Owned(format!("{}/{query}", asked.path)), status)
     })
 }
@@ -250,7 +257,10 @@ fn redirect_target<'s>(to: &'s str, site: &Site, asked: &Asked<'_>) -> Cow<'s, s
         return Cow::Borrowed(to);
     }
     let rest = crate::plan::strip(site.spec.path_prefix(), &asked.path);
-    let query = asked.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let query = asked
+        .query
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     Cow::Owned(format!("{}{rest}{query}", to.trim_end_matches('/')))
 }
 

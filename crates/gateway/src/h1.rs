@@ -110,7 +110,11 @@ fn read_turn(core: &Core, client: &Client, length: usize, admitted: Option<&Admi
     let seen = with_request(bytes, core.config.max_headers.into(), |head| {
         let facts = Facts::of_request(&head)?;
         let length = facts.request_length();
-        let lasts = if head.minor == 0 { facts.keep_alive } else { !facts.close };
+        let lasts = if head.minor == 0 {
+            facts.keep_alive
+        } else {
+            !facts.close
+        };
         Ok::<_, BadHead>(Turn {
             verdict: front::decide(core, head, facts, client.peer, &length, admitted),
             length,
@@ -166,7 +170,12 @@ async fn turn_after_gate(core: &Core, client: &mut Client, length: usize) -> Tur
 }
 
 /// Answers here. A body that nobody wants ends the connection.
-async fn answer(core: &Core, client: &mut Client, mut turn: Turn, response: Response<Body>) -> Next {
+async fn answer(
+    core: &Core,
+    client: &mut Client,
+    mut turn: Turn,
+    response: Response<Body>,
+) -> Next {
     turn.keep_alive &= turn.length.is_empty();
     core.parts.counts.answered(response.status().as_u16());
     if Deliver::needs_close(&response, turn.old) {
@@ -174,9 +183,7 @@ async fn answer(core: &Core, client: &mut Client, mut turn: Turn, response: Resp
     }
     let mut deliver = Deliver::new(response, turn.to_head, turn.connection(), turn.old);
     let outcome = poll_fn(|cx| match deliver.poll(cx, core, client) {
-        Poll::Pending if turn.length.is_empty() => {
-            client.poll_gone(cx).map(Err)
-        }
+        Poll::Pending if turn.length.is_empty() => client.poll_gone(cx).map(Err),
         outcome => outcome,
     })
     .await;
@@ -203,7 +210,11 @@ async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Pla
     if plan.upgrade {
         core.parts.counts.upgrades.fetch_add(1, Ordering::Relaxed);
     }
-    let most = plan.entry.site.as_ref().and_then(|site| site.limits.max_body);
+    let most = plan
+        .entry
+        .site
+        .as_ref()
+        .and_then(|site| site.limits.max_body);
     let length = std::mem::replace(&mut turn.length, Length::Bytes(0));
     let mut upload = ClientUpload::new(length, most, turn.expects_continue);
     let asking = exchange::ask(
@@ -319,7 +330,9 @@ async fn switch(core: &Core, client: &mut Client, plan: Plan, reply: Reply) -> N
     let mut out = Text::new();
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
     let _ = with_answer(bytes, |head, _| {
-        let Ok(facts) = Facts::of_answer(&head) else { return };
+        let Ok(facts) = Facts::of_answer(&head) else {
+            return;
+        };
         answer::write_status(&mut out.0, 101, head.reason);
         answer::passed_on(&plan, &head, &facts, |name, value| {
             push(&mut out.0, name, &value);
@@ -341,7 +354,10 @@ async fn switch(core: &Core, client: &mut Client, plan: Plan, reply: Reply) -> N
 /// Joins both sides, in a task of its own: that of the connection is large, and a tunnel small.
 fn tunnel(core: &Rc<Core>, client: Client, (link, plan): (Link, Plan)) {
     let Client {
-        io, mut inbox, slot, ..
+        io,
+        mut inbox,
+        slot,
+        ..
     } = client;
     let Link {
         io: upstream,

@@ -201,7 +201,14 @@ async fn route(
     let mut verdict = decide(core, &head, peer, &length, tunnel.as_deref(), None);
     if let Verdict::Ask(visit) = verdict {
         verdict = match core.hub.admit(*visit).await {
-            Ok(admitted) => decide(core, &head, peer, &length, tunnel.as_deref(), Some(&admitted)),
+            Ok(admitted) => decide(
+                core,
+                &head,
+                peer,
+                &length,
+                tunnel.as_deref(),
+                Some(&admitted),
+            ),
             Err(response) => Verdict::Answer(response),
         };
     }
@@ -280,9 +287,16 @@ fn decide(
     if fields.len() > core.config.max_headers.into() {
         return Verdict::Fail(Failure::unknown(ErrorReason::HeadTooLarge));
     }
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let head = RequestHead {
-        method: if tunnel.is_some() { "GET" } else { head.method.as_str() },
+        method: if tunnel.is_some() {
+            "GET"
+        } else {
+            head.method.as_str()
+        },
         target,
         minor: 1,
         fields: &fields,
@@ -311,8 +325,17 @@ fn websocket_key() -> String {
     base64::engine::general_purpose::STANDARD.encode(RequestId::new().as_str())
 }
 
-async fn forward(core: &Rc<Core>, plan: Plan, body: Incoming, length: &Length) -> Response<Streamed> {
-    let most = plan.entry.site.as_ref().and_then(|site| site.limits.max_body);
+async fn forward(
+    core: &Rc<Core>,
+    plan: Plan,
+    body: Incoming,
+    length: &Length,
+) -> Response<Streamed> {
+    let most = plan
+        .entry
+        .site
+        .as_ref()
+        .and_then(|site| site.limits.max_body);
     let mut upload = StreamUpload::new(body, length, most);
     let reason = match exchange::ask(core, &plan, &mut upload).await {
         Ok(reply) if reply.status != 101 => return pass_on(core, plan, reply, upload),
@@ -339,7 +362,9 @@ fn pass_on(core: &Rc<Core>, plan: Plan, reply: Reply, upload: StreamUpload) -> R
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = response.headers_mut();
         headers.reserve(head.fields.len());
-        let Ok(facts) = Facts::of_answer(&head) else { return };
+        let Ok(facts) = Facts::of_answer(&head) else {
+            return;
+        };
         let mut insert = |name: &str, value: &[u8]| {
             if let (Ok(name), Ok(value)) = (
                 HeaderName::from_bytes(name.as_bytes()),
@@ -349,7 +374,8 @@ fn pass_on(core: &Rc<Core>, plan: Plan, reply: Reply, upload: StreamUpload) -> R
             }
         };
         answer::passed_on(&plan, &head, &facts, |name, value| insert(name, &value));
-        let told = answer::told_length(&head).filter(|_| !matches!(length, Length::Chunked(_) | Length::UntilClose));
+        let told = answer::told_length(&head)
+            .filter(|_| !matches!(length, Length::Chunked(_) | Length::UntilClose));
         if let Some(told) = told.filter(|_| status != 204) {
             insert("content-length", told);
         }
@@ -427,7 +453,9 @@ fn join(
     let mut response = own(StatusCode::OK);
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
     let _ = with_answer(bytes, |head, _| {
-        let Ok(facts) = Facts::of_answer(&head) else { return };
+        let Ok(facts) = Facts::of_answer(&head) else {
+            return;
+        };
         answer::passed_on(&plan, &head, &facts, |name, value| {
             // The answer to our own key means nothing to the client.
             if name.eq_ignore_ascii_case("sec-websocket-accept") {
@@ -582,7 +610,10 @@ impl FromUpstream {
         }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if self.is_complete() {
                 let trailers = match &self.length {
@@ -604,8 +635,8 @@ impl FromUpstream {
             if !waiting.is_empty() {
                 let (consumed, data) = match &mut self.length {
                     Length::Bytes(left) => {
-                        let count =
-                            usize::try_from(*left).map_or(waiting.len(), |left| left.min(waiting.len()));
+                        let count = usize::try_from(*left)
+                            .map_or(waiting.len(), |left| left.min(waiting.len()));
                         *left -= count as u64;
                         (count, waiting.get(..count).unwrap_or_default())
                     }

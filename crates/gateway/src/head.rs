@@ -79,7 +79,10 @@ pub(crate) struct Scan {
 impl Scan {
     /// Looks at all bytes that have come since the request before; gives the length of the head.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadHead> {
-        while let Some(offset) = bytes.get(self.at..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+        while let Some(offset) = bytes
+            .get(self.at..)
+            .and_then(|rest| memchr::memchr(b'\n', rest))
+        {
             let feed = self.at + offset;
             let line = bytes.get(self.line..feed).unwrap_or_default();
             match line {
@@ -159,7 +162,9 @@ pub(crate) fn with_answer<T>(
             let found = parse_answer(bytes, &mut many).map_err(malformed)?;
             Ok(found.map(|(head, length)| see(head, length)))
         }
-        outcome => Ok(outcome.map_err(malformed)?.map(|(head, length)| see(head, length))),
+        outcome => Ok(outcome
+            .map_err(malformed)?
+            .map(|(head, length)| see(head, length))),
     }
 }
 
@@ -168,8 +173,11 @@ fn parse_answer<'b>(
     place: &'b mut [MaybeUninit<Field<'b>>],
 ) -> Result<Option<(AnswerHead<'b>, usize)>, httparse::Error> {
     let mut answer = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut answer, bytes, place)?;
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut answer,
+        bytes,
+        place,
+    )?;
     let httparse::Status::Complete(length) = parsed else {
         return Ok(None);
     };
@@ -263,13 +271,18 @@ impl<'b> Facts<'b> {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
         // Most names are passed by after one look at their length.
         match name.len() {
-            2 if is("te") => self.takes_trailers |= words(value).any(|word| word.eq_ignore_ascii_case(b"trailers")),
+            2 if is("te") => {
+                self.takes_trailers |=
+                    words(value).any(|word| word.eq_ignore_ascii_case(b"trailers"))
+            }
             4 if is("host") => {
                 if self.host.replace(value).is_some() {
                     return Err(BadHead::Malformed("there are several hosts"));
                 }
             }
-            6 if is("expect") => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            6 if is("expect") => {
+                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue")
+            }
             7 if is("upgrade") => self.upgrade = Some(value),
             10 if is("connection") => words(value).for_each(|word| self.connection(word)),
             14 if is("content-length") => self.content_length(value, side)?,
@@ -289,7 +302,8 @@ impl<'b> Facts<'b> {
     }
 
     fn content_length(&mut self, value: &[u8], side: Side) -> Result<(), BadHead> {
-        let length = number(value).ok_or(BadHead::Malformed("the content length is not a number"))?;
+        let length =
+            number(value).ok_or(BadHead::Malformed("the content length is not a number"))?;
         match self.length.replace(length) {
             // An answer that says the same twice is clear enough (RFC 9110 §8.6).
             Some(before) if side == Side::Client || before != length => {

@@ -109,8 +109,9 @@ impl HubCaller {
             }),
             Ok(Ok(Admission::Answer(response))) => Err(response),
             Ok(Err(_)) | Err(_) => {
-                let mut refusal =
-                    Response::new(Body::from("It could not be found out who may enter. Try again."));
+                let mut refusal = Response::new(Body::from(
+                    "It could not be found out who may enter. Try again.",
+                ));
                 *refusal.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
                 Err(refusal)
             }

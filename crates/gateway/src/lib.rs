@@ -39,6 +39,7 @@ mod request_id;
 mod serve;
 mod site;
 mod socket;
+mod splice;
 mod table;
 mod tunnel;
 mod upload;

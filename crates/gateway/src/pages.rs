@@ -180,7 +180,11 @@ mod tests {
     use super::*;
 
     fn check(path: &str, accept: &str, expected: bool) {
-        assert_eq!(wants_json(path, accept.as_bytes()), expected, "{path} {accept}");
+        assert_eq!(
+            wants_json(path, accept.as_bytes()),
+            expected,
+            "{path} {accept}"
+        );
     }
 
     #[test]

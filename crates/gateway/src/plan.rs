@@ -168,7 +168,9 @@ impl Asked<'_> {
         if options.prepend_path {
             out.extend_from_slice(entry.route.target_path.as_bytes());
         }
-        let strips = forwarding.map_or(!options.include_prefix, |forwarding| forwarding.strip_prefix);
+        let strips = forwarding.map_or(!options.include_prefix, |forwarding| {
+            forwarding.strip_prefix
+        });
         if strips {
             out.extend_from_slice(strip(entry.route.spec.path_prefix(), &self.path).as_bytes());
         } else {
@@ -180,16 +182,24 @@ impl Asked<'_> {
         }
         let original = self.original_if_other(out.get(target_at..).unwrap_or_default());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        let target_host = options.change_origin.then(|| authority(&entry.route.target));
+        let target_host = options
+            .change_origin
+            .then(|| authority(&entry.route.target));
         let host = target_host.as_deref().unwrap_or(match self.host {
             "" => "localhost",
             host => host,
         });
         push(out, "host", host.as_bytes());
         let is_set = |name: &str| {
-            site.is_some_and(|site| site.request_headers.iter().any(|(set, _)| set.as_str().eq_ignore_ascii_case(name)))
-                || admitted.is_some_and(|admitted| admitted.headers.contains_key(name))
-                || options.custom_headers.iter().any(|(set, _)| set.as_str().eq_ignore_ascii_case(name))
+            site.is_some_and(|site| {
+                site.request_headers
+                    .iter()
+                    .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name))
+            }) || admitted.is_some_and(|admitted| admitted.headers.contains_key(name))
+                || options
+                    .custom_headers
+                    .iter()
+                    .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name))
         };
         let replaces = site.is_some() || !options.custom_headers.is_empty();
         self.passed_on(options, |name, value| {
@@ -210,7 +220,9 @@ impl Asked<'_> {
             push(out, name, value);
         });
         if replaces {
-            let set = site.map(|site| site.request_headers.as_slice()).unwrap_or_default();
+            let set = site
+                .map(|site| site.request_headers.as_slice())
+                .unwrap_or_default();
             for (name, value) in set.iter().chain(&options.custom_headers) {
                 push(out, name.as_str(), value.as_bytes());
             }
@@ -292,8 +304,14 @@ fn without_cookies(value: &[u8], hidden: &[String]) -> Vec<u8> {
         .split(|byte| *byte == b';')
         .map(<[u8]>::trim_ascii)
         .filter(|cookie| {
-            let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
-            !cookie.is_empty() && !hidden.iter().any(|hidden| hidden.as_bytes() == name.trim_ascii())
+            let name = cookie
+                .split(|byte| *byte == b'=')
+                .next()
+                .unwrap_or_default();
+            !cookie.is_empty()
+                && !hidden
+                    .iter()
+                    .any(|hidden| hidden.as_bytes() == name.trim_ascii())
         })
         .collect();
     kept.join(&b"; "[..])
@@ -302,8 +320,16 @@ fn without_cookies(value: &[u8], hidden: &[String]) -> Vec<u8> {
 /// Host and port of a target, as `Host` names them.
 fn authority(target: &lyceum_core::Upstream) -> String {
     let with_port = |host: &str, port: u16, usual: u16| {
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        if port == usual { host } else { format!("{host}:{port}") }
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        if port == usual {
+            host
+        } else {
+            format!("{host}:{port}")
+        }
     };
     match target {
         lyceum_core::Upstream::Tcp { host, port } => with_port(host, *port, 80),
@@ -345,7 +371,10 @@ mod tests {
     fn hidden_cookies_are_taken_out_and_others_left() {
         let hidden = ["a".to_owned(), "session".to_owned()];
         let check = |value: &str, expected: &str| {
-            assert_eq!(without_cookies(value.as_bytes(), &hidden), expected.as_bytes());
+            assert_eq!(
+                without_cookies(value.as_bytes(), &hidden),
+                expected.as_bytes()
+            );
         };
         check("a=1; b=2; session=x; ab=3", "b=2; ab=3");
         check("a=1", "");

@@ -113,8 +113,7 @@ impl Pool {
     /// Closes connections that were not used for long; called now and then.
     pub(crate) fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, connections| {
-            connections
-                .retain_mut(|idle| idle.since.elapsed() < KEEP && idle.link.is_alive());
+            connections.retain_mut(|idle| idle.since.elapsed() < KEEP && idle.link.is_alive());
             !connections.is_empty()
         });
     }

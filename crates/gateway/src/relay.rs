@@ -1,6 +1,6 @@
 //! The body of an upstream's answer on its way to an HTTP/1 client.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,13 @@ use crate::head::Length;
 use crate::patience::Patience;
 use crate::pool::Link;
 use crate::serve::Core;
+use crate::splice::Pipe;
 use crate::table::Entry;
+
+/// Up to this size, a body is copied behind its head.
+const SMALL: usize = 2048;
+/// A body is big when that much of it has passed, and that much is still to come.
+const BIG: u64 = 128 * 1024;
 
 /// An answer that is being passed on.
 #[derive(Debug)]
@@ -26,6 +32,10 @@ pub(crate) struct Relay {
     /// Bytes at the front of the link's inbox that go to the client as they are.
     cleared: usize,
     ended: bool,
+    /// How much of the body was copied so far.
+    copied: u64,
+    /// For a body that has shown itself big.
+    pipe: Option<Pipe>,
     /// Whose activity is noted when the whole answer has come; only for answers that tell of success.
     entry: Option<Arc<Entry>>,
     /// While the upstream is waited for.
@@ -65,6 +75,8 @@ impl Relay {
             manner,
             cleared: 0,
             ended: false,
+            copied: 0,
+            pipe: None,
             entry,
             limit,
             waiting: None,
@@ -88,7 +100,21 @@ impl Relay {
             {
                 entry.touch(core.parts.clock.now());
             }
+            if let Some(pipe) = &mut self.pipe
+                && !pipe.is_empty()
+            {
+                match client.poll_empty(cx, limit, pipe)? {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
             // Write all that there is.
+            if !self.out.0.is_empty() && (1..=SMALL).contains(&self.cleared) && self.written == 0 {
+                // One piece costs less than two, up to a size.
+                let data = link.inbox.data().get(..self.cleared).unwrap_or_default();
+                self.out.0.extend_from_slice(data);
+                link.inbox.consume(std::mem::take(&mut self.cleared));
+            }
             let text = self.out.0.get(self.written..).unwrap_or_default();
             let data = link.inbox.data().get(..self.cleared).unwrap_or_default();
             if !text.is_empty() || !data.is_empty() {
@@ -97,6 +123,7 @@ impl Relay {
                         let of_text = count.min(text.len());
                         self.written += of_text;
                         self.cleared -= count - of_text;
+                        self.copied += (count - of_text) as u64;
                         link.inbox.consume(count - of_text);
                         if self.written == self.out.0.len() {
                             self.out.0.clear();
@@ -110,7 +137,7 @@ impl Relay {
             if self.is_complete() {
                 return client.poll_flush(cx, limit).map_err(Broken::from);
             }
-            match link.inbox.poll_fill(cx, &mut link.io, CHUNK) {
+            match self.poll_more(cx, link, client) {
                 Poll::Ready(Ok(count)) if count > 0 => self.waiting = None,
                 Poll::Ready(Ok(_)) if self.length == Length::UntilClose => self.end(),
                 Poll::Ready(_) => return Poll::Ready(Err(Broken::Upstream)),
@@ -129,6 +156,29 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Waits for more of the body, in the inbox or in the pipe.
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link,
+        client: &Client,
+    ) -> Poll<io::Result<usize>> {
+        if let (Length::Bytes(left), Some(from), Some(_)) =
+            (&mut self.length, link.io.plain(), client.io.plain())
+            && self.copied >= BIG
+            && *left >= BIG
+            && link.inbox.is_empty()
+        {
+            let pipe = self.pipe.get_or_insert_with(Pipe::new);
+            let filled = pipe.poll_fill(cx, from, *left);
+            if let Poll::Ready(Ok(count)) = &filled {
+                *left -= *count as u64;
+            }
+            return filled;
+        }
+        link.inbox.poll_fill(cx, &mut link.io, CHUNK)
     }
 
     fn is_complete(&self) -> bool {

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::oneshot;
@@ -34,7 +33,7 @@ use crate::pages::{ErrorPages, ErrorReason};
 use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::table::{Entry, RouteTable};
-use crate::tunnel::{self, End};
+use crate::tunnel::{self, End, Stream};
 
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -185,7 +184,7 @@ impl Core {
         upstream: End<Socket>,
         slot: Rc<Slot>,
     ) where
-        C: AsyncRead + AsyncWrite + Unpin,
+        C: Stream,
     {
         let _counted = (slot, OpenTunnel::new(Arc::clone(&self.parts.counts)));
         join(&entry, &*self.parts.clock, client, upstream).await;
@@ -194,7 +193,7 @@ impl Core {
 
 async fn join<C>(entry: &Entry, clock: &dyn Clock, client: End<C>, upstream: End<Socket>)
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
 {
     let ended = tunnel::run(client, upstream, || entry.touch(clock.now())).await;
     if let Err(error) = ended {
@@ -353,4 +352,3 @@ async fn sweep(core: Rc<Core>) {
         core.pool.sweep();
     }
 }
-

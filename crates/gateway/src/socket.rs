@@ -12,6 +12,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::splice::PlainSocket;
+
 /// A connected stream socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
@@ -72,6 +74,15 @@ impl Socket {
             Self::Secure(_) => return false,
         };
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The socket itself, if nothing is on it.
+    pub(crate) fn plain(&self) -> Option<PlainSocket<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(PlainSocket::Tcp(stream)),
+            Self::Unix(stream) => Some(PlainSocket::Unix(stream)),
+            Self::Secure(_) | Self::ToSecure(_) => None,
+        }
     }
 
     pub(crate) fn is_secure(&self) -> bool {

@@ -12,8 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::socket::Socket;
+use crate::splice::{Pipe, PlainSocket};
 
 /// Copied at once, at most.
 const CHUNK: usize = 64 * 1024;
@@ -22,9 +27,32 @@ const HALF_CLOSED: Duration = Duration::from_mins(1);
 /// Copies in one go before other connections of the thread get their turn.
 const TURNS: usize = 16;
 
+/// So much at once is big, for what becomes of the flow.
+const BIG: usize = 16 * 1024;
+/// The heat of a flow grows by two when much comes at once, and falls by one when little does. From here on it is
+/// moved inside of the kernel.
+const HOT: u8 = 6;
+const HOTTEST: u8 = 12;
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
+
+/// What can be joined.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// The socket itself, if nothing is on it.
+    fn plain(&self) -> Option<PlainSocket<'_>> {
+        None
+    }
+}
+
+impl Stream for Socket {
+    fn plain(&self) -> Option<PlainSocket<'_>> {
+        self.plain()
+    }
+}
+
+impl Stream for TokioIo<Upgraded> {}
 
 /// One end of a tunnel, with what was read from it before the tunnel began.
 pub(crate) struct End<S> {
@@ -42,8 +70,8 @@ pub(crate) async fn run<C, U>(
     from_client: impl Fn(),
 ) -> io::Result<()>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Stream,
+    U: Stream,
 {
     let mut ends = (client.socket, upstream.socket);
     if !client.early.is_empty() {
@@ -80,6 +108,10 @@ struct Direction {
     ended: bool,
     /// The end has been passed on.
     done: bool,
+    /// How big the flow has shown itself to be.
+    heat: u8,
+    /// For a flow that is big.
+    pipe: Option<Box<Pipe>>,
 }
 
 impl Direction {
@@ -88,11 +120,13 @@ impl Direction {
             waiting: early,
             ended: false,
             done: false,
+            heat: 0,
+            pipe: None,
         }
     }
 
     /// Copies as much as goes now; tells whether anything was read.
-    fn copy<F: AsyncRead + Unpin, T: AsyncWrite + Unpin>(
+    fn copy<F: Stream, T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut F,
@@ -101,7 +135,7 @@ impl Direction {
     ) -> io::Result<bool> {
         let mut moved = false;
         for _ in 0..TURNS {
-            if self.done || !self.write_waiting(cx, to)? {
+            if self.done || !self.write_waiting(cx, to)? || !self.empty_pipe(cx, to)? {
                 return Ok(moved);
             }
             if self.ended {
@@ -125,11 +159,7 @@ impl Direction {
     }
 
     /// Writes what is left from before; true if nothing is left now.
-    fn write_waiting<T: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut T,
-    ) -> io::Result<bool> {
+    fn write_waiting<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> io::Result<bool> {
         while !self.waiting.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.waiting)? {
                 Poll::Ready(written) => self.waiting.advance(written),
@@ -140,13 +170,71 @@ impl Direction {
         Ok(true)
     }
 
+    /// Notes how much came at once.
+    fn note(&mut self, count: usize) {
+        self.heat = if count >= BIG {
+            (self.heat + 2).min(HOTTEST)
+        } else {
+            self.heat.saturating_sub(1)
+        };
+    }
+
+    /// Writes what is in the pipe; true if there is nothing in it now.
+    fn empty_pipe<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> io::Result<bool> {
+        let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) else {
+            return Ok(true);
+        };
+        while !pipe.is_empty() {
+            match pipe.poll_empty(cx, to)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(_) => {}
+                Poll::Pending => return Ok(false),
+            }
+        }
+        if self.heat == 0 {
+            self.pipe = None;
+        }
+        Ok(true)
+    }
+
+    /// The same as [`Direction::read_and_write`] without a copy; `None` if the flow is not big, or cannot go so.
+    fn move_in_kernel<F: Stream, T: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut F,
+        to: &mut T,
+    ) -> Option<io::Result<bool>> {
+        let (Some(from), Some(_)) = (from.plain(), to.plain()) else {
+            return None;
+        };
+        if self.heat < HOT {
+            return None;
+        }
+        let pipe = self.pipe.get_or_insert_with(|| Box::new(Pipe::new()));
+        Some(match pipe.poll_fill(cx, from, u64::MAX) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(0)) => {
+                self.ended = true;
+                Ok(true)
+            }
+            Poll::Ready(Ok(count)) => {
+                self.note(count);
+                Ok(true)
+            }
+        })
+    }
+
     /// Reads once and passes it on; false if there is nothing to read now.
-    fn read_and_write<F: AsyncRead + Unpin, T: AsyncWrite + Unpin>(
+    fn read_and_write<F: Stream, T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut F,
         to: &mut T,
     ) -> io::Result<bool> {
+        if let Some(outcome) = self.move_in_kernel(cx, from, to) {
+            return outcome;
+        }
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
@@ -157,6 +245,7 @@ impl Direction {
                 self.ended = true;
                 return Ok(true);
             }
+            self.note(data.len());
             while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, data)? {
                 data = data.get(written..).unwrap_or_default();
                 if data.is_empty() {

@@ -65,7 +65,11 @@ impl ClientUpload {
     pub(crate) fn new(length: Length, most: Option<u64>, expects_continue: bool) -> Self {
         Self {
             absent: length.is_empty(),
-            go_on: if expects_continue && !length.is_empty() { GO_ON } else { &[] },
+            go_on: if expects_continue && !length.is_empty() {
+                GO_ON
+            } else {
+                &[]
+            },
             length,
             cleared: 0,
             most: most.unwrap_or(u64::MAX),
@@ -123,12 +127,16 @@ impl ClientUpload {
         core: &Core,
     ) -> Poll<Result<(), UploadError>> {
         while !self.go_on.is_empty() && client.inbox.is_empty() {
-            let written = ready!(client.poll_write(cx, core.config.send_timeout.get(), self.go_on, &[]));
+            let written =
+                ready!(client.poll_write(cx, core.config.send_timeout.get(), self.go_on, &[]));
             let count = written.map_err(|_| UploadError::Broken)?;
             self.go_on = self.go_on.get(count..).unwrap_or_default();
         }
         self.go_on = &[];
-        if client.poll_flush(cx, core.config.send_timeout.get())?.is_pending() {
+        if client
+            .poll_flush(cx, core.config.send_timeout.get())?
+            .is_pending()
+        {
             return Poll::Pending;
         }
         match client.inbox.poll_fill(cx, &mut client.io, CHUNK) {
@@ -186,8 +194,8 @@ impl ClientUpload {
                 let waiting = client.inbox.data();
                 let (consumed, data) = match &mut self.length {
                     Length::Bytes(left) => {
-                        let count =
-                            usize::try_from(*left).map_or(waiting.len(), |left| left.min(waiting.len()));
+                        let count = usize::try_from(*left)
+                            .map_or(waiting.len(), |left| left.min(waiting.len()));
                         *left -= count as u64;
                         (count, waiting.get(..count).unwrap_or_default())
                     }

@@ -22,7 +22,11 @@ fn read(bytes: &[u8], piece: usize) -> Result<Option<(usize, Length)>, BadHead> 
 fn heads_are_read_whatever_the_pieces() {
     let head = b"\r\n\r\nPOST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\nbody";
     for piece in 1..head.len() {
-        assert_eq!(read(head, piece), Ok(Some((head.len() - 4, Length::Bytes(12)))), "{piece}");
+        assert_eq!(
+            read(head, piece),
+            Ok(Some((head.len() - 4, Length::Bytes(12)))),
+            "{piece}"
+        );
     }
     assert_eq!(read(b"GET / HTTP/1.1\r\nHost: h\r\n", 5), Ok(None));
 }
@@ -62,7 +66,8 @@ fn what_could_be_read_in_two_ways_is_refused() {
 
 #[test]
 fn a_field_named_by_connection_is_known_whatever_the_spelling() {
-    let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, x-secret\r\nConnection: Host\r\n\r\n";
+    let head =
+        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, x-secret\r\nConnection: Host\r\n\r\n";
     with_request(head, 100, |head| {
         let facts = Facts::of_request(&head).unwrap();
         assert!(facts.close && facts.names_others);
@@ -87,10 +92,26 @@ fn answers_say_how_long_they_are() {
     check("200", false, Some(Length::UntilClose));
     check("200 OK\r\nContent-Length: 3", false, Some(Length::Bytes(3)));
     check("200 OK\r\nContent-Length: 3", true, Some(Length::Bytes(0)));
-    check("304 Not Modified\r\nContent-Length: 3", false, Some(Length::Bytes(0)));
-    check("200 OK\r\nContent-Length: 3\r\nContent-Length: 3", false, Some(Length::Bytes(3)));
-    check("200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3", false, Some(chunked));
-    check("200 OK\r\nContent-Length: 3\r\nContent-Length: 4", false, None);
+    check(
+        "304 Not Modified\r\nContent-Length: 3",
+        false,
+        Some(Length::Bytes(0)),
+    );
+    check(
+        "200 OK\r\nContent-Length: 3\r\nContent-Length: 3",
+        false,
+        Some(Length::Bytes(3)),
+    );
+    check(
+        "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3",
+        false,
+        Some(chunked),
+    );
+    check(
+        "200 OK\r\nContent-Length: 3\r\nContent-Length: 4",
+        false,
+        None,
+    );
     check("200 OK\r\nContent-Length: -1", false, None);
     check("200 OK\r\nTransfer-Encoding: gzip", false, None);
     check("200 OK\r\nX: a\r\n b", false, None);
