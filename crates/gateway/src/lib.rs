@@ -14,6 +14,8 @@ mod forward;
 mod forwarded;
 mod framing;
 mod front;
+#[doc(hidden)]
+pub mod fuzz_logic;
 mod gate;
 mod holder;
 mod hub;
@@ -24,6 +26,7 @@ mod options;
 mod pages;
 mod path;
 mod pool;
+mod proxy_protocol;
 mod request_id;
 mod serve;
 mod served;
