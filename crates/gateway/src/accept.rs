@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::h1;
 use crate::h2;
 use crate::limit::{Full, Slot};
 use crate::plan::Peer;
+use crate::proxy_protocol::{self, Parsed};
 use crate::serve::Core;
 use crate::socket::{Plain, Socket};
 
@@ -81,11 +83,20 @@ impl Drop for Open {
 }
 
 /// Finds out what a client speaks, and serves it.
-async fn welcome(core: Rc<Core>, stream: Plain, addr: Option<IpAddr>, slot: Slot) {
+async fn welcome(core: Rc<Core>, mut stream: Plain, mut addr: Option<IpAddr>, mut slot: Slot) {
     let counts = Arc::clone(&core.parts.counts);
     counts.connections_open.fetch_add(1, Ordering::Relaxed);
     let _open = Open(counts);
     let since = Instant::now();
+    if core.config.expects_proxy_header(addr) {
+        match proxied(&core, &mut stream, &mut slot).await {
+            Ok(client) => addr = client.or(addr),
+            Err(error) => {
+                tracing::debug!(client.addr = ?addr, error = %error, "closed a proxy's connection");
+                return;
+            }
+        }
+    }
     let peer = Peer {
         addr,
         secure: core.tls.is_some(),
@@ -102,6 +113,33 @@ async fn welcome(core: Rc<Core>, stream: Plain, addr: Option<IpAddr>, slot: Slot
     } else {
         h1::serve(core, client).await;
     }
+}
+
+/// Reads the header of the PROXY protocol, and not a byte more; gives the client that it names.
+async fn proxied(core: &Core, stream: &mut Plain, slot: &mut Slot) -> io::Result<Option<IpAddr>> {
+    let read = async {
+        let mut bytes = Vec::new();
+        loop {
+            match proxy_protocol::parse(&bytes).map_err(io::Error::other)? {
+                Parsed::Header { source, .. } => {
+                    return Ok::<_, io::Error>(source.map(|source| source.ip()));
+                }
+                Parsed::Incomplete { at_least } => {
+                    let known = bytes.len();
+                    bytes.resize(at_least, 0);
+                    let room = bytes.get_mut(known..).unwrap_or_default();
+                    stream.read_exact(room).await?;
+                }
+            }
+        }
+    };
+    let client = match tokio::time::timeout(core.config.header_timeout.get(), read).await {
+        Ok(read) => read?,
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    };
+    slot.count_client(client)
+        .map_err(|_| io::Error::other("too many connections of its client"))?;
+    Ok(client)
 }
 
 /// Begins TLS, where that is spoken.

@@ -111,13 +111,21 @@ fn closed(plan: &Plan) -> NoReply {
     NoReply::Reason(ErrorReason::UpstreamClosed)
 }
 
-/// How long to wait for an upstream that sends nothing.
-pub(crate) fn response_timeout(core: &Core, plan: &Plan) -> Option<Duration> {
-    plan.entry
-        .site
-        .as_ref()
-        .and_then(|site| site.limits.response_timeout)
-        .or(core.parts.options.response_timeout)
+/// How long to wait for an upstream that sends nothing, and what that is then.
+pub(crate) fn response_timeout(core: &Core, plan: &Plan) -> Option<(Duration, ErrorReason)> {
+    let site = plan.entry.site.as_ref();
+    let slow = |limit| (limit, ErrorReason::UpstreamSlow);
+    let configured = core.config.response_timeout.get();
+    site.and_then(|site| site.limits.response_timeout)
+        .map(slow)
+        // As configurable-http-proxy has it, an upstream that is slow is one that does not answer.
+        .or_else(|| {
+            Some((
+                core.parts.options.response_timeout?,
+                ErrorReason::UpstreamTimeout,
+            ))
+        })
+        .or_else(|| (!configured.is_zero()).then(|| slow(configured)))
 }
 
 /// What was found at the front of the link's inbox.
@@ -189,13 +197,13 @@ async fn attempt<U: Upload>(
                 Poll::Pending => break,
             }
         }
-        let Some(limit) = limit.filter(|_| upload.is_done()) else {
+        let Some((limit, reason)) = limit.filter(|_| upload.is_done()) else {
             return Poll::Pending;
         };
         let since = *waiting_since.get_or_insert_with(Instant::now);
         patience
             .poll(cx, since + limit)
-            .map(|()| Err(Failed::Final(NoReply::Reason(ErrorReason::UpstreamTimeout))))
+            .map(|()| Err(Failed::Final(NoReply::Reason(reason))))
     })
     .await?;
     match found {

@@ -190,7 +190,8 @@ fn items<'a>(
         .filter(move |field| field.name.eq_ignore_ascii_case(&name))
         .flat_map(|field| field.value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
-        .filter(|item| !item.is_empty())
+        // Addresses, names and numbers are plain text.
+        .filter(|item| !item.is_empty() && item.iter().all(|byte| matches!(byte, b' '..=b'~')))
 }
 
 /// What trusted proxies say of the client.

@@ -72,6 +72,7 @@ impl Turn {
 pub(crate) async fn serve(core: Rc<Core>, mut client: Client) {
     let _woken = core.wake_to_drain().await;
     let mut first = true;
+    let mut left = core.config.max_requests_per_connection;
     loop {
         let length = match client.read_head(&core, first).await {
             Ok(length) => length,
@@ -85,7 +86,9 @@ pub(crate) async fn serve(core: Rc<Core>, mut client: Client) {
             return h2::serve(core, client).await;
         }
         first = false;
-        match Box::pin(one(&core, &mut client, length)).await {
+        let last = left == 1;
+        left = left.saturating_sub(1);
+        match Box::pin(one(&core, &mut client, length, last)).await {
             Next::Another => {}
             Next::Close => return client.close().await,
             Next::Linger => return client.linger().await,
@@ -105,9 +108,18 @@ async fn refuse(core: &Core, mut client: Client, reason: ErrorReason) {
 }
 
 /// Reads a head that has come, and decides.
-fn read_turn(core: &Core, client: &Client, length: usize, admitted: Option<&Admitted>) -> Turn {
+fn read_turn(
+    core: &Core,
+    client: &Client,
+    length: usize,
+    last: bool,
+    admitted: Option<&Admitted>,
+) -> Turn {
     let bytes = client.inbox.data().get(..length).unwrap_or_default();
     let seen = with_request(bytes, core.config.max_headers.into(), |head| {
+        if head.target.len() > core.config.max_uri_bytes as usize {
+            return Err(BadHead::TargetTooLong);
+        }
         let facts = Facts::of_request(&head)?;
         let length = facts.request_length();
         let lasts = if head.minor == 0 {
@@ -119,7 +131,7 @@ fn read_turn(core: &Core, client: &Client, length: usize, admitted: Option<&Admi
             verdict: front::decide(core, head, facts, client.peer, &length, admitted),
             length,
             // What follows a wish for another protocol may be anything.
-            keep_alive: lasts && facts.upgrade.is_none() && !core.is_draining(),
+            keep_alive: lasts && !last && facts.upgrade.is_none() && !core.is_draining(),
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
@@ -135,9 +147,9 @@ fn read_turn(core: &Core, client: &Client, length: usize, admitted: Option<&Admi
     })
 }
 
-async fn one(core: &Rc<Core>, client: &mut Client, length: usize) -> Next {
+async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) -> Next {
     core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let mut turn = turn_after_gate(core, client, length).await;
+    let mut turn = turn_after_gate(core, client, length, last).await;
     client.inbox.consume(length);
     let placeholder = Verdict::Answer(Response::new(Body::empty()));
     match std::mem::replace(&mut turn.verdict, placeholder) {
@@ -151,8 +163,8 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize) -> Next {
 }
 
 /// Decides about a request; if the gate is to be asked, it is.
-async fn turn_after_gate(core: &Core, client: &mut Client, length: usize) -> Turn {
-    let mut turn = read_turn(core, client, length, None);
+async fn turn_after_gate(core: &Core, client: &mut Client, length: usize, last: bool) -> Turn {
+    let mut turn = read_turn(core, client, length, last, None);
     let visit = match turn.verdict {
         Verdict::Ask(visit) => visit,
         verdict => {
@@ -161,7 +173,7 @@ async fn turn_after_gate(core: &Core, client: &mut Client, length: usize) -> Tur
         }
     };
     match core.hub.admit(*visit).await {
-        Ok(admitted) => read_turn(core, client, length, Some(&admitted)),
+        Ok(admitted) => read_turn(core, client, length, last, Some(&admitted)),
         Err(response) => Turn {
             verdict: Verdict::Answer(response),
             ..turn
@@ -283,7 +295,9 @@ async fn pass_on(
     link.inbox.consume(head);
     core.parts.counts.answered(status);
     let entry = (status < 300).then(|| Arc::clone(&plan.entry));
-    let limit = exchange::response_timeout(core, &plan);
+    let limit = exchange::response_timeout(core, &plan)
+        .filter(|_| plan.entry.site.is_some())
+        .map(|(limit, _)| limit);
     let mut relay = Relay::new(out, length, manner, entry, limit);
     let mut uploading = !upload.is_done();
     let outcome = poll_fn(|cx| {

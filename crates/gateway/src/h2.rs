@@ -40,10 +40,6 @@ use crate::table::Entry;
 use crate::tunnel::End;
 use crate::upload::StreamUpload;
 
-/// Streams that one client may have open.
-const STREAMS: u32 = 128;
-/// Streams that were reset before they were looked at, after which the connection ends (rapid reset).
-const RESETS: usize = 32;
 /// Streams that we have reset because of the client's mistakes, after which the connection ends.
 const MISTAKES: usize = 128;
 /// What a client may send of one body before it is read, and of all bodies of its connection.
@@ -56,10 +52,10 @@ pub(crate) fn builder(config: &GatewayConfig, tasks: LocalTasks) -> http2::Build
     builder
         .timer(TokioTimer::new())
         .enable_connect_protocol()
-        .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(RESETS)
+        .max_concurrent_streams(config.h2_max_streams)
+        .max_pending_accept_reset_streams(config.h2_max_resets as usize)
         .max_local_error_reset_streams(MISTAKES)
-        .max_header_list_size(config.max_header_bytes)
+        .max_header_list_size(config.h2_max_header_list_bytes)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(CHUNK)
@@ -291,6 +287,9 @@ fn decide(
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
+    if target.len() > core.config.max_uri_bytes as usize {
+        return Verdict::Fail(Failure::unknown(ErrorReason::TargetTooLong));
+    }
     let head = RequestHead {
         method: if tunnel.is_some() {
             "GET"

@@ -35,6 +35,8 @@ pub enum ErrorReason {
     UpstreamUnreachable,
     /// The upstream did not accept the connection in time.
     UpstreamTimeout,
+    /// The upstream has accepted the request, and did not answer in time.
+    UpstreamSlow,
     /// The upstream closed the connection without an answer.
     UpstreamClosed,
     /// The upstream's answer is not proper HTTP.
@@ -63,6 +65,7 @@ impl ErrorReason {
             | Self::Closed
             | Self::HubEnded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamBadAnswer => StatusCode::BAD_GATEWAY,
+            Self::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::HubFailed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -80,6 +83,7 @@ impl ErrorReason {
             Self::Closed => "This page is closed for maintenance. Try again later.",
             Self::NotFound => "There is nothing at this address.",
             Self::UpstreamUnreachable => "The server behind this address does not answer.",
+            Self::UpstreamSlow => "The server behind this address takes too long to answer.",
             Self::UpstreamTimeout => "The server behind this address did not answer in time.",
             Self::UpstreamClosed => "The server behind this address closed the connection.",
             Self::UpstreamBadAnswer => "The server behind this address gave a garbled answer.",

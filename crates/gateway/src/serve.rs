@@ -169,11 +169,22 @@ impl Core {
     ) {
         let clock = Arc::clone(&self.parts.clock);
         let open = OpenTunnel::new(Arc::clone(&self.parts.counts));
+        let idle = self.tunnel_limit(&entry);
         self.clients.spawn_local(async move {
             // The connection counts as long as the tunnel stays.
             let _counted = (slot, open);
-            join(&entry, &*clock, client, upstream).await;
+            join(&entry, &*clock, idle, client, upstream).await;
         });
+    }
+
+    /// How long a tunnel may be silent.
+    fn tunnel_limit(&self, entry: &Entry) -> Option<Duration> {
+        let configured = self.config.tunnel_idle_timeout.get();
+        let site = entry
+            .site
+            .as_ref()
+            .and_then(|site| site.limits.tunnel_timeout);
+        site.or_else(|| (!configured.is_zero()).then_some(configured))
     }
 
     /// Joins a stream of HTTP/2 with a connection, until both have ended.
@@ -187,15 +198,21 @@ impl Core {
         C: Stream,
     {
         let _counted = (slot, OpenTunnel::new(Arc::clone(&self.parts.counts)));
-        join(&entry, &*self.parts.clock, client, upstream).await;
+        let idle = self.tunnel_limit(&entry);
+        join(&entry, &*self.parts.clock, idle, client, upstream).await;
     }
 }
 
-async fn join<C>(entry: &Entry, clock: &dyn Clock, client: End<C>, upstream: End<Socket>)
-where
+async fn join<C>(
+    entry: &Entry,
+    clock: &dyn Clock,
+    idle: Option<Duration>,
+    client: End<C>,
+    upstream: End<Socket>,
+) where
     C: Stream,
 {
-    let ended = tunnel::run(client, upstream, || entry.touch(clock.now())).await;
+    let ended = tunnel::run(client, upstream, idle, || entry.touch(clock.now())).await;
     if let Err(error) = ended {
         tracing::trace!(route = %entry.route.spec, error = %error, "a tunnel broke off");
     }

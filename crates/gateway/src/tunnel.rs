@@ -62,11 +62,13 @@ pub(crate) struct End<S> {
 
 /// Copies both ways until both sides have ended, or one has failed.
 ///
-/// `from_client` is called whenever bytes came from the client. May be dropped at any time, which closes
+/// `from_client` is called whenever bytes came from the client. With `idle`, a tunnel that is silent in both
+/// directions for so long is closed. May be dropped at any time, which closes
 /// both sockets.
 pub(crate) async fn run<C, U>(
     client: End<C>,
     upstream: End<U>,
+    idle: Option<Duration>,
     from_client: impl Fn(),
 ) -> io::Result<()>
 where
@@ -87,15 +89,16 @@ where
         if inward.done && outward.done {
             return Poll::Ready(Ok(()));
         }
-        if inward.done || outward.done {
-            let deadline = Instant::now() + HALF_CLOSED;
-            let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if in_moved || out_moved {
-                limit.as_mut().reset(deadline);
-            }
-            return limit.as_mut().poll(cx).map(Ok);
+        let half_closed = (inward.done || outward.done).then_some(HALF_CLOSED);
+        let Some(most) = half_closed.into_iter().chain(idle).min() else {
+            return Poll::Pending;
+        };
+        let deadline = Instant::now() + most;
+        let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if in_moved || out_moved || limit.deadline() > deadline {
+            limit.as_mut().reset(deadline);
         }
-        Poll::Pending
+        limit.as_mut().poll(cx).map(Ok)
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! The body of a request on its way to an upstream.
 
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -47,6 +48,34 @@ pub(crate) trait Upload {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
+/// How fast a body comes, as far as its client is waited for.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn came(&mut self, count: usize, waited_since: Option<Instant>) {
+        self.bytes += count as u64;
+        if let Some(since) = waited_since {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Until when to wait for the next piece.
+    fn deadline(&self, core: &Core, since: Instant) -> Instant {
+        let config = &core.config;
+        let patience = config.body_timeout.get();
+        let rate = u64::from(config.min_body_bytes_per_second);
+        let Some(seconds) = self.bytes.checked_div(rate) else {
+            return since + patience;
+        };
+        let allowed = config.body_rate_grace.get() + Duration::from_secs(seconds);
+        since + patience.min(allowed.saturating_sub(self.waited))
+    }
+}
+
 /// The body of an HTTP/1 request: passed on as it comes, after a strict look.
 #[derive(Debug)]
 pub(crate) struct ClientUpload {
@@ -57,6 +86,7 @@ pub(crate) struct ClientUpload {
     most: u64,
     seen: u64,
     waiting: Option<Instant>,
+    pace: Pace,
     /// What is left to be said to a client that waits to be told to go on (`Expect: 100-continue`).
     go_on: &'static [u8],
 }
@@ -75,6 +105,7 @@ impl ClientUpload {
             most: most.unwrap_or(u64::MAX),
             seen: 0,
             waiting: None,
+            pace: Pace::default(),
         }
     }
 
@@ -141,13 +172,13 @@ impl ClientUpload {
         }
         match client.inbox.poll_fill(cx, &mut client.io, CHUNK) {
             Poll::Ready(Ok(count)) if count > 0 => {
-                self.waiting = None;
+                self.pace.came(count, self.waiting.take());
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(_) => Poll::Ready(Err(UploadError::Broken)),
             Poll::Pending => {
                 let since = *self.waiting.get_or_insert_with(Instant::now);
-                let deadline = since + core.config.body_timeout.get();
+                let deadline = self.pace.deadline(core, since);
                 client
                     .patience
                     .poll(cx, deadline)
@@ -265,6 +296,7 @@ pub(crate) struct StreamUpload {
     most: u64,
     seen: u64,
     waiting: Option<Instant>,
+    pace: Pace,
     patience: crate::patience::Patience,
 }
 
@@ -281,6 +313,7 @@ impl StreamUpload {
             most: most.unwrap_or(u64::MAX),
             seen: 0,
             waiting: None,
+            pace: Pace::default(),
             patience: crate::patience::Patience::default(),
         }
     }
@@ -328,14 +361,15 @@ impl Upload for StreamUpload {
             };
             let Poll::Ready(frame) = std::pin::Pin::new(body).poll_frame(cx) else {
                 let since = *self.waiting.get_or_insert_with(Instant::now);
-                let deadline = since + core.config.body_timeout.get();
+                let deadline = self.pace.deadline(core, since);
                 ready!(self.patience.poll(cx, deadline));
                 return Poll::Ready(Err(UploadError::TimedOut));
             };
-            self.waiting = None;
+            let waited = self.waiting.take();
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
+                        self.pace.came(data.len(), waited);
                         self.seen += data.len() as u64;
                         if self.seen > self.most {
                             return Poll::Ready(Err(UploadError::TooLarge));
