@@ -15,6 +15,8 @@ use lyceum_core::seams::Routes as _;
 use lyceum_core::{Route, RouteSpec, Upstream};
 
 use crate::forwarded::{self, Inbound};
+use crate::head::Field;
+use crate::hub::ClientInfo;
 use crate::network::Network;
 use crate::path;
 use crate::proxy_protocol::{Parsed, parse};
@@ -162,8 +164,9 @@ pub fn forwarded(data: &[u8]) {
         secure: flags & 0b100 != 0,
         host,
         upgrade: flags & 0b1000 != 0,
+        believed: forwarded::is_trusted(&trusted, peer),
     };
-    let client = forwarded::rewrite(&mut headers, inbound, &trusted);
+    let client = rewrite(&mut headers, inbound, &trusted);
 
     for name in TOLD {
         // What we do not add to is passed on as a trusted proxy sent it.
@@ -204,6 +207,35 @@ pub fn forwarded(data: &[u8]) {
     } else {
         assert_eq!(before, others(&headers), "other headers have changed");
     }
+}
+
+/// What the engine does with the headers of a request.
+fn rewrite(headers: &mut HeaderMap, inbound: Inbound<'_>, trusted: &[Network]) -> ClientInfo {
+    let sent = std::mem::take(headers);
+    let fields: Vec<Field<'_>> = sent
+        .iter()
+        .map(|(name, value)| Field {
+            name: name.as_str(),
+            value: value.as_bytes(),
+        })
+        .collect();
+    for (name, value) in &sent {
+        let rewritten = forwarded::REWRITTEN.contains(&name.as_str());
+        let dropped =
+            forwarded::is_claim(name.as_str().as_bytes()) && (!inbound.believed || rewritten);
+        if !dropped {
+            headers.append(name, value.clone());
+        }
+    }
+    forwarded::write(&fields, true, inbound, |name, value| {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value),
+        ) {
+            headers.append(name, value);
+        }
+    });
+    forwarded::client(&fields, inbound, trusted)
 }
 
 fn headers_text(headers: &HeaderMap, name: &str) -> Option<String> {

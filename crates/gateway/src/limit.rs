@@ -102,10 +102,6 @@ fn is_among(networks: &[Network], peer: Option<IpAddr>) -> bool {
 impl Slot {
     /// Counts the connection for the client that a header of the PROXY protocol names; `None` if it names none.
     /// To be called once; a connection that counts for an address already goes on doing so.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing reads these headers from connections yet")
-    )]
     pub(crate) fn count_client(&mut self, client: Option<IpAddr>) -> Result<(), Full> {
         self.count(client)
     }

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lyceum_certs::ServerTls;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use thiserror::Error;
 
@@ -35,6 +36,8 @@ pub struct BoundGateway {
     pub(crate) per_thread: Vec<Vec<TcpListener>>,
     /// Unix sockets, served by the first thread.
     pub(crate) unix: Vec<BoundUnix>,
+    /// With it, every listener speaks TLS.
+    pub(crate) tls: Option<ServerTls>,
     addresses: Vec<ListenAddress>,
 }
 
@@ -209,12 +212,20 @@ impl Gateway {
             config,
             per_thread,
             unix,
+            tls: None,
             addresses,
         })
     }
 }
 
 impl BoundGateway {
+    /// Has every listener speak TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// The addresses in the order of the configuration, with the ports that the system chose for port 0, and
     /// with those of the sockets that systemd has passed.
     pub fn local_addrs(&self) -> &[ListenAddress] {
