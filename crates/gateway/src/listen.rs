@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lyceum_certs::ServerTls;
 use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
 use thiserror::Error;
 
@@ -35,6 +36,8 @@ pub struct BoundGateway {
     /// Unix sockets, served by the first thread.
     pub(crate) unix: Vec<BoundUnix>,
     addresses: Vec<ListenAddress>,
+    /// What all listeners speak TLS with; `None` for clear text.
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// A Unix socket that is removed when it is dropped.
@@ -142,11 +145,19 @@ impl Gateway {
             per_thread,
             unix,
             addresses,
+            tls: None,
         })
     }
 }
 
 impl BoundGateway {
+    /// Lets all listeners speak TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// The addresses in the order of the configuration, with the ports that the system chose for port 0.
     pub fn local_addrs(&self) -> &[ListenAddress] {
         &self.addresses
