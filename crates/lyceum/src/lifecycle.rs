@@ -191,7 +191,7 @@ pub(crate) async fn run(
     outcome
 }
 
-fn gateway_ended(
+pub(crate) fn gateway_ended(
     ended: Option<Result<Result<(), GatewayError>, tokio::task::JoinError>>,
 ) -> anyhow::Error {
     match ended {

@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+pub(crate) mod proxy;
 mod servers;
 
 use std::fs;

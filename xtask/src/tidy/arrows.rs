@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["hub"]),
     ("hub", &["store"]),
     ("gateway", &["certs"]),
+    ("proxy", &["gateway", "certs"]),
     ("auth", &["broker"]),
     ("spawn", &["broker"]),
     (
