@@ -68,7 +68,7 @@ impl RouteBook {
     /// Puts a route, or replaces the one at its path; `data` have a `target`. That counts as activity.
     pub(crate) fn put(&self, path: &str, mut data: Object) -> Result<(), TargetError> {
         let target: Target = data.text("target").unwrap_or_default().parse()?;
-        let path = clean(path);
+        let path = clean(&clean(path));
         if self.0.host_routing && path != "/" {
             let host = path.split('/').nth(1).unwrap_or_default().to_owned();
             data.set("host", Json::Text(host));
@@ -108,7 +108,7 @@ impl RouteBook {
     /// Gives the data of one route, with its last activity.
     pub(crate) fn get(&self, path: &str) -> Option<Object> {
         let kept = self.kept();
-        let number = kept.numbers.get(&clean(path))?;
+        let number = kept.numbers.get(&clean(&clean(path)))?;
         let entry = kept.entries.get(number)?;
         Some(shown(entry, self.last_activity(entry)))
     }
@@ -166,6 +166,8 @@ fn shown(entry: &Entry, last_activity: Timestamp) -> Object {
 }
 
 /// Gives a path a slash before it, and takes one after it away.
+///
+/// configurable-http-proxy does so twice where routes are put and shown, and once where they are removed.
 fn clean(path: &str) -> String {
     let path = match path.strip_prefix('/') {
         Some(_) => path.to_owned(),
