@@ -147,12 +147,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut places: HashMap<String, usize> = HashMap::new();
         while let Some((name, value)) = pairs.next_entry::<String, Json>()? {
             // Of a name that comes twice, the last value counts, at the place of the first.
-            match places.get(&name).and_then(|place| all.get_mut(*place)) {
-                Some((_, old)) => *old = value,
-                None => {
-                    places.insert(name.clone(), all.len());
-                    all.push((name, value));
-                }
+            if let Some((_, old)) = places.get(&name).and_then(|place| all.get_mut(*place)) {
+                *old = value;
+            } else {
+                places.insert(name.clone(), all.len());
+                all.push((name, value));
             }
         }
         Ok(Json::Object(Object(all)))
@@ -176,7 +175,7 @@ mod tests {
         );
         check(r#"{"a": 1, "b": 2, "a": 3}"#, r#"{"a":3,"b":2}"#);
         check(
-            r#"[1.0, 1.5, -0.25, 12345678901234567890, true]"#,
+            "[1.0, 1.5, -0.25, 12345678901234567890, true]",
             "[1,1.5,-0.25,12345678901234567890,true]",
         );
         check(r#""\u00fc\n""#, "\"ü\\n\"");

@@ -6,7 +6,9 @@
 
 mod api;
 mod book;
+mod config;
 mod errors;
+mod external;
 mod json;
 mod metrics;
 mod redirect;
@@ -15,7 +17,9 @@ mod time;
 
 pub use api::RestApi;
 pub use book::RouteBook;
+pub use config::{ExternalConfig, ProxyConfig, ProxyConfigError};
 pub use errors::{ErrorPageSource, Failures, Unrouted};
+pub use external::ExternalProxy;
 pub use metrics::{ApiCounts, Metrics};
 pub use redirect::ToHttps;
 pub use target::{Target, TargetError};
