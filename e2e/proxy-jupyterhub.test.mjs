@@ -23,8 +23,12 @@ async function runs(hub, user) {
   return model.server !== null;
 }
 
-/** Opens the page anew: it may have met a proxy without its routes, and asks what to do. */
-async function comeBack(visitor) {
+/** Opens the page anew once its route is back: it may have met a proxy without routes, and asks what to do. */
+async function comeBack(hub, visitor) {
+  await until(
+    "the routes are back",
+    async () => `/user/${visitor.user}/` in (await hub.api("/proxy")) && (await fetch(`${hub.url}/hub/health`)).ok,
+  );
   await visitor.page.reload();
   await waitForLab(visitor);
   await waitForIdle(visitor);
@@ -55,7 +59,7 @@ c.JupyterHub.last_activity_interval = 2
     });
   });
   await step("the kernel is still there", async () => {
-    await comeBack(ada);
+    await comeBack(hub, ada);
     assert.equal(await runCell(ada, "print(x + 1)"), "43");
   });
 
@@ -65,7 +69,7 @@ c.JupyterHub.last_activity_interval = 2
     await until("the proxy has ended with the hub", async () => !(await proxyOf(hub)));
     await hub.run();
     assert.notEqual((await proxyOf(hub)).pid, pid);
-    await comeBack(ada);
+    await comeBack(hub, ada);
     assert.equal(await runCell(ada, "print(x + 2)"), "44");
   });
 
@@ -122,11 +126,7 @@ c.JupyterHub.last_activity_interval = 2
     const { code } = await own.stop();
     assert.equal(code, 0, own.output);
     own = await proxy("lyceum", options, places);
-    await until("the routes are back", async () => {
-      const routes = JSON.parse((await own.api("GET", "/api/routes")).body);
-      return "/" in routes && "/user/ada" in routes;
-    });
-    await comeBack(ada);
+    await comeBack(hub, ada);
     assert.equal(await runCell(ada, "print(x + 3)"), "45");
   });
 });

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spawn", &["broker"]),
     (
         "config",
-        &["auth", "spawn", "certs", "gateway", "store", "envs"],
+        &["auth", "spawn", "certs", "gateway", "proxy", "store", "envs"],
     ),
     ("broker", &[]),
     ("conformance", &[]),
