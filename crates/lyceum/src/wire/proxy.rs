@@ -24,6 +24,10 @@ use super::Hint;
 use crate::adapters::NoEvents;
 use crate::cli::proxy::{ApiArgs, ClientArgs, ForwardArgs, MetricsArgs, ProxyArgs, PublicArgs};
 
+/// How long requests that are being served are given at the end. There is no use in holding WebSockets longer: whoever
+/// ends a proxy wants another in its place, which their pages connect to as soon as these are closed.
+const DRAIN: HumanDuration = HumanDuration::from_secs(2);
+
 /// Why a proxy could not be put together.
 #[derive(Debug, Error)]
 pub(crate) enum PlanError {
@@ -167,6 +171,7 @@ fn small(listen: Vec<ListenAddress>) -> GatewayConfig {
     GatewayConfig {
         listen,
         threads: 1,
+        drain_timeout: DRAIN,
         ..GatewayConfig::default()
     }
 }
@@ -184,6 +189,7 @@ fn public_config(args: &ProxyArgs) -> anyhow::Result<GatewayConfig> {
         listen,
         // A proxy in front may hold all connections, and options cannot tell that it is one.
         max_connections: 0,
+        drain_timeout: DRAIN,
         max_connections_per_address: 0,
         idle_timeout: milliseconds(public.keep_alive_timeout, default.idle_timeout),
         body_timeout: milliseconds(public.timeout, default.body_timeout),
