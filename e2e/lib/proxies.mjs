@@ -36,31 +36,46 @@ export class Proxy {
     proxy.apiPort = apiPort ?? (await freePort());
     proxy.token = token;
     const places = ["--ip", "127.0.0.1", "--port", proxy.port, "--api-ip", "127.0.0.1", "--api-port", proxy.apiPort];
-    const [command, ...words] = [...proxyCommand(kind), ...places, "--log-level", "debug", ...options];
-    const env = { ...process.env, CONFIGPROXY_AUTH_TOKEN: token ?? "" };
-    proxy.process = spawn(command, words.map(String), { stdio: ["ignore", "pipe", "pipe"], env });
-    running.add(proxy.process);
-    proxy.exit = new Promise((done) => {
-      proxy.process.on("exit", (code, signal) => {
-        proxy.ended = signal ?? `status ${code}`;
-        running.delete(proxy.process);
+    proxy.spawn([...places, ...options]);
+    const answers = async () =>
+      (await proxy.api("GET", "/api/routes")).status === 200 && (await proxy.get("/_chp_healthz")).status === 200;
+    await proxy.untilItAnswers(answers);
+    return proxy;
+  }
+
+  /** Starts one on sockets, of which `apiSocket` is that of its API. */
+  static async startOnSockets(kind, options, apiSocket) {
+    const proxy = new Proxy();
+    proxy.kind = kind;
+    proxy.spawn(options);
+    await proxy.untilItAnswers(async () => (await ask({ socketPath: apiSocket, path: "/api/routes" })).status === 200);
+    return proxy;
+  }
+
+  spawn(options) {
+    const [command, ...words] = [...proxyCommand(this.kind), "--log-level", "debug", ...options];
+    const env = { ...process.env, CONFIGPROXY_AUTH_TOKEN: this.token ?? "" };
+    this.process = spawn(command, words.map(String), { stdio: ["ignore", "pipe", "pipe"], env });
+    running.add(this.process);
+    this.exit = new Promise((done) => {
+      this.process.on("exit", (code, signal) => {
+        this.ended = signal ?? `status ${code}`;
+        running.delete(this.process);
         done({ code, signal });
       });
     });
-    for (const stream of [proxy.process.stdout, proxy.process.stderr]) {
+    for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.setEncoding("utf8");
-      stream.on("data", (text) => (proxy.output += text));
+      stream.on("data", (text) => (this.output += text));
     }
-    await until(
-      `${kind} answers`,
-      async () => {
-        if (proxy.ended) throw new Final(`${command} ended (${proxy.ended}):\n${proxy.output}`);
-        return (await proxy.api("GET", "/api/routes")).status === 200 && (await proxy.get("/_chp_healthz")).status === 200;
-      },
-      20_000,
-      20,
-    );
-    return proxy;
+  }
+
+  async untilItAnswers(condition) {
+    const met = () => {
+      if (this.ended) throw new Final(`${this.kind} ended (${this.ended}):\n${this.output}`);
+      return condition();
+    };
+    await until(`${this.kind} answers`, met, 20_000, 20);
   }
 
   /** Asks the REST API, with the token unless other headers are given. */
@@ -133,7 +148,7 @@ export async function startTarget(answer = (request, response) => response.end()
     server.closeAllConnections();
     return new Promise((done) => server.close(done));
   };
-  return { port, url: `http://127.0.0.1:${port}`, asked, close };
+  return { server, port, url: `http://127.0.0.1:${port}`, asked, close };
 }
 
 process.on("exit", () => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_KEY};
 use http::{Request, Response, StatusCode};
 use lyceum_gateway::{Body, ErrorContext, ErrorPage, ErrorPages, HttpClient, HubService};
 
@@ -82,6 +82,12 @@ pub struct Unrouted(pub ErrorPageSource);
 impl HubService for Unrouted {
     async fn call(&self, request: Request<Body>) -> Response<Body> {
         let status = StatusCode::NOT_FOUND;
+        // Who wants to speak another protocol reads no page (the wish itself does not come as far as this).
+        if request.headers().contains_key(SEC_WEBSOCKET_KEY) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            return response;
+        }
         let url = request
             .uri()
             .path_and_query()
