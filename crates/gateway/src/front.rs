@@ -379,7 +379,8 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
             reason,
             ErrorReason::ContentTooLarge | ErrorReason::Forbidden | ErrorReason::NotFound
         );
-    let rendered = if context.wants_json || !worth_a_page {
+    let for_all = core.parts.options.error_pages_for_all;
+    let rendered = if !for_all && (context.wants_json || !worth_a_page) {
         None
     } else {
         core.hub.render(context.clone()).await

