@@ -29,6 +29,9 @@ pub struct ForwardOptions {
     pub custom_headers: Vec<(HeaderName, HeaderValue)>,
     /// How long to wait for an upstream that sends nothing of its answer (`--proxy-timeout`); `None` for ever.
     pub response_timeout: Option<Duration>,
+    /// Names of cookies that are the hub's own, which no site ever gets, whoever may enter it. Routes are another matter:
+    /// users' servers read some of them.
+    pub hidden_cookies: Vec<String>,
     /// How upstreams are spoken to by TLS; without it, `https` upstreams are answered with status 503.
     pub client_tls: Option<ClientTls>,
 }
@@ -45,6 +48,7 @@ impl Default for ForwardOptions {
             protocol_rewrite: None,
             custom_headers: Vec::new(),
             response_timeout: None,
+            hidden_cookies: Vec::new(),
             client_tls: None,
         }
     }
