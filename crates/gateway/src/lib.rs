@@ -38,6 +38,9 @@ pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
 pub use config::GatewayConfig;
 pub use counts::Counts;
+/// Names and values of headers, as the settings of a [`Site`] have them.
+pub use http::header::{HeaderName, HeaderValue};
+
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
@@ -47,5 +50,7 @@ pub use options::ForwardOptions;
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
-pub use site::{Forwarding, Site, SiteAccess, SiteAction, SiteKind, SiteLimits};
+pub use site::{
+    Forwarding, HeaderFault, Site, SiteAccess, SiteAction, SiteKind, SiteLimits, site_header,
+};
 pub use table::RouteTable;

@@ -53,8 +53,10 @@ pub fn apply_admission(headers: &mut HeaderMap, admitted: &HeaderMap, hide: &[St
     hide_cookies(headers, hide);
 }
 
+/// Whether a header tells who a visitor is.
+///
 /// Many servers take `_` in a header's name for `-`, so both spellings are meant.
-fn is_identity(name: &HeaderName) -> bool {
+pub fn is_identity(name: &HeaderName) -> bool {
     let name = name.as_str();
     let same = |a: u8, b: u8| a == b || (a == b'_' && b == b'-');
     let begins = |start: &str| {
