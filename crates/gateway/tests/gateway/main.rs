@@ -11,6 +11,8 @@ mod hub;
 #[cfg(test)]
 mod listening;
 #[cfg(test)]
+mod passed;
+#[cfg(test)]
 mod patience;
 #[cfg(test)]
 mod peer;

@@ -211,7 +211,7 @@ impl TestGateway {
     pub(crate) fn port(&self) -> u16 {
         match &self.addresses[0] {
             ListenAddress::Tcp(address) => address.port(),
-            ListenAddress::Unix(_) => panic!("the first address is a Unix socket"),
+            other => panic!("the first address is {other}"),
         }
     }
 
