@@ -12,8 +12,8 @@ mod proxy;
 
 use lyceum_core::Upstream;
 
-pub use cookies::{hide_cookies, set_cookie};
-pub use headers::{Request, site_headers};
+pub use cookies::{hide_cookies, set_cookie, without_cookies};
+pub use headers::{Request, is_site_field, site_fields, site_headers};
 pub use identity::{apply_admission, is_identity, remove_identity};
 pub use location::{location, refresh};
 pub use path::{missing_slash, redirect_target, strip, unstrip};
@@ -38,6 +38,19 @@ impl Context<'_> {
     /// The prefix as it stands in URLs, without its last slash; empty for `/`.
     fn url_prefix(&self) -> String {
         path::escaped(self.prefix)
+    }
+}
+
+/// Gives the value that a field of an answer gets in place of `value`; `None` leaves it as it is. Only `Location`,
+/// `Content-Location`, `Refresh` and `Set-Cookie` are ever changed. For sites whose `rewrite` is on.
+pub fn answer_field(name: &str, value: &[u8], context: &Context<'_>) -> Option<String> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        8 if is("location") => location(value, context),
+        16 if is("content-location") => location(value, context),
+        7 if is("refresh") => refresh(value, context),
+        10 if is("set-cookie") => set_cookie(value, context),
+        _ => None,
     }
 }
 
@@ -75,13 +88,9 @@ pub fn fuzz(prefix: &str, path: &str, value: &[u8]) {
     {
         assert!(text.starts_with('/') && !text.starts_with("//") && !text.contains('\\'));
     }
-    for text in [
-        location(value, &context),
-        refresh(value, &context),
-        set_cookie(value, &context),
-    ]
-    .into_iter()
-    .flatten()
+    for text in ["Location", "content-location", "REFRESH", "Set-Cookie"]
+        .into_iter()
+        .filter_map(|name| answer_field(name, value, &context))
     {
         assert!(is_clean(&text), "{text:?}");
     }

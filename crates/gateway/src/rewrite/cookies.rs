@@ -85,6 +85,22 @@ fn is_internal(domain: &str, context: &Context<'_>) -> bool {
 
 /// Takes cookies out of a request, by name; all others stay, byte for byte.
 pub fn hide_cookies<Name: AsRef<str>>(headers: &mut HeaderMap, names: &[Name]) {
+    if names.is_empty() {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    headers.remove(COOKIE);
+    for line in lines {
+        if let Ok(value) = HeaderValue::from_bytes(&without_cookies(line.as_bytes(), names))
+            && !value.is_empty()
+        {
+            headers.append(COOKIE, value);
+        }
+    }
+}
+
+/// Takes cookies out of the value of one `Cookie` field; what is left may be empty.
+pub fn without_cookies<Name: AsRef<str>>(value: &[u8], names: &[Name]) -> Vec<u8> {
     let is_hidden = |pair: &[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         let name = name.trim_ascii();
@@ -92,28 +108,14 @@ pub fn hide_cookies<Name: AsRef<str>>(headers: &mut HeaderMap, names: &[Name]) {
             .iter()
             .any(|hidden| hidden.as_ref().as_bytes() == name)
     };
-    let is_any = |value: &HeaderValue| value.as_bytes().split(|byte| *byte == b';').any(is_hidden);
-    if names.is_empty() || !headers.get_all(COOKIE).iter().any(is_any) {
-        return;
+    let pairs = || value.split(|byte| *byte == b';');
+    if !pairs().any(is_hidden) {
+        return value.to_vec();
     }
-    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
-    headers.remove(COOKIE);
-    for line in lines {
-        if !is_any(&line) {
-            headers.append(COOKIE, line);
-            continue;
-        }
-        let kept: Vec<&[u8]> = line
-            .as_bytes()
-            .split(|byte| *byte == b';')
-            .filter(|pair| !is_hidden(pair))
-            .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty())
-            .collect();
-        if let Ok(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..]))
-            && !kept.is_empty()
-        {
-            headers.append(COOKIE, value);
-        }
-    }
+    let kept: Vec<&[u8]> = pairs()
+        .filter(|pair| !is_hidden(pair))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+        .collect();
+    kept.join(&b"; "[..])
 }

@@ -6,14 +6,23 @@ use http::header::{HeaderName, HeaderValue};
 use super::Context;
 use crate::site::SiteKind;
 
-const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-const SCRIPT_NAME: HeaderName = HeaderName::from_static("x-script-name");
-const RSTUDIO_ROOT: HeaderName = HeaderName::from_static("x-rstudio-root-path");
-const RSTUDIO_REQUEST: HeaderName = HeaderName::from_static("x-rstudio-request");
+const PREFIX: &str = "x-forwarded-prefix";
+const PROTO: &str = "x-forwarded-proto";
+const HOST: &str = "x-forwarded-host";
+const PORT: &str = "x-forwarded-port";
+const RSTUDIO_ROOT: &str = "x-rstudio-root-path";
+const RSTUDIO_REQUEST: &str = "x-rstudio-request";
+
+/// What nobody but us says to an application.
+const OURS: [&str; 7] = [
+    PREFIX,
+    PROTO,
+    HOST,
+    PORT,
+    RSTUDIO_ROOT,
+    RSTUDIO_REQUEST,
+    "x-script-name",
+];
 
 /// A request on its way to a site.
 #[derive(Debug, Clone, Copy)]
@@ -24,58 +33,68 @@ pub struct Request<'a> {
     pub kind: SiteKind,
 }
 
-/// Sets the headers that tell an application its public address, in place of what anybody said of it.
+/// Gives the fields that tell an application its public address; each name comes once.
 ///
 /// `X-Forwarded-Proto`, `-Host` and `-Port` get one value each, that of the browser: applications read lists of them
 /// in different ways, and RStudio in none. `X-Forwarded-Prefix` tells the prefix that was taken away, without its
 /// last slash; if none was, it is not there, as applications would put it before their addresses a second time.
-/// RStudio gets `X-RStudio-Root-Path` and `X-RStudio-Request` too.
-pub fn site_headers(headers: &mut HeaderMap, request: Request<'_>, context: &Context<'_>) {
-    for name in [PREFIX, SCRIPT_NAME, RSTUDIO_ROOT, RSTUDIO_REQUEST] {
-        remove_every_spelling(headers, name.as_str());
-    }
-    let port = match crate::table::without_port(context.host).len() {
-        end if end < context.host.len() => context.host.get(end + 1..).unwrap_or_default(),
-        _ if context.scheme == "https" => "443",
-        _ => "80",
+/// RStudio gets `X-RStudio-Root-Path` and `X-RStudio-Request` too. Whatever [`is_site_field`] says is not passed on
+/// beside them.
+pub fn site_fields(
+    request: Request<'_>,
+    context: &Context<'_>,
+    mut field: impl FnMut(&'static str, &str),
+) {
+    let end = crate::table::without_port(context.host).len();
+    let port = match context.host.get(end + 1..) {
+        Some(port) => port,
+        None if context.scheme == "https" => "443",
+        None => "80",
     };
-    set(headers, PROTO, context.scheme);
-    set(headers, HOST, context.host);
-    set(headers, PORT, port);
+    field(PROTO, context.scheme);
+    field(HOST, context.host);
+    field(PORT, port);
     let prefix = context.url_prefix();
     if context.stripped && !prefix.is_empty() {
-        set(headers, PREFIX, &prefix);
+        field(PREFIX, &prefix);
     }
     if request.kind == SiteKind::RStudio {
-        // Of several ways to learn its address it would take this one first, and read it in a way of its own.
-        headers.remove(FORWARDED);
-        let root = if prefix.is_empty() { "/" } else { &prefix };
-        set(headers, RSTUDIO_ROOT, root);
+        field(RSTUDIO_ROOT, if prefix.is_empty() { "/" } else { &prefix });
         let whole = format!(
             "{}://{}{}",
             context.scheme, context.host, request.path_and_query
         );
-        set(headers, RSTUDIO_REQUEST, &whole);
+        field(RSTUDIO_REQUEST, &whole);
     }
 }
 
-/// Removes a header, also where it is written with `_`, which many servers take for `-`.
-pub(super) fn remove_every_spelling(headers: &mut HeaderMap, name: &str) {
-    let is_it = |other: &HeaderName| {
-        let other = other.as_str();
-        other.len() == name.len()
-            && other
+/// Whether a field of this name is not passed on to a site from anybody: [`site_fields`] says it, or nobody.
+///
+/// Many servers take `_` in a header's name for `-`, so both spellings are meant.
+pub fn is_site_field(name: &str, kind: SiteKind) -> bool {
+    let is = |ours: &str| {
+        ours.len() == name.len()
+            && name
                 .bytes()
-                .zip(name.bytes())
-                .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+                .zip(ours.bytes())
+                .all(|(a, b)| a.to_ascii_lowercase() == b || (a == b'_' && b == b'-'))
     };
-    while let Some(found) = headers.keys().find(|key| is_it(key)).cloned() {
-        headers.remove(found);
-    }
+    // Of several ways to learn its address RStudio takes `Forwarded` first, and reads it in a way of its own.
+    OURS.into_iter().any(is) || (kind == SiteKind::RStudio && is("forwarded"))
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
+/// The same on a map: sets the fields in place of what anybody said.
+pub fn site_headers(headers: &mut HeaderMap, request: Request<'_>, context: &Context<'_>) {
+    while let Some(name) = headers
+        .keys()
+        .find(|name| is_site_field(name.as_str(), request.kind))
+        .cloned()
+    {
+        headers.remove(name);
     }
+    site_fields(request, context, |name, value| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    });
 }

@@ -5,30 +5,6 @@ use http::header::HeaderName;
 
 use super::cookies::hide_cookies;
 
-/// Beginnings of names by which proxies tell who a user is.
-const PREFIXES: [&str; 4] = [
-    "x-auth-request-",
-    "x-remote-",
-    "x-webauth-",
-    "x-jupyterhub-user",
-];
-
-/// Whole names of the same kind.
-const NAMES: [&str; 12] = [
-    "x-forwarded-user",
-    "x-forwarded-groups",
-    "x-forwarded-email",
-    "x-forwarded-preferred-username",
-    "x-forwarded-access-token",
-    "x-authenticated-user",
-    "x-authenticated-userid",
-    "x-rstudio-username",
-    "remote-user",
-    "remote-groups",
-    "remote-name",
-    "remote-email",
-];
-
 /// Removes every header by which an application could learn who its visitor is, from whomever it came: for sites, not
 /// even a trusted proxy says that.
 pub fn remove_identity(headers: &mut HeaderMap) {
@@ -53,17 +29,15 @@ pub fn apply_admission(headers: &mut HeaderMap, admitted: &HeaderMap, hide: &[St
     hide_cookies(headers, hide);
 }
 
-/// Whether a header tells who a visitor is.
-///
-/// Many servers take `_` in a header's name for `-`, so both spellings are meant.
+/// Whether a header tells who a visitor is: then nobody but the gate says it to a site.
 pub fn is_identity(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let same = |a: u8, b: u8| a == b || (a == b'_' && b == b'-');
-    let begins = |start: &str| {
-        name.len() >= start.len() && name.bytes().zip(start.bytes()).all(|(a, b)| same(a, b))
-    };
-    PREFIXES.into_iter().any(begins)
-        || NAMES
-            .into_iter()
-            .any(|whole| whole.len() == name.len() && begins(whole))
+    crate::forwarded::is_identity(name.as_bytes()) || is_special(name)
+}
+
+/// Names of the same kind that some applications believe.
+fn is_special(name: &str) -> bool {
+    ["x-rstudio-username", "x-jupyterhub-user"]
+        .into_iter()
+        .any(|special| name.replace('_', "-") == special)
 }
