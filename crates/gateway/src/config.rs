@@ -117,6 +117,21 @@ pub struct GatewayConfig {
     /// When Lyceum ends: how long running requests and open notebooks (WebSockets) are given before they are
     /// cut off. Users' servers are not touched by this.
     pub drain_timeout: HumanDuration,
+
+    /// The one name by which browsers shall know this place, with its port if that is not the usual one. Whoever comes
+    /// by another name or address is sent there, except to services with a host of their own. Checks of certificates
+    /// (`/.well-known/acme-challenge/`) are answered under every name.
+    #[schemars(example = "jupyter.example.org")]
+    pub canonical_host: Option<String>,
+
+    /// Sends whoever comes by `http://` to `https://`. Not for checks of certificates, and not for requests that a
+    /// trusted proxy has received by https.
+    pub https_redirect: bool,
+
+    /// How long browsers shall remember to come by https only (HSTS), said with every answer to them by https. There is
+    /// no way back before that time is over, so begin with an hour.
+    #[schemars(example = "1h")]
+    pub hsts: Option<HumanDuration>,
 }
 
 impl Default for GatewayConfig {
@@ -145,6 +160,9 @@ impl Default for GatewayConfig {
             response_timeout: HumanDuration::from_secs(0),
             tunnel_idle_timeout: HumanDuration::from_secs(0),
             drain_timeout: HumanDuration::from_secs(10),
+            canonical_host: None,
+            https_redirect: false,
+            hsts: None,
         }
     }
 }
@@ -203,6 +221,14 @@ impl GatewayConfig {
                 problems.push((key, "must be longer than zero".to_owned()));
             }
         }
+        if let Some(host) = &self.canonical_host
+            && !is_host(host)
+        {
+            problems.push((
+                "canonical_host",
+                format!("`{host}` is not a host: write a name such as `jupyter.example.org`, without scheme and path"),
+            ));
+        }
         problems
     }
 
@@ -213,6 +239,22 @@ impl GatewayConfig {
             .iter()
             .any(|network| network.contains(peer))
     }
+}
+
+/// Whether a text is a name or address, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (
+            address.parse::<std::net::Ipv6Addr>().is_ok(),
+            port.strip_prefix(':').or((!port.is_empty()).then_some("x")),
+        ),
+        None => match text.split_once(':') {
+            Some((name, port)) => (!name.is_empty() && name.bytes().all(plain), Some(port)),
+            None => (!text.is_empty() && text.bytes().all(plain), None),
+        },
+    };
+    name && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 #[cfg(test)]
@@ -236,6 +278,36 @@ mod tests {
         assert!(read(r#"{"listn": []}"#).is_err());
         assert!(read(r#"{"listen": ["everywhere"]}"#).is_err());
         assert!(read(r#"{"trusted_proxies": ["10.0.0.1/8"]}"#).is_err());
+    }
+
+    #[test]
+    fn a_canonical_host_is_a_name_and_nothing_more() {
+        let check = |host: &str, good: bool| {
+            let config = GatewayConfig {
+                canonical_host: Some(host.to_owned()),
+                ..GatewayConfig::default()
+            };
+            assert_eq!(config.problems().is_empty(), good, "{host}");
+        };
+        for host in [
+            "hub.example.org",
+            "hub.example.org:8443",
+            "10.0.0.7",
+            "[::1]:80",
+        ] {
+            check(host, true);
+        }
+        for host in [
+            "",
+            "https://hub.example.org",
+            "hub.example.org/",
+            "hub:0",
+            "a b",
+            "[::1]x",
+            "hub:",
+        ] {
+            check(host, false);
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod holder;
 mod hub;
 mod limit;
 mod listen;
+mod maintenance;
 mod network;
 mod options;
 mod pages;
@@ -41,6 +42,7 @@ mod pool;
 mod proxy_protocol;
 mod relay;
 mod request_id;
+pub mod rewrite;
 mod serve;
 mod site;
 mod socket;
@@ -54,14 +56,20 @@ pub use body::{Body, BodyError};
 pub use call::{CallError, HttpClient};
 pub use config::GatewayConfig;
 pub use counts::Counts;
+/// Names and values of headers, as the settings of a [`Site`] have them.
+pub use http::header::{HeaderName, HeaderValue};
+
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
+pub use maintenance::{Maintenance, MaintenanceSwitch, Passage};
 pub use network::{Network, NetworkError};
 pub use options::ForwardOptions;
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
 pub use passed::Unfit;
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
-pub use site::{Forwarding, Site, SiteAccess, SiteAction, SiteKind, SiteLimits};
+pub use site::{
+    Forwarding, HeaderFault, Site, SiteAccess, SiteAction, SiteKind, SiteLimits, site_header,
+};
 pub use table::RouteTable;

@@ -109,6 +109,7 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -120,6 +121,7 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

@@ -209,6 +209,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -220,6 +221,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {
