@@ -7,6 +7,7 @@
 
 mod address;
 mod body;
+mod compress;
 mod config;
 mod connection;
 mod counts;
@@ -34,6 +35,7 @@ mod tunnel;
 
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
+pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
 pub use config::GatewayConfig;
 pub use counts::Counts;
 pub use gate::{Admission, ClosedGate, Gate, Visit};
