@@ -11,6 +11,7 @@ mod compress;
 mod config;
 mod connection;
 mod counts;
+mod files;
 mod forward;
 mod forwarded;
 mod framing;
@@ -38,6 +39,10 @@ pub use body::{Body, BodyError};
 pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
 pub use config::GatewayConfig;
 pub use counts::Counts;
+pub use files::{
+    ENVIRONMENT_KEY, FileFolder, Progress, StaticError, StaticFile, StaticRequest, StaticSet,
+    StaticSets, Summary, find_prefix,
+};
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
