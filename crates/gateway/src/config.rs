@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use lyceum_core::HumanDuration;
 
 use crate::address::ListenAddress;
+use crate::compress::CompressMode;
 use crate::network::Network;
 
 /// How Lyceum listens, whom it believes, and how long it waits.
@@ -62,6 +63,12 @@ pub struct GatewayConfig {
     /// How long to wait for a user's server or a service to accept a connection.
     pub connect_timeout: HumanDuration,
 
+    /// Which answers of servers and services are compressed on their way: `data` (JSON, scripts, tables and other
+    /// text, but no HTML), `all` (HTML too), or `off`. Answers that are made for requests from other sites, and
+    /// streams of events, never are. A page that has a secret in it beside words that a stranger can choose tells of
+    /// the secret by its compressed length (BREACH), which is why HTML is left out. See `docs/static-files.md`.
+    pub compress: CompressMode,
+
     /// When Lyceum ends: how long running requests and open notebooks (WebSockets) are given before they are
     /// cut off. Users' servers are not touched by this.
     pub drain_timeout: HumanDuration,
@@ -82,6 +89,7 @@ impl Default for GatewayConfig {
             body_timeout: HumanDuration::from_secs(60),
             send_timeout: HumanDuration::from_secs(60),
             connect_timeout: HumanDuration::from_secs(5),
+            compress: CompressMode::default(),
             drain_timeout: HumanDuration::from_secs(10),
         }
     }

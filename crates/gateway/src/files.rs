@@ -25,7 +25,6 @@ mod tests;
 mod variants;
 
 pub use answer::StaticRequest;
-pub use environment::{ENVIRONMENT_KEY, find_prefix};
 pub use folder::FileFolder;
 pub use set::{Progress, StaticError, StaticSet, Summary};
 pub use sets::{StaticFile, StaticSets};

@@ -40,8 +40,7 @@ pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
 pub use config::GatewayConfig;
 pub use counts::Counts;
 pub use files::{
-    ENVIRONMENT_KEY, FileFolder, Progress, StaticError, StaticFile, StaticRequest, StaticSet,
-    StaticSets, Summary, find_prefix,
+    FileFolder, Progress, StaticError, StaticFile, StaticRequest, StaticSet, StaticSets, Summary,
 };
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};

@@ -20,6 +20,7 @@ use lyceum_core::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::connection;
 use crate::counts::Counts;
+use crate::files::StaticSets;
 use crate::gate::Gate;
 use crate::hub::{HubCaller, HubService};
 use crate::limit::{Full, Limits};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub options: Arc<ForwardOptions>,
     /// What is counted.
     pub counts: Arc<Counts>,
+    /// The static files of the environments that servers run from, and what is kept of files in memory.
+    pub statics: StaticSets,
 }
 
 impl std::fmt::Debug for Parts {

@@ -60,7 +60,7 @@ impl Accepted {
             // Acceptable unless it is ruled out, but as little as possible if it is not named.
             identity: identity.unwrap_or(match others {
                 Some(0) => 0,
-                _ if [brotli, zstd, gzip, others].iter().any(|one| one.is_some()) => 1,
+                _ if [brotli, zstd, gzip, others].iter().any(Option::is_some) => 1,
                 _ => Self::NOTHING_SAID.identity,
             }),
         }

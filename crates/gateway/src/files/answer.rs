@@ -212,13 +212,12 @@ async fn plain_body(file: &StaticFile, part: Range<u64>, disk: &Handle) -> io::R
         return Ok(Body::new(stream));
     }
     let key = HotKey::Content(entry.content.hash, None);
-    let bytes = match file.shared.hot.find(key) {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = file.shared.run(disk, move || entry.content.read()).await?;
-            file.shared.hot.keep(key, bytes.clone());
-            bytes
-        }
+    let bytes = if let Some(bytes) = file.shared.hot.find(key) {
+        bytes
+    } else {
+        let bytes = file.shared.run(disk, move || entry.content.read()).await?;
+        file.shared.hot.keep(key, bytes.clone());
+        bytes
     };
     let range = usize::try_from(part.start)
         .ok()

@@ -48,12 +48,11 @@ impl Shared {
             .await
             .map_err(io::Error::other)?
         };
-        match tokio::time::timeout(LIMIT, working).await {
-            Ok(done) => done,
-            Err(_) => {
-                tracing::warn!("the disk took more than {LIMIT:?} for a static file");
-                Err(io::ErrorKind::TimedOut.into())
-            }
+        if let Ok(done) = tokio::time::timeout(LIMIT, working).await {
+            done
+        } else {
+            tracing::warn!("the disk took more than {LIMIT:?} for a static file");
+            Err(io::ErrorKind::TimedOut.into())
         }
     }
 }

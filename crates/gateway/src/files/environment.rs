@@ -7,18 +7,6 @@ use std::sync::Arc;
 use super::beneath::Root;
 use super::rules::Mount;
 
-/// The key in a route's data that names the environment which the server of the route runs from.
-pub const ENVIRONMENT_KEY: &str = "environment";
-
-/// Finds the environment that a program belongs to: for `/opt/jupyter/bin/jupyterhub-singleuser`, be it reached
-/// over links, `/opt/jupyter`. `None` if there is no JupyterLab beside it. Blocks for moments.
-pub fn find_prefix(program: &Path) -> Option<PathBuf> {
-    let program = program.canonicalize().ok()?;
-    let bin = program.parent()?;
-    let prefix = bin.parent()?;
-    (bin.ends_with("bin") && lab_static(prefix).is_dir()).then(|| prefix.to_owned())
-}
-
 fn lab_static(prefix: &Path) -> PathBuf {
     prefix.join("share/jupyter/lab/static")
 }
@@ -65,27 +53,22 @@ fn package_folders(prefix: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
-    fn a_programs_environment_is_found_over_links() {
+    fn the_folders_that_are_there_are_found_the_newest_python_first() {
         let base = tempfile::tempdir().unwrap();
-        let base = base.path().canonicalize().unwrap();
-        let prefix = base.join("env");
-        fs::create_dir_all(prefix.join("bin")).unwrap();
-        fs::write(prefix.join("bin/jupyterhub-singleuser"), "").unwrap();
-        symlink(prefix.join("bin/jupyterhub-singleuser"), base.join("link")).unwrap();
-        assert_eq!(find_prefix(&base.join("link")), None);
-        fs::create_dir_all(prefix.join("share/jupyter/lab/static")).unwrap();
-        assert_eq!(find_prefix(&base.join("link")), Some(prefix.clone()));
-        assert_eq!(find_prefix(&base.join("missing")), None);
-
-        let packages = prefix.join("lib/python3.11/site-packages");
-        fs::create_dir_all(packages.join("jupyter_server/static")).unwrap();
-        fs::create_dir_all(prefix.join("lib/python3.9/site-packages/notebook/static")).unwrap();
-        let found: Vec<Mount> = mounts(&prefix).iter().map(|(mount, _)| *mount).collect();
+        let prefix = base.path();
+        assert!(mounts(prefix).is_empty());
+        for folder in [
+            "share/jupyter/lab/static",
+            "lib/python3.11/site-packages/jupyter_server/static",
+            "lib/python3.9/dist-packages/notebook/static",
+            "lib/python3.9/site-packages/other",
+        ] {
+            fs::create_dir_all(prefix.join(folder)).unwrap();
+        }
+        let found: Vec<Mount> = mounts(prefix).iter().map(|(mount, _)| *mount).collect();
         assert_eq!(found, [Mount::Lab, Mount::Server, Mount::Notebook]);
     }
 }

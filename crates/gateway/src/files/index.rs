@@ -180,7 +180,6 @@ impl Walk {
                     lifetime,
                     id,
                 }),
-                Some(_) => {}
                 None if depth < MAX_DEPTH => {
                     if let Ok(Found::Folder(inner)) = root.find(&relative, Links::Refuse) {
                         self.folders.insert(id);
@@ -188,7 +187,7 @@ impl Walk {
                         self.enter(&inner, &prefix, depth + 1, mount, root, trust);
                     }
                 }
-                None => {}
+                _ => {}
             }
         }
     }

@@ -11,7 +11,6 @@ use tokio::runtime::Handle;
 
 use super::answer::{self, StaticRequest};
 use super::disk::Shared;
-use super::environment::ENVIRONMENT_KEY;
 use super::rules;
 use super::set::{Entry, StaticSet};
 use crate::body::Body;
@@ -20,7 +19,7 @@ use crate::path;
 /// The sets by the key of their environment; a clone is the same registry.
 ///
 /// Which one is a server's is told by its route: the hub writes the key into the data of the route
-/// ([`ENVIRONMENT_KEY`]) if it knows which environment the server was started from. Without it nothing is found.
+/// ([`Route::ENVIRONMENT`]) if it knows which environment the server was started from. Without it nothing is found.
 #[derive(Clone, Default)]
 pub struct StaticSets(Arc<Inner>);
 
@@ -45,10 +44,10 @@ impl StaticSets {
     }
 
     /// Puts a set under a key, in place of the one that was there.
-    pub fn put(&self, key: &str, set: Arc<StaticSet>) {
+    pub fn put(&self, key: &str, set: &Arc<StaticSet>) {
         self.0.sets.rcu(|sets| {
             let mut sets = HashMap::clone(sets);
-            sets.insert(key.to_owned(), Arc::clone(&set));
+            sets.insert(key.to_owned(), Arc::clone(set));
             sets
         });
     }
@@ -77,7 +76,7 @@ impl StaticSets {
     /// `path` is the raw path of the URL, without dot segments, as [`RouteTable`](crate::RouteTable) takes it.
     /// Runs for every request of a server: costs a comparison or two if the path is none of ours.
     pub fn find(&self, route: &Route, path: &str) -> Option<StaticFile> {
-        let key = route.data.get(ENVIRONMENT_KEY)?.as_str()?;
+        let key = route.environment()?;
         let decoded = path::decode(path);
         let below = decoded.strip_prefix(route.spec.path_prefix())?;
         if !rules::may_be_static(below) {

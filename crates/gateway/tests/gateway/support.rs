@@ -19,7 +19,7 @@ use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
     Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, Gateway, GatewayConfig, GatewayError,
-    HubService, ListenAddress, Parts, RouteTable, UpstreamEvents,
+    HubService, ListenAddress, Parts, RouteTable, StaticSets, UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -183,6 +183,7 @@ impl Setup {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            statics: StaticSets::new(),
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();

@@ -55,7 +55,7 @@ impl Environment {
     /// Reads it again, as a new start does.
     fn read(&self) -> Arc<StaticSet> {
         let set = Arc::new(StaticSet::read(&self.prefix(), &self.cache()).unwrap());
-        self.sets.put("env", Arc::clone(&set));
+        self.sets.put("env", &set);
         set
     }
 
@@ -185,9 +185,9 @@ async fn only_the_environment_that_the_route_names_is_asked() {
     let path = core();
     assert!(environment.sets.find(&route("other"), &path).is_none());
     let mut nothing = route("env");
-    nothing.data.remove(ENVIRONMENT_KEY);
+    nothing.data.remove(Route::ENVIRONMENT);
     assert!(environment.sets.find(&nothing, &path).is_none());
-    nothing.data.insert(ENVIRONMENT_KEY.to_owned(), 7.into());
+    nothing.data.insert(Route::ENVIRONMENT.to_owned(), 7.into());
     assert!(environment.sets.find(&nothing, &path).is_none());
     environment.sets.remove("env");
     assert!(environment.find(&path).is_none());
