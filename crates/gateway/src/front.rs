@@ -11,6 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::files::{FileFolder, StaticFile, StaticRequest};
 use crate::forwarded;
 use crate::gate::Visit;
 use crate::head::{BadHead, Facts, Field, Length, RequestHead, find, with_request};
@@ -41,18 +42,39 @@ pub(crate) enum Verdict {
     Forward(Box<Plan>),
     /// The gate is asked first, and then this again.
     Ask(Box<Visit>),
+    /// It is answered with a file of the environment of a user's server, if that can be read; else this again.
+    File(Box<(StaticFile, Request<()>)>),
+    /// It is answered with a file of a site's folder.
+    Folder(Box<FolderRequest>),
     /// The hub answers it. The body is still to be put in.
     Hub(Box<Request<()>>),
 }
 
-/// Decides about a request. `admitted` is there if the gate has let it pass.
+/// What was found out about a request that is decided about again.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The gate has let it pass.
+    pub(crate) admitted: Option<Admitted>,
+    /// There is no file to answer it with.
+    pub(crate) no_file: bool,
+}
+
+/// A request for a file in the folder of a site.
+pub(crate) struct FolderRequest {
+    site: Arc<Site>,
+    below: String,
+    request: Request<()>,
+    id: RequestId,
+}
+
+/// Decides about a request.
 pub(crate) fn decide(
     core: &Core,
     head: RequestHead<'_>,
     facts: Facts<'_>,
     peer: Peer,
     length: &Length,
-    admitted: Option<&Admitted>,
+    known: &Known,
 ) -> Verdict {
     let id = RequestId::new();
     let asked = match check(head, facts, peer, id) {
@@ -64,6 +86,7 @@ pub(crate) fn decide(
     if asked.path == HEALTH_PATH {
         return Verdict::Answer(Box::new(health()));
     }
+    let admitted = known.admitted.as_ref();
     let options = &*core.parts.options;
     let trusted = &core.config.trusted_proxies;
     let fail = |reason, entry: Option<&Arc<Entry>>| {
@@ -86,6 +109,9 @@ pub(crate) fn decide(
         return Verdict::Fail(Box::new(failure));
     }
     let Some(site) = entry.site.clone() else {
+        if let Some(file) = file(core, &asked, &entry).filter(|_| !known.no_file) {
+            return Verdict::File(Box::new(file));
+        }
         return Verdict::Forward(Box::new(
             asked.plan(entry, options, trusted, length, admitted),
         ));
@@ -132,7 +158,23 @@ pub(crate) fn decide(
             let target = target.unwrap_or_else(|| to.clone());
             Verdict::Answer(Box::new(redirect(Cow::Owned(target), *status)))
         }
-        SiteAction::Files(_) => fail(ErrorReason::NotFound, Some(&entry)),
+        SiteAction::Files(_) => match to_hub(core, &asked) {
+            Some(request) => {
+                let path = rewrite::strip(site.spec.path_prefix(), &asked.path);
+                let below = path
+                    .as_deref()
+                    .unwrap_or("/")
+                    .trim_start_matches('/')
+                    .to_owned();
+                Verdict::Folder(Box::new(FolderRequest {
+                    site,
+                    below,
+                    request,
+                    id,
+                }))
+            }
+            None => fail(ErrorReason::BadRequest, Some(&entry)),
+        },
     }
 }
 
@@ -259,6 +301,66 @@ fn visit(core: &Core, asked: &Asked<'_>, site: &Site) -> Option<Visit> {
         ),
         upgrade: asked.upgrade,
     })
+}
+
+/// Finds the file of an environment that a request is for.
+fn file(core: &Core, asked: &Asked<'_>, entry: &Entry) -> Option<(StaticFile, Request<()>)> {
+    if asked.upgrade || !matches!(asked.head.method, "GET" | "HEAD") {
+        return None;
+    }
+    let file = core.parts.statics.find(&entry.route, &asked.path)?;
+    Some((file, to_hub(core, asked)?))
+}
+
+/// Answers with a file of an environment; `None` if the server has to.
+pub(crate) async fn answer_file(
+    core: &Core,
+    file: &StaticFile,
+    request: &Request<()>,
+) -> Option<Response<Body>> {
+    let asked = StaticRequest {
+        method: request.method(),
+        headers: request.headers(),
+    };
+    file.respond(asked, &core.hub.runtime).await
+}
+
+/// Answers with a file of a site's folder, or says that there is none.
+pub(crate) async fn answer_folder(core: &Core, folder: FolderRequest) -> Response<Body> {
+    let FolderRequest {
+        site,
+        below,
+        request,
+        id,
+    } = folder;
+    let SiteAction::Files(path) = &site.action else {
+        return fail(
+            core,
+            Failure::of_request(ErrorReason::NotFound, &request, id),
+        )
+        .await;
+    };
+    let asked = StaticRequest {
+        method: request.method(),
+        headers: request.headers(),
+    };
+    let files = FileFolder::new(path, &core.parts.statics);
+    let answer = files.respond(&below, request.uri(), asked, &core.hub.runtime);
+    match answer.await {
+        Some(mut response) => {
+            for (name, value) in &site.response_headers {
+                response.headers_mut().insert(name.clone(), value.clone());
+            }
+            response
+        }
+        None => {
+            fail(
+                core,
+                Failure::of_request(ErrorReason::NotFound, &request, id),
+            )
+            .await
+        }
+    }
 }
 
 /// Sends whoever comes by another name or without encryption where they should be.

@@ -57,6 +57,7 @@ impl Elsewhere {
             options: Arc::default(),
             counts: Arc::default(),
             maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            statics: lyceum_gateway::StaticSets::new(),
         };
         let shutdown = CancellationToken::new();
         let mut served = JoinSet::new();
