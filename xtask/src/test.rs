@@ -390,7 +390,7 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
-        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core from npm");
+        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core and configurable-http-proxy from npm");
     }
     if needs.is_empty() {
         "nothing but cargo".to_owned()
