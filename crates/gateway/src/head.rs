@@ -182,7 +182,11 @@ fn parse_answer<'b>(
         return Ok(None);
     };
     let head = AnswerHead {
-        status: answer.code.ok_or(httparse::Error::Status)?,
+        // Below 100, we would see no body where others see one; there are no such statuses (RFC 9110 §15).
+        status: answer
+            .code
+            .filter(|status| *status >= 100)
+            .ok_or(httparse::Error::Status)?,
         reason: answer.reason.unwrap_or_default(),
         minor: answer.version.ok_or(httparse::Error::Version)?,
         fields: answer.headers,
