@@ -16,8 +16,9 @@ use crate::buffer::Text;
 use crate::client::{Client, NoHead};
 use crate::deliver::Deliver;
 use crate::exchange::{self, NoReply, Reply};
+use crate::failure::{self, Failure};
 use crate::feed::Feed;
-use crate::front::{self, Failure, Known, Verdict};
+use crate::front::{self, Known, Verdict};
 use crate::h2;
 use crate::head::{BadHead, Facts, Length, with_answer, with_request};
 use crate::hub::NoAnswer;
@@ -107,9 +108,9 @@ pub(crate) async fn serve(core: Rc<Core>, mut client: Client) {
 
 /// Answers a request that cannot be read, and ends the connection.
 async fn refuse(core: &Core, mut client: Client, reason: ErrorReason) {
-    let response = front::fail(core, Failure::unknown(reason)).await;
+    let response = failure::fail(core, Failure::unknown(reason)).await;
     core.parts.counts.answered(response.status().as_u16());
-    let mut deliver = Deliver::new(response, false, b"connection: close\r\n", false);
+    let mut deliver = Deliver::new(core, response, false, b"connection: close\r\n", false);
     let _ = poll_fn(|cx| deliver.poll(cx, core, &mut client)).await;
     client.linger().await;
 }
@@ -174,13 +175,12 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
         };
     }
     if let Verdict::File(file) = verdict {
-        (turn, verdict) = match front::answer_file(core, &file.0, &file.1).await {
-            Some(response) => (turn, Verdict::Answer(Box::new(response))),
-            None => {
-                known.no_file = true;
-                read_turn(core, client, length, last, &known)
-            }
-        };
+        if let Some(response) = front::answer_file(core, &file.0, &file.1).await {
+            verdict = Verdict::Answer(Box::new(response));
+        } else {
+            known.no_file = true;
+            (turn, verdict) = read_turn(core, client, length, last, &known);
+        }
     }
     client.inbox.consume(length);
     match verdict {
@@ -209,7 +209,13 @@ async fn answer(
     if Deliver::needs_close(&response, turn.old) {
         turn.keep_alive = false;
     }
-    let mut deliver = Deliver::new(response, turn.to_head, &turn.connection(core), turn.old);
+    let mut deliver = Deliver::new(
+        core,
+        response,
+        turn.to_head,
+        &turn.connection(core),
+        turn.old,
+    );
     let outcome = poll_fn(|cx| match deliver.poll(cx, core, client) {
         Poll::Pending if turn.length.is_empty() => client.poll_gone(cx).map(Err),
         outcome => outcome,
@@ -224,8 +230,8 @@ async fn answer(
 }
 
 async fn fail(core: &Core, client: &mut Client, mut turn: Turn, failure: Failure) -> Next {
-    let ends = front::ends_connection(failure.reason);
-    let response = front::fail(core, failure).await;
+    let ends = failure::ends_connection(failure.reason);
+    let response = failure::fail(core, failure).await;
     turn.keep_alive &= !ends;
     match answer(core, client, turn, response).await {
         Next::Close if ends => Next::Linger,
@@ -269,7 +275,7 @@ async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Box
     let is_done = upload.is_done();
     turn.keep_alive &= is_done;
     let next = if plan.upgrade {
-        let response = front::own(reason.status(), bytes::Bytes::new(), plan.id);
+        let response = failure::own(reason.status(), bytes::Bytes::new(), plan.id);
         answer(core, client, turn, response).await
     } else {
         fail(core, client, turn, Failure::of_plan(reason, &plan)).await
@@ -297,13 +303,13 @@ async fn pass_on(
         close,
     } = reply;
     let squeezed = crate::squeeze::plan(core, &plan, &link, head, &length);
-    let manner = match &length {
-        _ if squeezed.is_some() && turn.old => Manner::UntilClose,
-        _ if squeezed.is_some() => Manner::Chunked,
-        Length::UntilClose if turn.old => Manner::UntilClose,
-        Length::UntilClose => Manner::Chunked,
-        Length::Chunked(_) if turn.old => Manner::UntilClose,
-        Length::Bytes(_) | Length::Chunked(_) => Manner::AsItCame,
+    let unknown = squeezed.is_some() || length == Length::UntilClose;
+    let chunked = unknown || matches!(length, Length::Chunked(_));
+    let manner = match (chunked, turn.old) {
+        // HTTP/1.0 knows no chunks.
+        (true, true) => Manner::UntilClose,
+        _ if unknown => Manner::Chunked,
+        _ => Manner::AsItCame,
     };
     turn.keep_alive &= manner != Manner::UntilClose && upload.is_done() && !core.is_draining();
     let mut out = Text::new();
@@ -451,7 +457,13 @@ async fn ask_hub(core: &Core, client: &mut Client, mut turn: Turn, request: Requ
     };
     turn.keep_alive &= feed.is_done() && !Deliver::needs_close(&response, turn.old);
     core.parts.counts.answered(response.status().as_u16());
-    let mut deliver = Deliver::new(response, turn.to_head, &turn.connection(core), turn.old);
+    let mut deliver = Deliver::new(
+        core,
+        response,
+        turn.to_head,
+        &turn.connection(core),
+        turn.old,
+    );
     let outcome = poll_fn(|cx| {
         let fed = feed.poll(cx, core, client);
         match deliver.poll(cx, core, client) {

@@ -279,15 +279,13 @@ impl<'b> Facts<'b> {
         match name.len() {
             2 if is("te") => {
                 self.takes_trailers |=
-                    words(value).any(|word| word.eq_ignore_ascii_case(b"trailers"))
+                    words(value).any(|word| word.eq_ignore_ascii_case(b"trailers"));
             }
-            4 if is("host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(BadHead::Malformed("there are several hosts"));
-                }
+            4 if is("host") && self.host.replace(value).is_some() => {
+                return Err(BadHead::Malformed("there are several hosts"));
             }
             6 if is("expect") => {
-                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue")
+                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
             }
             7 if is("upgrade") => self.upgrade = Some(value),
             10 if is("connection") => words(value).for_each(|word| self.connection(word)),

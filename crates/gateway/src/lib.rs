@@ -18,6 +18,7 @@ mod config;
 mod counts;
 mod deliver;
 mod exchange;
+mod failure;
 mod feed;
 mod files;
 mod forwarded;

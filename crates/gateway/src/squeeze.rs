@@ -41,7 +41,7 @@ fn squeezed(core: &Core, plan: &Plan, head: &AnswerHead<'_>) -> Option<Squeezed>
     let facts = Facts::of_answer(head).ok()?;
     let mut headers = HeaderMap::with_capacity(head.fields.len() + 2);
     answer::passed_on(plan, head, &facts, |name, value| {
-        append(&mut headers, name, &value)
+        append(&mut headers, name, &value);
     });
     if let Some(length) = answer::told_length(head) {
         append(&mut headers, "content-length", length);

@@ -6,6 +6,7 @@ mod activity;
 mod drain;
 #[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod hub;
@@ -25,6 +26,7 @@ mod streaming;
 mod strictness;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tls;
 
 #[cfg(test)]
