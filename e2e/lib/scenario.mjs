@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
 import { Serve } from "./serve.mjs";
+import { startSites } from "./sites.mjs";
 
 /**
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
- * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser.
+ * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `app(starting)` keeps an application
+ * until the end, `sites(sites, groups)` starts a gateway with such applications, `visitor(hub, options)` opens a browser.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -26,6 +28,7 @@ export function scenario(name, story, limit = 10 * 60_000) {
 
 class Stage {
   demos = [];
+  apps = [];
   visitors = [];
 
   constructor(name, context) {
@@ -34,6 +37,8 @@ class Stage {
     this.step = this.step.bind(this);
     this.demo = this.demo.bind(this);
     this.serve = this.serve.bind(this);
+    this.app = this.app.bind(this);
+    this.sites = this.sites.bind(this);
     this.visitor = this.visitor.bind(this);
   }
 
@@ -61,6 +66,18 @@ class Stage {
     return serve;
   }
 
+  async app(starting) {
+    const app = await starting;
+    this.apps.push(app);
+    return app;
+  }
+
+  async sites(sites, groups) {
+    const front = await startSites(this, sites, groups);
+    if (!this.demos.includes(front)) this.demos.push(front);
+    return front;
+  }
+
   async visitor(hub, options = {}) {
     this.browser ??= await startBrowser();
     const visitor = await Visitor.arrive(this.browser, hub, options);
@@ -76,5 +93,6 @@ class Stage {
   async clean() {
     await this.browser?.close();
     for (const demo of this.demos) await demo.clean();
+    for (const app of this.apps) await app.close();
   }
 }
