@@ -33,6 +33,7 @@ import proxies
 STALL = 0.1
 PATHS = 100
 TICK = 0.005
+LATE = TICK + 0.02
 OPEN_LIMIT = 120
 AT_ONCE = 50
 
@@ -68,8 +69,16 @@ async def backend(port):
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Echo, "127.0.0.1", port, backlog=4096)
     print("listening", flush=True)
-    # Ends with whoever started it, whose pipe then closes.
-    await loop.run_in_executor(None, sys.stdin.read)
+    # Ends with whoever started it, whose pipe then closes; what waited for this process is not the proxy's.
+    end = loop.run_in_executor(None, sys.stdin.read)
+    delays, last = [], time.monotonic()
+    while not end.done():
+        await asyncio.sleep(TICK)
+        now = time.monotonic()
+        if now - last > LATE:
+            delays.append((last, now))
+        last = now
+    print(json.dumps(delays), flush=True)
     server.close()
 
 
@@ -150,8 +159,8 @@ class Tunnel(asyncio.Protocol):
 class Load:
     """All tunnels of one proxy, and what is measured."""
 
-    def __init__(self, proxy, options):
-        self.proxy, self.options = proxy, options
+    def __init__(self, proxy, options, server):
+        self.proxy, self.options, self.server = proxy, options, server
         self.next, self.over = 0, False
         self.waits, self.delays = [], []
         self.failed = []
@@ -179,7 +188,7 @@ class Load:
         begun = last = time.monotonic()
         done = 0
         while (now := time.monotonic()) - begun < seconds:
-            if now - last > TICK + 0.02:
+            if now - last > LATE:
                 self.delays.append((last, now))
             last = now
             due = int((now - begun) / each * len(tunnels))
@@ -191,7 +200,7 @@ class Load:
             await asyncio.sleep(TICK)
 
     def own_delay(self, wait, begun):
-        """How much of a wait this process itself was late."""
+        """How much of a wait client or backend was late."""
         return sum(max(0, min(end, begun + wait) - max(start, begun)) for start, end in self.delays)
 
     async def run(self):
@@ -234,10 +243,12 @@ class Load:
             figures["dropped"] = sum(tunnel.dropped for tunnel in idle + busy)
             figures["not_opened"] = len(self.failed)
             figures["first_failure"] = self.failed[0] if self.failed else None
-            figures.update(self.figures_of(waits))
             self.over = True
             for tunnel in idle + busy:
                 tunnel.transport.abort()
+            self.server.stdin.close()
+            self.delays += json.loads(self.server.stdout.readline())
+            figures.update(self.figures_of(waits))
         return figures
 
     def figures_of(self, waits):
@@ -265,7 +276,7 @@ def measure(name, options):
             server.stdout.readline()
             proxy = proxies.Proxy(name, port, options)
             try:
-                return asyncio.run(Load(proxy, options).run())
+                return asyncio.run(Load(proxy, options, server).run())
             finally:
                 proxy.end()
         finally:
