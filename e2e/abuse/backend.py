@@ -59,8 +59,17 @@ class Backend:
         self.loop.run_forever()
 
     def close(self):
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
+
+    async def _end(self):
+        """Ends what still hangs."""
+        self.server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def take(self):
         """What has come since the last time."""
@@ -77,7 +86,7 @@ class Backend:
         try:
             while await self._one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
             pass
         finally:
             self.connections -= 1
@@ -244,6 +253,21 @@ async def hang(reader, _writer):
     return False
 
 
+async def early_answer(reader, writer):
+    """Answers before the body is there, and then lets it come for a moment, as a polite server does."""
+    writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    until = time.monotonic() + 1
+    while (left := until - time.monotonic()) > 0:
+        if not await asyncio.wait_for(reader.read(65536), left):
+            break
+    return False
+
+
+async def not_read(_reader, _writer):
+    await asyncio.sleep(5)
+    return False
+
+
 def endless(first, again, limit):
     """Sends without end, or until `limit` bytes are sent, or nobody takes them for 5 s."""
 
@@ -297,8 +321,9 @@ MISBEHAVIOUR = {
     "stray-nul": Kind(says(b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 5\r\n\r\nhello", stays=True)),
     "odd-header": Kind(says(b"HTTP/1.1 200 OK\r\nX A: a\r\nnothing\r\nContent-Length: 5\r\n\r\nhello", stays=True)),
     "unasked-101": Kind(says(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: Upgrade\r\n\r\n" + EVIL)),
-    "early-answer": Kind(says(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"), early=True),
+    "early-answer": Kind(early_answer, early=True),
     "early-close": Kind(says(), early=True),
+    "not-read": Kind(not_read, early=True),
     "endless-headers": Kind(endless(b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"y" * 8000 + b"\r\n", 100 << 20)),
     "one-endless-header": Kind(endless(b"HTTP/1.1 200 OK\r\nX-Filler: ", b"y" * 65536, 100 << 20)),
     "endless-interim": Kind(endless(b"", b"HTTP/1.1 102 Processing\r\nX-Filler: " + b"y" * 200 + b"\r\n\r\n", 200 << 20)),
