@@ -177,7 +177,7 @@ class Connections:
     def run(self, proxy):
         before = proxy.proxy.sockets() if proxy.proxy.pids() else 0
         with contextlib.ExitStack() as stack:
-            memory = stack.enter_context(Memory(proxy, 40))
+            memory = stack.enter_context(Memory(proxy, 60))
             for _ in range(3000):
                 try:
                     stack.enter_context(proxy.connect())

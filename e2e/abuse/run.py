@@ -96,8 +96,9 @@ def run(target, group, options):
             why = target.proxy.is_alive() or "the proxy has ended"
         except Failed as error:
             why = str(error)
-        except Exception:
-            why = traceback.format_exc()
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{error!r} at {where.name}, {pathlib.Path(where.filename).name}:{where.lineno}"
         why = "" if why is True else why
         failed += bool(why)
         result = {"proxy": target.name, "group": group, "case": case.name, "failure": why, "seconds": round(time.monotonic() - begun, 2)}
