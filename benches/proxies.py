@@ -24,7 +24,7 @@ import lib
 
 TOKEN = "a-token-of-the-benchmarks-0123456789"
 START_LIMIT = 20
-NAMES = ("lyceum", "chp", "nginx", "haproxy", "direct")
+NAMES = ("lyceum", "chp", "nginx", "nginx-buffered", "haproxy", "direct")
 
 NGINX = """\
 daemon off; worker_processes 2; pid {folder}/nginx.pid; error_log {folder}/error.log error; {user}
@@ -43,7 +43,7 @@ http {{
       proxy_pass http://backend; proxy_http_version 1.1;
       proxy_set_header Host $http_host;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
-      proxy_read_timeout 1h; proxy_buffering off; proxy_request_buffering off;
+      proxy_read_timeout 1h; proxy_request_buffering off; {buffering}
     }}
     location / {{ return 404; }}
   }}
@@ -84,7 +84,7 @@ class Proxy:
         self.port, self.tls_port, self.api_port = lib.free_port(), lib.free_port(), lib.free_port()
         self.certificate = certificate(self.folder) if tls else None
         self.has_routes = name in ("lyceum", "chp")
-        start = {"lyceum": self._options_of_chp, "chp": self._options_of_chp, "nginx": self._nginx, "haproxy": self._haproxy}[name]
+        start = {"lyceum": self._options_of_chp, "chp": self._options_of_chp, "haproxy": self._haproxy}.get(name, self._nginx)
         start(options)
         if tls and not self.has_routes:
             self._wait(self.tls_port)
@@ -113,7 +113,11 @@ class Proxy:
         if self.certificate:
             names = f"ssl_certificate {self.certificate[0]}; ssl_certificate_key {self.certificate[1]};"
             tls = f"listen 127.0.0.1:{self.tls_port} ssl http2; {names}"
-        self._configure("nginx.conf", NGINX, tls, user="user root;" if os.getuid() == 0 else "")
+        buffering = "proxy_buffering off;"
+        if self.name == "nginx-buffered":
+            buffering = "proxy_buffers 8 32k; proxy_buffer_size 32k; proxy_busy_buffers_size 64k;"
+        user = "user root;" if os.getuid() == 0 else ""
+        self._configure("nginx.conf", NGINX, tls, user=user, buffering=buffering)
         self._run(["nginx", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", str(self.folder / "error.log")])
 
     def _haproxy(self, _options):

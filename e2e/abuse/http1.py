@@ -42,7 +42,10 @@ class Case:
             check(all(answer.status >= 400 for answer in answers), f"answered without the backend; {said}")
             check(wanted != READ, f"refused; {said}")
             if proxy.strict:
-                check(answers and answers[-1].status < 500 or not answers or answers[-1].status in (501, 505), f"refused, but as its own fault; {said}")
+                check(
+                    answers and answers[-1].status < 500 or not answers or answers[-1].status in (501, 505),
+                    f"refused, but as its own fault; {said}",
+                )
         else:
             check(wanted != REFUSE, f"not refused; {said}")
             check(len(seen) <= self.count, f"{len(seen)} requests at the backend; {said}")
@@ -71,49 +74,157 @@ def chunked(body, *headers):
 
 def lengths():
     hidden = b"%d" % len(HIDDEN)
-    yield Case("Content-Length before Transfer-Encoding", (post(b"Content-Length: 6", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n" + HIDDEN),))
-    yield Case("Transfer-Encoding before Content-Length", (post(b"Transfer-Encoding: chunked", b"Content-Length: 3", body=b"1\r\nZ\r\n0\r\n\r\n" + HIDDEN),))
+    yield Case(
+        "Content-Length before Transfer-Encoding",
+        (post(b"Content-Length: 6", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n" + HIDDEN),),
+    )
+    yield Case(
+        "Transfer-Encoding before Content-Length",
+        (post(b"Transfer-Encoding: chunked", b"Content-Length: 3", body=b"1\r\nZ\r\n0\r\n\r\n" + HIDDEN),),
+    )
     yield Case("two different lengths", (post(b"Content-Length: 0", b"Content-Length: " + hidden, body=HIDDEN),))
-    yield Case("two different lengths, the long one first", (post(b"Content-Length: " + hidden, b"Content-Length: 0", body=HIDDEN),))
-    yield Case("the same length twice", (post(b"Content-Length: 5", b"Content-Length: 5", body=b"hello"),), strict=EITHER, body=b"hello")
+    yield Case(
+        "two different lengths, the long one first", (post(b"Content-Length: " + hidden, b"Content-Length: 0", body=HIDDEN),)
+    )
+    yield Case(
+        "the same length twice", (post(b"Content-Length: 5", b"Content-Length: 5", body=b"hello"),), strict=EITHER, body=b"hello"
+    )
     yield Case("a list of lengths", (post(b"Content-Length: 5, 6", body=b"hello" + HIDDEN),))
-    for text in (b"+5", b"-5", b"0x5", b"5 5", b"5e0", b"5.0", b"", b"5;", b"'5'", b"\xef\xbc\x95", b"18446744073709551621", b"99999999999999999999999", b"5\x0b"):
+    for text in (
+        b"+5",
+        b"-5",
+        b"0x5",
+        b"5 5",
+        b"5e0",
+        b"5.0",
+        b"",
+        b"5;",
+        b"'5'",
+        b"\xef\xbc\x95",
+        b"18446744073709551621",
+        b"99999999999999999999999",
+        b"5\x0b",
+    ):
         yield Case(f"the length {text!r}", (post(b"Content-Length: " + text, body=b"hello" + HIDDEN),))
     yield Case("a length with zeros before it", (post(b"Content-Length: 0005", body=b"hello"),), strict=EITHER, body=b"hello")
     yield Case("spaces around a length", (post(b"Content-Length: \t 5 \t", body=b"hello"),), strict=EITHER, body=b"hello")
-    yield Case("a length with an underscore", (post(b"Content_Length: " + hidden, b"Content-Length: 5", body=b"hello"),), strict=EITHER, body=b"hello")
-    yield Case("GET with a body", (post(b"Content-Length: 5", body=b"hello", line=b"GET /user/outer HTTP/1.1"),), strict=READ, others=READ, body=b"hello")
-    yield Case("DELETE with chunks", (post(b"Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n", line=b"DELETE /user/outer HTTP/1.1"),), strict=READ, others=EITHER, body=b"hello")
+    yield Case(
+        "a length with an underscore",
+        (post(b"Content_Length: " + hidden, b"Content-Length: 5", body=b"hello"),),
+        strict=EITHER,
+        body=b"hello",
+    )
+    yield Case(
+        "GET with a body",
+        (post(b"Content-Length: 5", body=b"hello", line=b"GET /user/outer HTTP/1.1"),),
+        strict=READ,
+        others=READ,
+        body=b"hello",
+    )
+    yield Case(
+        "DELETE with chunks",
+        (post(b"Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n", line=b"DELETE /user/outer HTTP/1.1"),),
+        strict=READ,
+        others=EITHER,
+        body=b"hello",
+    )
     yield Case("no length and bytes after the head", (post(body=b"hello"),), strict=EITHER, body=b"")
-    yield Case("Connection names Content-Length", (post(b"Connection: Content-Length", b"Content-Length: " + hidden, body=HIDDEN),), strict=EITHER, body=HIDDEN)
-    yield Case("Connection names Transfer-Encoding", (chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN), b"Connection: Transfer-Encoding"),), strict=EITHER, body=HIDDEN)
+    yield Case(
+        "Connection names Content-Length",
+        (post(b"Connection: Content-Length", b"Content-Length: " + hidden, body=HIDDEN),),
+        strict=EITHER,
+        body=HIDDEN,
+    )
+    yield Case(
+        "Connection names Transfer-Encoding",
+        (chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN), b"Connection: Transfer-Encoding"),),
+        strict=EITHER,
+        body=HIDDEN,
+    )
     yield Case("Connection names Host", (post(b"Connection: close, Host", b"Content-Length: 0"),), strict=EITHER)
 
 
 def codings():
     zero = b"0\r\n\r\n" + HIDDEN
-    for text in (b"xchunked", b"chunked, identity", b"identity, chunked", b"gzip, chunked", b"chunked, chunked", b"chunked;q=1", b'"chunked"', b"\x0bchunked", b"chunked\x0c", b"identity", b"chunked,", b", chunked", b"chu nked", b"chunked\x00", b""):
+    for text in (
+        b"xchunked",
+        b"chunked, identity",
+        b"identity, chunked",
+        b"gzip, chunked",
+        b"chunked, chunked",
+        b"chunked;q=1",
+        b'"chunked"',
+        b"\x0bchunked",
+        b"chunked\x0c",
+        b"identity",
+        b"chunked,",
+        b", chunked",
+        b"chu nked",
+        b"chunked\x00",
+        b"",
+    ):
         yield Case(f"the coding {text!r}", (post(b"Transfer-Encoding: " + text, b"Content-Length: 5", body=zero),))
-        yield Case(f"the coding {text!r} alone", (post(b"Transfer-Encoding: " + text, body=zero),), strict=EITHER if text in (b", chunked", b"chunked,") else REFUSE)
+        yield Case(
+            f"the coding {text!r} alone",
+            (post(b"Transfer-Encoding: " + text, body=zero),),
+            strict=EITHER if text in (b", chunked", b"chunked,") else REFUSE,
+        )
     yield Case("two codings", (post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", body=zero),))
     yield Case("chunked twice", (post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=zero),))
     yield Case("a space before the colon", (post(b"Transfer-Encoding : chunked", b"Content-Length: 5", body=zero),))
     yield Case("a tab before the colon", (post(b"Content-Length\t: 5", body=b"hello" + HIDDEN),))
     yield Case("a coding folded", (post(b"Transfer-Encoding:\r\n chunked", b"Content-Length: 5", body=zero),))
-    yield Case("a coding behind a fold", (post(b"X: a\r\n Transfer-Encoding: chunked", b"Content-Length: 5", body=b"hello"),), body=b"hello")
+    yield Case(
+        "a coding behind a fold",
+        (post(b"X: a\r\n Transfer-Encoding: chunked", b"Content-Length: 5", body=b"hello"),),
+        body=b"hello",
+    )
     yield Case("a coding behind a bare line feed", (post(b"X: a\nTransfer-Encoding: chunked", b"Content-Length: 5", body=zero),))
-    yield Case("a coding behind a bare carriage return", (post(b"X: a\rTransfer-Encoding: chunked", b"Content-Length: 5", body=zero),))
+    yield Case(
+        "a coding behind a bare carriage return", (post(b"X: a\rTransfer-Encoding: chunked", b"Content-Length: 5", body=zero),)
+    )
     yield Case("chunks in HTTP/1.0", (post(b"Transfer-Encoding: chunked", body=zero, line=b"POST /user/outer HTTP/1.0"),))
-    yield Case("CHUNKED in capitals", (post(b"TRANSFER-ENCODING: CHUNKED", body=b"5\r\nhello\r\n0\r\n\r\n"),), strict=READ, body=b"hello")
-    yield Case("a coding with an underscore", (post(b"Transfer_Encoding: chunked", b"Content-Length: 5", body=b"hello"),), strict=EITHER, body=b"hello")
+    yield Case(
+        "CHUNKED in capitals", (post(b"TRANSFER-ENCODING: CHUNKED", body=b"5\r\nhello\r\n0\r\n\r\n"),), strict=READ, body=b"hello"
+    )
+    yield Case(
+        "a coding with an underscore",
+        (post(b"Transfer_Encoding: chunked", b"Content-Length: 5", body=b"hello"),),
+        strict=EITHER,
+        body=b"hello",
+    )
 
 
 def chunks():
-    yield Case("good chunks", (chunked(b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n"),), strict=READ, others=READ, body=b"hello world")
-    yield Case("good chunks byte by byte", tuple(bytes([byte]) for byte in chunked(b"3\r\nabc\r\n0\r\n\r\n")), strict=READ, others=READ, body=b"abc")
+    yield Case(
+        "good chunks", (chunked(b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n"),), strict=READ, others=READ, body=b"hello world"
+    )
+    yield Case(
+        "good chunks byte by byte",
+        tuple(bytes([byte]) for byte in chunked(b"3\r\nabc\r\n0\r\n\r\n")),
+        strict=READ,
+        others=READ,
+        body=b"abc",
+    )
     yield Case("chunks with a trailer", (chunked(b"5\r\nhello\r\n0\r\nX-A: b\r\n\r\n"),), strict=READ, body=b"hello")
-    yield Case("a trailer with a length", (chunked(b"5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n"),), strict=EITHER, body=b"hello")
-    for size in (b"g", b"0x5", b"-5", b"+5", b"5 5", b"", b" 5", b"5\x0b", b"5h", b"10000000000000005", b"ffffffffffffffff", b"8000000000000005", b"fffffffffffffffffffff"):
+    yield Case(
+        "a trailer with a length", (chunked(b"5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n"),), strict=EITHER, body=b"hello"
+    )
+    for size in (
+        b"g",
+        b"0x5",
+        b"-5",
+        b"+5",
+        b"5 5",
+        b"",
+        b" 5",
+        b"5\x0b",
+        b"5h",
+        b"10000000000000005",
+        b"ffffffffffffffff",
+        b"8000000000000005",
+        b"fffffffffffffffffffff",
+    ):
         yield Case(f"a chunk of size {size!r}", (chunked(size + b"\r\nhello\r\n0\r\n\r\n" + HIDDEN),))
     yield Case("a chunk's size with many zeros", (chunked(b"0" * 40 + b"5\r\nhello\r\n0\r\n\r\n"),), strict=EITHER, body=b"hello")
     yield Case("a space behind a chunk's size", (chunked(b"5 \r\nhello\r\n0\r\n\r\n"),), strict=EITHER, body=b"hello")
@@ -124,10 +235,23 @@ def chunks():
     yield Case("a chunk that ends with a line feed", (chunked(b"5\r\nhello\n0\r\n\r\n" + HIDDEN),))
     yield Case("a chunk that ends with other bytes", (chunked(b"5\r\nhelloXX0\r\n\r\n" + HIDDEN),))
     yield Case("the last chunk ends with line feeds", (chunked(b"5\r\nhello\r\n0\n\n" + HIDDEN),))
-    yield Case("a trailer that is no header", (chunked(b"5\r\nhello\r\n0\r\nGET /user/smuggled HTTP/1.1\r\n\r\n"),), strict=EITHER, body=b"hello")
-    yield Case("a chunk's head of 100 KB", (chunked(b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n"),), strict=EITHER, body=b"hello")
+    yield Case(
+        "a trailer that is no header",
+        (chunked(b"5\r\nhello\r\n0\r\nGET /user/smuggled HTTP/1.1\r\n\r\n"),),
+        strict=EITHER,
+        body=b"hello",
+    )
+    yield Case(
+        "a chunk's head of 100 KB", (chunked(b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n"),), strict=EITHER, body=b"hello"
+    )
     yield Case("trailers of 2 MB", (chunked(b"5\r\nhello\r\n0\r\n" + (b"X-A: " + b"b" * 1000 + b"\r\n") * 2000 + b"\r\n"),))
-    yield Case("a chunk of size 0 in the middle", (chunked(b"5\r\nhello\r\n0\r\n\r\n"), HIDDEN.replace(b"smuggled", b"second")), strict=READ, count=2, body=b"hello")
+    yield Case(
+        "a chunk of size 0 in the middle",
+        (chunked(b"5\r\nhello\r\n0\r\n\r\n"), HIDDEN.replace(b"smuggled", b"second")),
+        strict=READ,
+        count=2,
+        body=b"hello",
+    )
 
 
 def heads():
@@ -191,11 +315,31 @@ def hosts():
     yield Case("no Host in HTTP/1.0", (post(line=b"GET /user/outer HTTP/1.0", host=None),), strict=EITHER)
     yield Case("two Hosts", (post(b"Host: evil.example", line=get),))
     yield Case("the same Host twice", (post(b"Host: localhost", line=get),))
-    for host in (b"", b"a b", b"a,b", b"user@localhost", b"localhost/path", b"localhost:port", b"localhost:80:80", b"http://localhost", b"[::1", b"a\x00b", b"localhost?x", b"localhost#x", b"a\\b"):
+    for host in (
+        b"",
+        b"a b",
+        b"a,b",
+        b"user@localhost",
+        b"localhost/path",
+        b"localhost:port",
+        b"localhost:80:80",
+        b"http://localhost",
+        b"[::1",
+        b"a\x00b",
+        b"localhost?x",
+        b"localhost#x",
+        b"a\\b",
+    ):
         yield Case(f"the Host {host!r}", (post(line=get, host=b"Host: " + host),), strict=EITHER if host == b"" else REFUSE)
     yield Absolute("an absolute target and the same Host", (post(line=b"GET http://localhost/user/outer HTTP/1.1"),), strict=READ)
-    yield Absolute("an absolute target and another Host", (post(line=b"GET http://localhost/user/outer HTTP/1.1", host=b"Host: evil.example"),), strict=EITHER)
-    yield Absolute("an absolute target and no Host", (post(line=b"GET http://localhost/user/outer HTTP/1.1", host=None),), strict=EITHER)
+    yield Absolute(
+        "an absolute target and another Host",
+        (post(line=b"GET http://localhost/user/outer HTTP/1.1", host=b"Host: evil.example"),),
+        strict=EITHER,
+    )
+    yield Absolute(
+        "an absolute target and no Host", (post(line=b"GET http://localhost/user/outer HTTP/1.1", host=None),), strict=EITHER
+    )
     yield Absolute("an absolute target with a user", (post(line=b"GET http://a@localhost/user/outer HTTP/1.1"),))
     yield Absolute("an absolute target of another scheme", (post(line=b"GET file:///user/outer HTTP/1.1"),))
 
@@ -215,16 +359,39 @@ class Absolute(Case):
 
 def upgrades():
     get = b"GET /user/outer/refuses HTTP/1.1"
-    ask = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+    ask = (
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    )
     elsewhere = b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n"
     yield Elsewhere("a refused upgrade and a request behind it", (post(*ask, line=get), elsewhere), strict=READ)
     yield Elsewhere("a refused upgrade with the next request at once", (post(*ask, line=get) + elsewhere,), strict=EITHER)
-    yield Elsewhere("a refused upgrade with a wrong version", (post(*ask[:2], b"Sec-WebSocket-Version: 1777", ask[3], line=get), elsewhere), strict=EITHER)
-    yield Elsewhere("an upgrade to h2c", (post(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__", line=get), elsewhere), strict=EITHER)
+    yield Elsewhere(
+        "a refused upgrade with a wrong version",
+        (post(*ask[:2], b"Sec-WebSocket-Version: 1777", ask[3], line=get), elsewhere),
+        strict=EITHER,
+    )
+    yield Elsewhere(
+        "an upgrade to h2c",
+        (post(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__", line=get), elsewhere),
+        strict=EITHER,
+    )
     yield Elsewhere("an upgrade that Connection does not name", (post(*ask[1:], line=get), elsewhere), strict=EITHER)
-    yield Elsewhere("an upgrade by POST", (post(*ask, b"Content-Length: 5", body=b"hello", line=get.replace(b"GET", b"POST")), elsewhere), strict=EITHER)
+    yield Elsewhere(
+        "an upgrade by POST",
+        (post(*ask, b"Content-Length: 5", body=b"hello", line=get.replace(b"GET", b"POST")), elsewhere),
+        strict=EITHER,
+    )
     yield Elsewhere("an upgrade in HTTP/1.0", (post(*ask, line=get.replace(b"1.1", b"1.0")), elsewhere), strict=EITHER)
-    yield Case("Expect: 100-continue", (post(b"Expect: 100-continue", b"Content-Length: 5"), b"hello"), strict=READ, others=READ, body=b"hello")
+    yield Case(
+        "Expect: 100-continue",
+        (post(b"Expect: 100-continue", b"Content-Length: 5"), b"hello"),
+        strict=READ,
+        others=READ,
+        body=b"hello",
+    )
     yield Case("Expect of something else", (post(b"Expect: tea", b"Content-Length: 5", body=b"hello"),), strict=EITHER)
     yield Case("Expect without a body to come", (post(b"Expect: 100-continue", b"Content-Length: 0"),), strict=EITHER)
 

@@ -99,18 +99,37 @@ def requests():
     yield Refused("a name with a space", ((b"x evil", b"1"),))
     yield Refused("a name in capitals", ((b"X-Capital", b"1"),))
     yield Refused("an empty name", ((b"", b"1"),))
-    yield Refused("Transfer-Encoding", ((b"transfer-encoding", b"chunked"),), body=b"0\r\n\r\n" + HIDDEN, pseudo={"method": b"POST"})
+    yield Refused(
+        "Transfer-Encoding", ((b"transfer-encoding", b"chunked"),), body=b"0\r\n\r\n" + HIDDEN, pseudo={"method": b"POST"}
+    )
     yield Refused("a shorter Content-Length", ((b"content-length", b"3"),), body=b"abc" + HIDDEN, pseudo={"method": b"POST"})
-    yield Refused("a longer Content-Length", ((b"content-length", b"300"),), body=b"abc", pseudo={"method": b"POST"}, may_pass=False)
+    yield Refused(
+        "a longer Content-Length", ((b"content-length", b"300"),), body=b"abc", pseudo={"method": b"POST"}, may_pass=False
+    )
     yield Refused("two lengths", ((b"content-length", b"3"), (b"content-length", b"4")), body=b"abc", pseudo={"method": b"POST"})
     yield Refused("an odd length", ((b"content-length", b"+3"),), body=b"abc", pseudo={"method": b"POST"})
     yield Refused("Connection", ((b"connection", b"x, close"),))
     yield Refused("Upgrade", ((b"upgrade", b"websocket"),))
     yield Refused("Keep-Alive", ((b"keep-alive", b"timeout=5"),), may_pass=True)
     yield Refused("TE of something else", ((b"te", b"gzip"),), may_pass=True)
-    for name, value in ((b"method", b"GET /user/smuggled HTTP/1.1\r\nX: y"), (b"method", b"GE T"), (b"method", b""), (b"method", b"CONNECT")):
+    for name, value in (
+        (b"method", b"GET /user/smuggled HTTP/1.1\r\nX: y"),
+        (b"method", b"GE T"),
+        (b"method", b""),
+        (b"method", b"CONNECT"),
+    ):
         yield Refused(f"the method {value!r}", pseudo={name.decode(): value})
-    for path in (b"/user/a b", b"/user/x HTTP/1.1\r\nEvil: 1", b"/user/\r\n", b"user/x", b"", b"*", b"http://localhost/user/smuggled", b"/user/\0", b"/user/\xe4"):
+    for path in (
+        b"/user/a b",
+        b"/user/x HTTP/1.1\r\nEvil: 1",
+        b"/user/\r\n",
+        b"user/x",
+        b"",
+        b"*",
+        b"http://localhost/user/smuggled",
+        b"/user/\0",
+        b"/user/\xe4",
+    ):
         yield Refused(f"the path {path[:30]!r}", pseudo={"path": path})
     for authority in (b"a b", b"localhost\r\nEvil: 1", b"a@localhost", b"localhost/user", b"a,b"):
         yield Refused(f"the authority {authority!r}", pseudo={"authority": authority})
@@ -125,10 +144,30 @@ def requests():
     late = block(path=None) + literal(b"x", b"1") + literal(b":path", b"/user/h2")
     yield Refused("a pseudo-header behind a header", raw=frame(HEADERS, END_HEADERS | END_STREAM, 1, late))
     yield Refused("an unknown pseudo-header", ((b":evil", b"1"),))
-    yield Refused("a trailer with a pseudo-header", raw=frame(HEADERS, END_HEADERS, 1, block(method=b"POST")) + frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(b":path", b"/user/smuggled")), may_pass=True)
-    yield Refused("a length over the body in trailers", raw=frame(HEADERS, END_HEADERS, 1, block(method=b"POST")) + frame(DATA, 0, 1, b"abc") + frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(b"content-length", b"50") + literal(b"transfer-encoding", b"chunked")), may_pass=True)
-    yield Refused("headers of 2 MB", raw=frame(HEADERS, 0, 1, block() + literal(b"x", b"a" * 8000)) + b"".join(frame(CONTINUATION, 0, 1, literal(b"x", b"a" * 8000) * 2) for _ in range(125)) + frame(CONTINUATION, END_HEADERS, 1, literal(b"y", b"b")))
-    yield Refused("a frame larger than allowed", raw=frame(HEADERS, END_HEADERS | END_STREAM, 1, block() + literal(b"x", b"a" * 100_000)))
+    yield Refused(
+        "a trailer with a pseudo-header",
+        raw=frame(HEADERS, END_HEADERS, 1, block(method=b"POST"))
+        + frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(b":path", b"/user/smuggled")),
+        may_pass=True,
+    )
+    yield Refused(
+        "a length over the body in trailers",
+        raw=frame(HEADERS, END_HEADERS, 1, block(method=b"POST"))
+        + frame(DATA, 0, 1, b"abc")
+        + frame(
+            HEADERS, END_HEADERS | END_STREAM, 1, literal(b"content-length", b"50") + literal(b"transfer-encoding", b"chunked")
+        ),
+        may_pass=True,
+    )
+    yield Refused(
+        "headers of 2 MB",
+        raw=frame(HEADERS, 0, 1, block() + literal(b"x", b"a" * 8000))
+        + b"".join(frame(CONTINUATION, 0, 1, literal(b"x", b"a" * 8000) * 2) for _ in range(125))
+        + frame(CONTINUATION, END_HEADERS, 1, literal(b"y", b"b")),
+    )
+    yield Refused(
+        "a frame larger than allowed", raw=frame(HEADERS, END_HEADERS | END_STREAM, 1, block() + literal(b"x", b"a" * 100_000))
+    )
     yield Refused("a stream of an even number", raw=frame(HEADERS, END_HEADERS | END_STREAM, 2, block()))
     yield Refused("data before a request", raw=frame(DATA, END_STREAM, 1, b"abc"))
     yield Refused("a continuation of nothing", raw=frame(CONTINUATION, END_HEADERS, 1, block()))
@@ -170,7 +209,10 @@ class Flood:
                 code, stalled = connection.goaway, connection.stalled
         seen = proxy.backend.own()
         self.note = f"{sent} of {self.parts} parts, {'ended' if ended else 'no longer taken' if stalled else 'not ended'} (code {code}), {len(seen)} requests at the backend, memory grew by {memory.growth:.1f} MiB"
-        check(not any(one.problem for one in seen if one.problem not in ("half a body",)), f"the backend got {[one.problem for one in seen if one.problem][:2]}")
+        check(
+            not any(one.problem for one in seen if one.problem not in ("half a body",)),
+            f"the backend got {[one.problem for one in seen if one.problem][:2]}",
+        )
         if proxy.strict:
             check(ended or stalled or not self.must_end, f"the connection is not ended: {self.note}")
             check(self.requests is None or len(seen) <= self.requests, f"too many requests: {self.note}")
@@ -184,13 +226,17 @@ class Flood:
 def reset(number):
     """A request that is taken back at once (CVE-2023-44487)."""
     stream = 2 * number + 1
-    return frame(HEADERS, END_HEADERS | END_STREAM, stream, block(path=b"/user/reset")) + frame(RST_STREAM, 0, stream, struct.pack("!I", 8))
+    return frame(HEADERS, END_HEADERS | END_STREAM, stream, block(path=b"/user/reset")) + frame(
+        RST_STREAM, 0, stream, struct.pack("!I", 8)
+    )
 
 
 def reset_by_error(number):
     """A request after which a wrong frame makes the other side reset it: nobody counts those as the client's resets."""
     stream = 2 * number + 1
-    return frame(HEADERS, END_HEADERS, stream, block(path=b"/user/reset", method=b"POST")) + frame(WINDOW_UPDATE, 0, stream, struct.pack("!I", 0))
+    return frame(HEADERS, END_HEADERS, stream, block(path=b"/user/reset", method=b"POST")) + frame(
+        WINDOW_UPDATE, 0, stream, struct.pack("!I", 0)
+    )
 
 
 def bomb(number):
@@ -202,18 +248,49 @@ def bomb(number):
 def floods():
     ping = b"12345678"
     yield Flood("20,000 requests that are taken back", reset, 20_000, must_end=True, requests=2_000)
-    yield Flood("20,000 requests that are taken back, with answers read", reset, 20_000, must_end=True, reads=True, requests=2_000)
+    yield Flood(
+        "20,000 requests that are taken back, with answers read", reset, 20_000, must_end=True, reads=True, requests=2_000
+    )
     yield Flood("20,000 requests that are reset for an error", reset_by_error, 20_000, must_end=True, requests=2_000)
-    yield Flood("headers that never end", lambda _: frame(CONTINUATION, 0, 1, literal(b"x", b"a" * 1000)), 50_000, must_end=True, requests=0, opening=frame(HEADERS, END_STREAM, 1, block()))
-    yield Flood("empty continuations that never end", lambda _: frame(CONTINUATION, 0, 1) * 100, 10_000, must_end=True, requests=0, opening=frame(HEADERS, END_STREAM, 1, block()))
+    yield Flood(
+        "headers that never end",
+        lambda _: frame(CONTINUATION, 0, 1, literal(b"x", b"a" * 1000)),
+        50_000,
+        must_end=True,
+        requests=0,
+        opening=frame(HEADERS, END_STREAM, 1, block()),
+    )
+    yield Flood(
+        "empty continuations that never end",
+        lambda _: frame(CONTINUATION, 0, 1) * 100,
+        10_000,
+        must_end=True,
+        requests=0,
+        opening=frame(HEADERS, END_STREAM, 1, block()),
+    )
     yield Flood("settings", lambda _: frame(SETTINGS, 0, 0, struct.pack("!HI", 4, 65535)) * 100, 5_000)
     yield Flood("pings", lambda _: frame(PING, 0, 0, ping) * 100, 5_000)
-    yield Flood("empty data", lambda _: frame(DATA, 0, 1) * 100, 5_000, opening=frame(HEADERS, END_HEADERS, 1, block(method=b"POST", path=b"/user/empty")))
+    yield Flood(
+        "empty data",
+        lambda _: frame(DATA, 0, 1) * 100,
+        5_000,
+        opening=frame(HEADERS, END_HEADERS, 1, block(method=b"POST", path=b"/user/empty")),
+    )
     yield Flood("window updates", lambda _: frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", 1)) * 100, 5_000)
     yield Flood("priorities", lambda number: frame(PRIORITY, 0, 2 * number + 1, b"\0\0\0\0\1") * 100, 5_000)
     yield Flood("unknown frames", lambda _: frame(0x55, 0, 0, b"x" * 100) * 100, 2_000)
-    yield Flood("headers that unpack to megabytes", bomb, 100, requests=1, opening=frame(HEADERS, END_HEADERS | END_STREAM, 1, block() + literal(b"x", b"a" * 3500, 0x40)))
-    yield Flood("2,000 requests whose answers nobody reads", lambda number: frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, block(path=b"/user/big/100000")), 2_000)
+    yield Flood(
+        "headers that unpack to megabytes",
+        bomb,
+        100,
+        requests=1,
+        opening=frame(HEADERS, END_HEADERS | END_STREAM, 1, block() + literal(b"x", b"a" * 3500, 0x40)),
+    )
+    yield Flood(
+        "2,000 requests whose answers nobody reads",
+        lambda number: frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, block(path=b"/user/big/100000")),
+        2_000,
+    )
 
 
 class Bodies:

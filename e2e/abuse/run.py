@@ -101,7 +101,13 @@ def run(target, group, options):
             why = f"{error!r} at {where.name}, {pathlib.Path(where.filename).name}:{where.lineno}"
         why = "" if why is True else why
         failed += bool(why)
-        result = {"proxy": target.name, "group": group, "case": case.name, "failure": why, "seconds": round(time.monotonic() - begun, 2)}
+        result = {
+            "proxy": target.name,
+            "group": group,
+            "case": case.name,
+            "failure": why,
+            "seconds": round(time.monotonic() - begun, 2),
+        }
         if note := getattr(case, "note", ""):
             result["note"] = note
         if options.json:

@@ -1,17 +1,11 @@
 """What the cases share: a proxy with its backend, raw connections, neighbours that must not be hurt, and verdicts."""
 
 import http.client
-import pathlib
 import re
 import socket
 import ssl
-import sys
 import threading
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "benches"))
-
-import lib  # noqa: E402
 
 HOST = "127.0.0.1"
 # Who gets more than this of what never ends, goes.

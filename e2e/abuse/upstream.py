@@ -8,7 +8,16 @@ from backend import MISBEHAVIOUR
 from stage import Memory, Neighbours, answers_of, check, send_raw
 
 # Where an answer begins well and then goes wrong: nobody may take what came for the whole.
-CUT = {"die-mid-body", "die-mid-chunk", "die-between-chunks", "abort-mid-body", "bad-chunk", "huge-chunk", "endless-trailers", "endless-chunk-head"}
+CUT = {
+    "die-mid-body",
+    "die-mid-chunk",
+    "die-between-chunks",
+    "abort-mid-body",
+    "bad-chunk",
+    "huge-chunk",
+    "endless-trailers",
+    "endless-chunk-head",
+}
 # What cannot be an answer at all.
 REFUSED = {
     "close", "abort", "half-a-head", "garbage", "tls", "http-0.9", "odd-status", "no-status", "odd-version", "two-lengths", "odd-length",
@@ -16,7 +25,18 @@ REFUSED = {
     "endless-headers", "one-endless-header", "endless-interim", "endless-hints", "early-close",
 }  # fmt: skip
 # Others pass these on, or read them in their way; Lyceum need not.
-LENIENT = {"http-0.9", "odd-version", "odd-status", "length-and-chunks", "odd-coding", "odd-header", "stray-nul", "two-lengths", "odd-length", "bare-lf"}
+LENIENT = {
+    "http-0.9",
+    "odd-version",
+    "odd-status",
+    "length-and-chunks",
+    "odd-coding",
+    "odd-header",
+    "stray-nul",
+    "two-lengths",
+    "odd-length",
+    "bare-lf",
+}
 MEMORY = 40
 
 
