@@ -4,13 +4,16 @@ import { test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { JupyterHub } from "./jupyterhub.mjs";
+import { Proxy } from "./proxies.mjs";
 import { Serve } from "./serve.mjs";
 import { startSites } from "./sites.mjs";
 
 /**
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
- * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `app(starting)` keeps an application
- * until the end, `sites(sites, groups)` starts a gateway with such applications, `visitor(hub, options)` opens a browser.
+ * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser,
+ * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy, `app(starting)`
+ * keeps an application until the end, `sites(sites, groups)` starts a gateway with such applications.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -30,6 +33,8 @@ class Stage {
   demos = [];
   apps = [];
   visitors = [];
+  /** What is there beside a Lyceum. */
+  others = [];
 
   constructor(name, context) {
     this.name = name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
@@ -40,6 +45,8 @@ class Stage {
     this.app = this.app.bind(this);
     this.sites = this.sites.bind(this);
     this.visitor = this.visitor.bind(this);
+    this.jupyterhub = this.jupyterhub.bind(this);
+    this.proxy = this.proxy.bind(this);
   }
 
   /** Does a part of the story; its name is in the report, and in the error if it fails. */
@@ -78,6 +85,18 @@ class Stage {
     return front;
   }
 
+  async jupyterhub(environment, settings, options) {
+    const hub = await JupyterHub.start(this.name, environment, settings, options);
+    this.others.push(hub);
+    return hub;
+  }
+
+  async proxy(...options) {
+    const proxy = await Proxy.start(...options);
+    this.others.push(proxy);
+    return proxy;
+  }
+
   async visitor(hub, options = {}) {
     this.browser ??= await startBrowser();
     const visitor = await Visitor.arrive(this.browser, hub, options);
@@ -88,11 +107,13 @@ class Stage {
   async keepPictures() {
     for (const visitor of this.visitors) await visitor.keepPictures(this.name);
     for (const demo of this.demos) this.context.diagnostic(`output of lyceum demo: ${demo.dataFolder}.log`);
+    for (const other of this.others) if (other.folder) this.context.diagnostic(`output of JupyterHub: ${other.folder}.log`);
   }
 
   async clean() {
     await this.browser?.close();
     for (const demo of this.demos) await demo.clean();
     for (const app of this.apps) await app.close();
+    for (const other of this.others) await other.clean();
   }
 }

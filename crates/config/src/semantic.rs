@@ -28,6 +28,7 @@ pub(crate) fn check(
     rules.folders();
     rules.addresses();
     rules.durations();
+    rules.proxy();
     rules.login();
     rules.access();
     rules.pages();
@@ -42,6 +43,7 @@ pub(crate) fn check(
 
 mod declared;
 mod login;
+mod proxy;
 mod secrets;
 mod servers;
 
@@ -134,10 +136,7 @@ impl Rules<'_> {
             .gateway
             .listen
             .iter()
-            .find(|address| match address {
-                ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-                ListenAddress::Unix(_) => false,
-            });
+            .find(|address| address.is_public());
         let Some(public) = public.filter(|_| !allowed) else {
             return;
         };

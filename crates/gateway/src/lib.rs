@@ -5,44 +5,71 @@
 //! runtime per core carries the traffic; hub code never runs on it, so that nothing the hub does can
 //! hold up a WebSocket frame.
 
+mod accept;
 mod address;
+mod answer;
 mod body;
+mod buffer;
+mod call;
+mod chunks;
+mod client;
 mod config;
-mod connection;
 mod counts;
-mod forward;
+mod deliver;
+mod exchange;
+mod feed;
 mod forwarded;
-mod framing;
 mod front;
+#[doc(hidden)]
+pub mod fuzz_logic;
 mod gate;
+mod h1;
+mod h2;
+mod head;
 mod holder;
 mod hub;
 mod limit;
 mod listen;
+mod maintenance;
 mod network;
 mod options;
 mod pages;
+mod passed;
 mod path;
+mod patience;
+mod plan;
 mod pool;
+mod proxy_protocol;
+mod relay;
 mod request_id;
+pub mod rewrite;
 mod serve;
-mod served;
 mod site;
 mod socket;
+mod splice;
 mod table;
 mod tunnel;
+mod upload;
 
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
+pub use call::{CallError, HttpClient};
 pub use config::GatewayConfig;
 pub use counts::Counts;
+/// Names and values of headers, as the settings of a [`Site`] have them.
+pub use http::header::{HeaderName, HeaderValue};
+
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
+pub use maintenance::{Maintenance, MaintenanceSwitch, Passage};
 pub use network::{Network, NetworkError};
 pub use options::ForwardOptions;
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
+pub use passed::Unfit;
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
-pub use site::{Forwarding, Site, SiteAccess, SiteAction, SiteKind, SiteLimits};
+pub use site::{
+    Forwarding, HeaderFault, Site, SiteAccess, SiteAction, SiteKind, SiteLimits, site_header,
+};
 pub use table::RouteTable;

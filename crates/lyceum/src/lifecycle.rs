@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{Events, NoEvents, Pages, RouterService};
 use crate::memory;
-use crate::wire::Assembly;
+use crate::wire::{Assembly, external};
 
 /// How long the hub's own tasks are given at shutdown.
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
@@ -81,6 +81,7 @@ pub(crate) async fn run(
         routes,
         gateway,
         api,
+        external,
         services,
     } = assembly;
     let shutdown = CancellationToken::new();
@@ -108,6 +109,7 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -119,6 +121,7 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();
@@ -131,6 +134,10 @@ pub(crate) async fn run(
     );
     // Services ask the API as soon as they run.
     hub.run_services(services);
+    if let Some(proxy) = external {
+        let watching = external::watch(hub.clone(), proxy);
+        hub.tasks().spawn_vital("watch the proxy", watching);
+    }
     hub.metrics().started(begun.elapsed());
     ready(&addresses);
 
@@ -191,7 +198,7 @@ pub(crate) async fn run(
     outcome
 }
 
-fn gateway_ended(
+pub(crate) fn gateway_ended(
     ended: Option<Result<Result<(), GatewayError>, tokio::task::JoinError>>,
 ) -> anyhow::Error {
     match ended {

@@ -144,7 +144,7 @@ async fn bind(address: SocketAddr) -> (BoundGateway, SocketAddr) {
     let bound = bound.unwrap();
     let address = bound.local_addrs().iter().find_map(|one| match one {
         ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
+        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
     });
     (bound, address.unwrap())
 }
@@ -209,6 +209,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -220,6 +221,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {
