@@ -7,8 +7,7 @@
 //   node benches/page_load.mjs --only demo                      `lyceum demo`, with what it prepares by itself
 //   node benches/page_load.mjs --only url --url https://hub.example.org --user ada --password …
 //
-// Needs: npm ci in e2e/, Chromium, a Python environment with jupyterhub and jupyterlab (--environment), for `chp`
-// configurable-http-proxy from npm (--proxy). Prints a table and writes all figures to target/benches/page_load.json.
+// Needs: npm ci in e2e/, Chromium, a Python environment with jupyterhub and jupyterlab (--environment). Prints a table and writes all figures to target/benches/page_load.json.
 // With --check, it fails if Lyceum misses a goal.
 
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -43,7 +42,7 @@ const { values: options } = parseArgs({
     program: { type: "string", default: join(root, "target/release/lyceum") },
     environment: { type: "string", default: process.env.LYCEUM_TEST_PYENV },
     jupyterhub: { type: "string" },
-    proxy: { type: "string", default: "configurable-http-proxy" },
+    proxy: { type: "string", default: join(root, "e2e/node_modules/.bin/configurable-http-proxy") },
     config: { type: "string" },
     url: { type: "string" },
     user: { type: "string" },

@@ -210,7 +210,8 @@ def add_options(parser, only):
     """Options of all scripts that start proxies."""
     parser.add_argument("--only", default=only, help=f"of {', '.join(NAMES)} (default {only})")
     parser.add_argument("--program", default=str(lib.ROOT / "target/release/lyceum"), help="the program to try")
-    parser.add_argument("--chp", default="configurable-http-proxy", help="configurable-http-proxy, from npm")
+    chp = lib.ROOT / "e2e/node_modules/.bin/configurable-http-proxy"
+    parser.add_argument("--chp", default=str(chp), help="configurable-http-proxy, as `npm ci --prefix e2e` installs it")
 
 
 def certificate(folder):

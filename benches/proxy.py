@@ -2,7 +2,7 @@
 """Requests through Lyceum alone and through other proxies: how many in a second, how late, at what processor time.
 
   python3 benches/proxy.py                                   lyceum and others; 3 rounds in which they take turns
-  python3 benches/proxy.py --only lyceum,chp,nginx --chp node_modules/.bin/configurable-http-proxy
+  python3 benches/proxy.py --only lyceum,chp,nginx
   python3 benches/proxy.py --tests 200B,tls-200B --rounds 5 --seconds 4
 
 Needs Debian's packages nginx (it is the server behind, too), wrk, nghttp2-client, and haproxy if it is compared. Rates

@@ -384,6 +384,7 @@ fn packages(parts: &[Part]) -> Vec<Package> {
             Package::PythonVenv,
             Package::Chromium,
             Package::Node,
+            Package::OpenSsl,
             Package::Shiny,
         ]);
     }
@@ -401,7 +402,7 @@ fn needs_in_words(parts: &[Part]) -> String {
     }
     if parts.contains(&Part::E2e) {
         needs.push(
-            "python3-venv, Chromium, Node.js, npm and R's shiny from apt, playwright-core and \
+            "python3-venv, Chromium, Node.js, npm, openssl and R's shiny from apt, playwright-core and \
              configurable-http-proxy from npm, streamlit and flask from PyPI",
         );
     }

@@ -25,6 +25,8 @@ pub(super) enum Package {
     PostgreSql,
     Chromium,
     Node,
+    /// The program, for certificates of tests.
+    OpenSsl,
     /// R with its package shiny.
     Shiny,
 }
@@ -38,6 +40,7 @@ impl Package {
             Self::Chromium if is_ubuntu() => &["chromium-browser"],
             Self::Chromium => &["chromium"],
             Self::Node => &["nodejs", "npm"],
+            Self::OpenSsl => &["openssl"],
             Self::Shiny => &["r-base-core", "r-cran-shiny"],
         }
     }
@@ -58,6 +61,7 @@ impl Package {
                         .any(|name| find_program(name).is_some())
             }
             Self::Node => find_program("node").is_some() && find_program("npm").is_some(),
+            Self::OpenSsl => find_program("openssl").is_some(),
             Self::Shiny => {
                 let check = "quit(status = !requireNamespace('shiny', quietly = TRUE))";
                 command(Path::new("/"), "Rscript", &["--vanilla", "-e", check])
