@@ -7,8 +7,8 @@
 //   node benches/page_load.mjs --only demo                      `lyceum demo`, with what it prepares by itself
 //   node benches/page_load.mjs --only url --url https://hub.example.org --user ada --password …
 //
-// Needs: npm ci in e2e/, Chromium, a Python environment with jupyterhub and jupyterlab (--environment). Prints a table and writes all figures to target/benches/page_load.json.
-// With --check, it fails if Lyceum misses a goal.
+// Needs: npm ci in e2e/, Chromium, a Python environment with jupyterhub and jupyterlab (--environment). Prints a table
+// and writes all figures to target/benches/page_load.json. With --check, it fails if Lyceum misses a goal.
 
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
