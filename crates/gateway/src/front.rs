@@ -3,7 +3,6 @@
 //! The same for every protocol by which a request can come: it is shown here as a [`RequestHead`], and what comes
 //! out says what is to be done with it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
@@ -251,12 +250,27 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether a text can be a host with or without a port: no path, user name, space or list.
+/// Whether a text can be a host with or without a port (RFC 9110 §7.2): no path, user name, space or list.
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%~".contains(&byte))
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, rest)) if !name.is_empty() => (name, rest),
+            _ => return false,
+        },
+        None => match text.find(':') {
+            Some(at) => text.split_at(at),
+            None => (text, ""),
+        },
+    };
+    let bracketed = text.starts_with('[');
+    let in_name = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b".-_%~".contains(&byte) || (bracketed && byte == b':')
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    !name.is_empty() && name.bytes().all(in_name) && port
 }
 
 fn health() -> Response<Body> {
@@ -438,4 +452,32 @@ fn redirect(to: &str, status: u16) -> Response<Body> {
         response.headers_mut().insert(LOCATION, to);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_a_name_and_perhaps_a_port() {
+        for good in [
+            "h",
+            "hub.example",
+            "hub.example:80",
+            "h:",
+            "127.0.0.1:8000",
+            "[::1]",
+            "[::1]:80",
+            "a_b-c",
+            "%C3%BC.example",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "", ":80", "h:port", "h:80:80", "[::1", "[]", "[::1]x", "::1", "u@h", "h/x", "a,b",
+            "a b", "h:123456",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
 }

@@ -196,6 +196,9 @@ fn decide(
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     // Two views of the host are one too many (RFC 9113 §8.3.1).
+    if head.headers.get_all(HOST).iter().count() > 1 {
+        return bad();
+    }
     if let (Some(authority), Some(named)) = (authority, named)
         && !authority.eq_ignore_ascii_case(named)
     {
