@@ -1,3 +1,5 @@
+//! The client beside our own side of the API, over real sockets.
+
 use std::sync::Arc;
 
 use lyceum_core::SystemClock;
