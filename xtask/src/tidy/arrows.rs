@@ -22,7 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spawn", &["broker"]),
     (
         "config",
-        &["auth", "spawn", "certs", "gateway", "proxy", "store", "envs"],
+        &[
+            "auth", "spawn", "certs", "gateway", "proxy", "store", "envs",
+        ],
     ),
     ("broker", &[]),
     ("conformance", &[]),
