@@ -67,6 +67,7 @@ c.ConfigurableHTTPProxy.command = ${JSON.stringify(command)}
 c.ConfigurableHTTPProxy.api_url = "https://127.0.0.1:" + c.ConfigurableHTTPProxy.api_url.split(":")[-1]
 c.JupyterHub.hub_bind_url = "https://127.0.0.1:" + c.JupyterHub.hub_bind_url.split(":")[-1]
 c.JupyterHub.internal_ssl = True
+c.JupyterHub.internal_certs_location = folder + "/internal-ssl"
 c.JupyterHub.ssl_key = ${JSON.stringify(key)}
 c.JupyterHub.ssl_cert = ${JSON.stringify(cert)}
 `,
