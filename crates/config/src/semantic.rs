@@ -136,10 +136,7 @@ impl Rules<'_> {
             .gateway
             .listen
             .iter()
-            .find(|address| match address {
-                ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-                ListenAddress::Unix(_) => false,
-            });
+            .find(|address| address.is_public());
         let Some(public) = public.filter(|_| !allowed) else {
             return;
         };

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Where to listen: `127.0.0.1:8000`, `[::]:80` or `unix:/run/lyceum/http.sock`.
+/// Where to listen: `127.0.0.1:8000`, `[::]:80`, `unix:/run/lyceum/http.sock`, `systemd` or `systemd:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ListenAddress {
@@ -18,6 +18,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A Unix socket, made at start and removed at the end.
     Unix(PathBuf),
+    /// The sockets of this name (`FileDescriptorName=`) that systemd passes; without a name, all of them.
+    Systemd(Option<String>),
 }
 
 /// What is wrong with an address to listen on.
@@ -25,27 +27,62 @@ pub enum ListenAddress {
 pub enum AddressError {
     /// It is not an address with a port.
     #[error(
-        "`{0}` is not an address to listen on: write an IP address and a port, such as `127.0.0.1:8000` or `[::]:80`, or `unix:/path/of/socket`"
+        "`{0}` is not an address to listen on: write an IP address and a port, such as `127.0.0.1:8000` or `[::]:80`, or `unix:/path/of/socket`, or `systemd`"
     )]
     Malformed(String),
     /// The path of a Unix socket does not begin with a slash.
     #[error("`{0}` is not a Unix socket: the path after `unix:` must begin with a slash")]
     RelativePath(String),
+    /// The name of a socket of systemd is none.
+    #[error(
+        "`{0}` is not a socket of systemd: after `systemd:` stands what its unit has as `FileDescriptorName=`"
+    )]
+    SocketName(String),
+}
+
+impl ListenAddress {
+    /// Tells whether others than this machine can reach it. What systemd passes is not known from its name;
+    /// once they are taken, `BoundGateway::local_addrs` has the addresses of these sockets.
+    pub fn is_public(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) | Self::Systemd(_) => false,
+        }
+    }
 }
 
 impl FromStr for ListenAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(_) => Err(AddressError::RelativePath(text.to_owned())),
-            None => text
-                .parse()
+        if text == "systemd" {
+            Ok(Self::Systemd(None))
+        } else if let Some(name) = text.strip_prefix("systemd:") {
+            if is_socket_name(name) {
+                Ok(Self::Systemd(Some(name.to_owned())))
+            } else {
+                Err(AddressError::SocketName(text.to_owned()))
+            }
+        } else if let Some(path) = text.strip_prefix("unix:") {
+            if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(AddressError::RelativePath(text.to_owned()))
+            }
+        } else {
+            text.parse()
                 .map(Self::Tcp)
-                .map_err(|_| AddressError::Malformed(text.to_owned())),
+                .map_err(|_| AddressError::Malformed(text.to_owned()))
         }
     }
+}
+
+/// Tells whether a unit may have this as `FileDescriptorName=`: ASCII without control characters and colons.
+fn is_socket_name(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii() && !byte.is_ascii_control() && byte != b':')
 }
 
 impl fmt::Display for ListenAddress {
@@ -53,6 +90,8 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(None) => f.write_str("systemd"),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -82,7 +121,7 @@ impl JsonSchema for ListenAddress {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "examples": ["127.0.0.1:8000", "[::]:80", "unix:/run/lyceum/http.sock"],
+            "examples": ["127.0.0.1:8000", "[::]:80", "unix:/run/lyceum/http.sock", "systemd"],
         })
     }
 }
@@ -93,7 +132,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written() {
-        for text in ["127.0.0.1:8000", "[::]:80", "unix:/run/x.sock"] {
+        for text in [
+            "127.0.0.1:8000",
+            "[::]:80",
+            "unix:/run/x.sock",
+            "systemd",
+            "systemd:lyceum-http.socket",
+        ] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
         for text in [
@@ -104,6 +149,10 @@ mod tests {
             "::1:80",
             "unix:x.sock",
             "localhost:80",
+            "systemd:",
+            "systemd:a:b",
+            "systemd:\u{e9}",
+            "Systemd",
         ] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }

@@ -1,271 +1,228 @@
-//! Small requests of Lyceum's own, such as those to another proxy's API: a connection for each, the whole answer in
-//! memory. The traffic of people never goes this way; that is the pool's.
+//! A client's side of an HTTP/1 connection: waiting for heads, time limits, writing, and the end of it.
 
-use std::io;
-use std::pin::pin;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use lyceum_certs::ClientTls;
-use lyceum_core::Upstream;
-use rustls::pki_types::ServerName;
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio::time::Instant;
 
+use crate::buffer::{CHUNK, Inbox};
+use crate::head::{BadHead, Scan};
+use crate::limit::Slot;
+use crate::patience::Patience;
+use crate::plan::Peer;
+use crate::serve::Core;
 use crate::socket::Socket;
+use crate::splice::Pipe;
 
-/// Asks upstreams, one request on each connection.
-#[derive(Debug, Clone, Default)]
-pub struct HttpClient {
-    tls: Option<ClientTls>,
+/// How long what a client still sends is thrown away after an answer that ended the connection. Closed at
+/// once, the system would tear the connection down before the client has read the answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A client, and what it has sent that was not used yet.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) io: Socket,
+    pub(crate) inbox: Inbox,
+    pub(crate) peer: Peer,
+    pub(crate) patience: Patience,
+    /// Its place among the connections that may be open.
+    pub(crate) slot: Slot,
+    /// Since when the client has taken nothing although there is something to send.
+    stalled: Option<Instant>,
+    /// The first head may have begun before anybody looked.
+    pub(crate) since: Instant,
 }
 
-/// Why a request of our own got no answer.
-#[derive(Debug, Error)]
-pub enum CallError {
-    /// The connection could not be made.
-    #[error("could not connect to {target}")]
-    Connect {
-        /// The upstream.
-        target: Upstream,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The upstream did not give a proper answer.
-    #[error("{target} gave no proper answer")]
-    Exchange {
-        /// The upstream.
-        target: Upstream,
-        /// What is wrong.
-        #[source]
-        source: hyper::Error,
-    },
-    /// The answer broke off, or is longer than was allowed.
-    #[error("the answer of {target} could not be read to its end")]
-    Answer {
-        /// The upstream.
-        target: Upstream,
-        /// What is wrong.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It took too long.
-    #[error("{target} did not answer within {limit:?}")]
-    Late {
-        /// The upstream.
-        target: Upstream,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// An `https` upstream, and nothing to speak TLS with.
-    #[error("{0} wants TLS, and none is set up")]
-    NoTls(Upstream),
+/// Why there is no further head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoHead {
+    /// The client has gone, or has asked for nothing for long, or a drain has begun.
+    Closed,
+    /// A part of a head has come, and the rest not in time.
+    TooSlow,
+    Bad(BadHead),
 }
 
-impl HttpClient {
-    /// A client that speaks TLS to `https` upstreams, if it is told how.
-    pub fn new(tls: Option<ClientTls>) -> Self {
-        Self { tls }
+/// Why an answer did not reach the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl Client {
+    pub(crate) fn new(io: Socket, inbox: Inbox, peer: Peer, slot: Slot, since: Instant) -> Self {
+        Self {
+            io,
+            inbox,
+            peer,
+            patience: Patience::default(),
+            slot,
+            stalled: None,
+            since,
+        }
     }
 
-    /// Sends a request whose URL is a path, and gives the answer if it is there within `limit`, with at most
-    /// `longest` bytes of body. `Host` is added. May be dropped at any time.
-    pub async fn call(
-        &self,
-        target: &Upstream,
-        mut request: Request<Bytes>,
-        limit: Duration,
-        longest: usize,
-    ) -> Result<Response<Bytes>, CallError> {
-        if let Ok(host) = HeaderValue::try_from(host_of(target)) {
-            request.headers_mut().entry(HOST).or_insert(host);
-        }
-        tokio::time::timeout(limit, self.exchange(target, request, longest))
-            .await
-            .unwrap_or_else(|_| {
-                Err(CallError::Late {
-                    target: target.clone(),
-                    limit,
+    /// Waits for the head of the next request; gives its length.
+    pub(crate) async fn read_head(&mut self, core: &Core, first: bool) -> Result<usize, NoHead> {
+        let limit = core.config.max_header_bytes as usize;
+        let mut scan = Scan::default();
+        let mut begun = first.then_some(self.since);
+        let mut idle_since = None;
+        poll_fn(|cx| {
+            loop {
+                if !self.inbox.is_empty() {
+                    match scan.end(self.inbox.data()) {
+                        Err(bad) => return Poll::Ready(Err(NoHead::Bad(bad))),
+                        Ok(Some(length)) if length > limit => {
+                            return Poll::Ready(Err(NoHead::Bad(BadHead::TooLarge)));
+                        }
+                        Ok(Some(length)) => return Poll::Ready(Ok(length)),
+                        Ok(None) if self.inbox.data().len() > limit => {
+                            return Poll::Ready(Err(NoHead::Bad(BadHead::TooLarge)));
+                        }
+                        Ok(None) => {}
+                    }
+                }
+                match self.inbox.poll_fill(cx, &mut self.io, limit + CHUNK) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Closed)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            // Between two requests a drain ends the connection; the first may still be on its way.
+            if core.is_draining() && self.inbox.is_empty() {
+                return Poll::Ready(Err(NoHead::Closed));
+            }
+            let now = Instant::now;
+            let deadline = if self.inbox.is_empty() && !first {
+                *idle_since.get_or_insert_with(now) + core.config.idle_timeout.get()
+            } else {
+                *begun.get_or_insert_with(now) + core.config.header_timeout.get()
+            };
+            self.patience.poll(cx, deadline).map(|()| {
+                Err(if self.inbox.is_empty() {
+                    NoHead::Closed
+                } else {
+                    NoHead::TooSlow
                 })
             })
+        })
+        .await
     }
 
-    async fn exchange(
-        &self,
-        target: &Upstream,
-        request: Request<Bytes>,
-        longest: usize,
-    ) -> Result<Response<Bytes>, CallError> {
-        let failed = |source| CallError::Connect {
-            target: target.clone(),
-            source,
-        };
-        match target {
-            Upstream::Tcp { host, port } => {
-                let stream = Socket::connect_tcp(host, *port).await.map_err(failed)?;
-                ask(stream, target, request, longest).await
-            }
-            Upstream::Unix(path) => {
-                let stream = Socket::connect_unix(path).await.map_err(failed)?;
-                ask(stream, target, request, longest).await
-            }
-            Upstream::Tls { host, port } => {
-                let Some(tls) = &self.tls else {
-                    return Err(CallError::NoTls(target.clone()));
-                };
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-                let stream = Socket::connect_tcp(host, *port).await.map_err(failed)?;
-                let stream = TlsConnector::from(tls.config().clone())
-                    .connect(name, stream)
-                    .await
-                    .map_err(failed)?;
-                Box::pin(ask(stream, target, request, longest)).await
-            }
+    /// Ready when the client has gone, which is looked for while somebody else is waited for. What it sends
+    /// meanwhile belongs to the next request, and is kept.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if !self.inbox.is_empty() {
+            return Poll::Pending;
+        }
+        match self.inbox.poll_fill(cx, &mut self.io, CHUNK) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Gone),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
     }
+
+    /// Writes from two pieces, one behind the other; fails when the client has taken nothing for too long.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<Result<usize, Gone>> {
+        let io = Pin::new(&mut self.io);
+        let outcome = match (first, second) {
+            (first, []) => io.poll_write(cx, first),
+            ([], second) => io.poll_write(cx, second),
+            (first, second) => {
+                io.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)])
+            }
+        };
+        match outcome {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.stalled = None;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
+        }
+    }
+
+    /// The client takes nothing: ready when that has lasted too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Gone> {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        self.patience.poll(cx, since + limit).map(|()| Gone)
+    }
+
+    /// Writes what is in a pipe. Only for clients with a plain socket.
+    pub(crate) fn poll_empty(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<(), Gone>> {
+        let Some(io) = self.io.plain() else {
+            return Poll::Ready(Err(Gone));
+        };
+        match pipe.poll_empty(cx, io) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.stalled = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
+        }
+    }
+
+    /// Makes sure that what was written is on its way: TLS may hold some of it.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+    ) -> Poll<Result<(), Gone>> {
+        if !self.io.is_secure() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.stalled = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Gone)),
+            Poll::Pending => self.poll_stalled(cx, limit).map(Err),
+        }
+    }
+
+    /// Writes all of it.
+    pub(crate) async fn write_all(&mut self, core: &Core, mut bytes: &[u8]) -> Result<(), Gone> {
+        let limit = core.config.send_timeout.get();
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, limit, bytes, &[])).await?;
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        poll_fn(|cx| self.poll_flush(cx, limit)).await
+    }
+
+    /// Ends the connection so that the client can still read the last answer, although it may be sending.
+    pub(crate) async fn linger(mut self) {
+        let drain = async {
+            let _ = self.io.shutdown().await;
+            let mut scratch = vec![0; 16 * 1024];
+            while matches!(self.io.read(&mut scratch).await, Ok(count) if count > 0) {}
+        };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+
+    /// Ends the connection when nothing is on its way.
+    pub(crate) async fn close(mut self) {
+        let _ = tokio::time::timeout(LINGER, self.io.shutdown()).await;
+    }
 }
 
-/// Speaks HTTP on a connection; what drives it ends with the answer.
-async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
-    target: &Upstream,
-    request: Request<Bytes>,
-    longest: usize,
-) -> Result<Response<Bytes>, CallError> {
-    let failed = |source| CallError::Exchange {
-        target: target.clone(),
-        source,
-    };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
-    let mut connection = pin!(connection);
-    let mut answer = pin!(async {
-        let answer = sender
-            .send_request(request.map(Full::new))
-            .await
-            .map_err(failed)?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, longest)
-            .collect()
-            .await
-            .map_err(|source| CallError::Answer {
-                target: target.clone(),
-                source,
-            })?
-            .to_bytes();
-        Ok(Response::from_parts(head, body))
-    });
-    tokio::select! {
-        answer = &mut answer => return answer,
-        _ = &mut connection => {}
-    }
-    // The connection has ended, and what it has read is there.
-    answer.await
-}
-
-/// `Host` as a browser would send it.
-fn host_of(target: &Upstream) -> String {
-    let (host, port, usual) = match target {
-        Upstream::Tcp { host, port } => (host, *port, 80),
-        Upstream::Tls { host, port } => (host, *port, 443),
-        Upstream::Unix(_) => return "localhost".to_owned(),
-    };
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
-    if port == usual {
-        host
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(5);
-
-    fn get() -> Request<Bytes> {
-        Request::get("/a?b=c").body(Bytes::new()).unwrap()
-    }
-
-    async fn ask_one_that_says(
-        answer: &'static str,
-    ) -> (Result<Response<Bytes>, CallError>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Upstream::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().unwrap().port(),
-        };
-        let serving = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = vec![0; 4096];
-            let length = stream.read(&mut asked).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            String::from_utf8_lossy(&asked[..length]).into_owned()
-        };
-        let client = HttpClient::default();
-        tokio::join!(client.call(&target, get(), LIMIT, 16), serving)
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_read_with_its_head_and_body() {
-        let (answer, asked) = ask_one_that_says(
-            "HTTP/1.1 201 Created\r\nx-it: works\r\ncontent-length: 3\r\n\r\nabc",
-        )
-        .await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.status(), 201);
-        assert_eq!(answer.headers()["x-it"], "works");
-        assert_eq!(answer.body().as_ref(), b"abc");
-        assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.contains("host: 127.0.0.1:"), "{asked}");
-    }
-
-    #[tokio::test]
-    async fn answers_that_are_too_long_or_broken_are_errors() {
-        let (answer, _) = ask_one_that_says("HTTP/1.1 200 OK\r\n\r\n12345678901234567").await;
-        assert!(
-            matches!(answer, Err(CallError::Answer { .. })),
-            "{answer:?}"
-        );
-        let (answer, _) =
-            ask_one_that_says("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123").await;
-        assert!(
-            matches!(answer, Err(CallError::Answer { .. })),
-            "{answer:?}"
-        );
-        let (answer, _) = ask_one_that_says("nonsense\r\n\r\n").await;
-        assert!(
-            matches!(answer, Err(CallError::Exchange { .. })),
-            "{answer:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn an_upstream_that_says_nothing_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Upstream::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().unwrap().port(),
-        };
-        let limit = Duration::from_millis(50);
-        let answer = HttpClient::default().call(&target, get(), limit, 16).await;
-        assert!(matches!(answer, Err(CallError::Late { .. })), "{answer:?}");
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self
     }
 }

@@ -1,5 +1,7 @@
 //! The gateway's section of the configuration.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +14,25 @@ use crate::network::Network;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewayConfig {
-    /// Addresses to listen on: an IP address with a port, such as `127.0.0.1:8000`, `0.0.0.0:80` or `[::]:80`
-    /// (every address of the machine), or a Unix socket, such as `unix:/run/lyceum/http.sock`. Unless another
-    /// proxy with TLS stands before Lyceum, keep to addresses that only this machine can reach.
+    /// Addresses to listen on: an IP address with a port, such as `127.0.0.1:8000`, `0.0.0.0:80` (every IPv4
+    /// address of the machine) or `[::]:80` (every address of the machine, or every IPv6 address if an IPv4
+    /// address with the same port is listed, too), or a Unix socket, such as `unix:/run/lyceum/http.sock`.
+    /// `systemd` takes all sockets that systemd passes, and `systemd:NAME` those whose unit says
+    /// `FileDescriptorName=NAME`. Unless another proxy with TLS stands before Lyceum, keep to addresses that only
+    /// this machine can reach.
     pub listen: Vec<ListenAddress>,
 
     /// Proxies whose `X-Forwarded-…` headers are believed: addresses (`10.0.0.7`), ranges (`10.0.0.0/8`), or
     /// `unix` for peers on a Unix socket. From everybody else such headers are thrown away, as anybody can
     /// write them.
     pub trusted_proxies: Vec<Network>,
+
+    /// Load balancers whose connections begin with a header of the PROXY protocol, version 1 or 2, that names the
+    /// client: addresses, ranges, or `unix` for peers on a Unix socket. Each of their connections must have it,
+    /// even before TLS, and is closed otherwise. From all others such a header is not looked for. The client that
+    /// it names counts as the other end of the connection, for `trusted_proxies` and
+    /// `max_connections_per_address`, too.
+    pub proxy_protocol_from: Vec<Network>,
 
     /// How many threads carry the traffic; 0 takes one for each processor.
     #[schemars(range(max = 256))]
@@ -35,6 +47,11 @@ pub struct GatewayConfig {
     #[schemars(range(min = 20, max = 2000))]
     pub max_headers: u16,
 
+    /// The longest URL of a request, path and query together, in bytes. Longer ones are answered with status
+    /// 414. What `max_header_bytes` refuses is refused before.
+    #[schemars(range(min = 1024, max = 1_048_576))]
+    pub max_uri_bytes: u32,
+
     /// How many connections may be open at the same time, over all addresses; 0 is no limit. Each takes up to
     /// two file descriptors of the process (`ulimit -n`). Further ones are answered with status 503 and closed.
     pub max_connections: u32,
@@ -43,6 +60,24 @@ pub struct GatewayConfig {
     /// and each open notebook holds a few. Addresses of one IPv6 network (`/64`) count as one. This machine
     /// itself and trusted proxies are not limited by this: a proxy before Lyceum must be in `trusted_proxies`.
     pub max_connections_per_address: u32,
+
+    /// After how many requests a connection is closed, so that its client makes a new one; 0 is no limit.
+    pub max_requests_per_connection: u32,
+
+    /// How many requests one connection of HTTP/2 may have open at the same time, open notebooks (WebSockets)
+    /// among them. Clients wait with further ones.
+    #[schemars(range(min = 16, max = 10_000))]
+    pub h2_max_streams: u32,
+
+    /// The largest list of headers of a request over HTTP/2, in bytes, counted as HTTP/2 counts: names and values
+    /// unpacked, and 32 bytes more for each header. Larger ones are answered with status 431.
+    #[schemars(range(min = 8192, max = 1_048_576))]
+    pub h2_max_header_list_bytes: u32,
+
+    /// How many requests over HTTP/2 that their client has cancelled may still wait to be looked at. More than
+    /// any browser leaves are an attack, and the connection is closed.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub h2_max_resets: u32,
 
     /// How long a client may take to send the head of a request.
     pub header_timeout: HumanDuration,
@@ -54,6 +89,14 @@ pub struct GatewayConfig {
     /// answered with status 408. How long the whole upload takes does not matter.
     pub body_timeout: HumanDuration,
 
+    /// How fast an upload must come at least, on average, in bytes per second; 0 lets it be as slow as it likes.
+    /// Slower ones are answered with status 408, as they are no bad line but hold a place on purpose. Time in
+    /// which Lyceum itself does not read, as the user's server is busy, does not count.
+    pub min_body_bytes_per_second: u32,
+
+    /// How long an upload may be slower than `min_body_bytes_per_second` at its beginning.
+    pub body_rate_grace: HumanDuration,
+
     /// How long to wait for a client that takes nothing of its answer. Then the connection is closed. An
     /// answer of which there is nothing to send at the moment, such as a stream of events, is not cut off,
     /// nor are open notebooks (WebSockets).
@@ -61,6 +104,15 @@ pub struct GatewayConfig {
 
     /// How long to wait for a user's server or a service to accept a connection.
     pub connect_timeout: HumanDuration,
+
+    /// How long to wait for a user's server or a service to begin its answer, after it has the whole request.
+    /// Then the request is answered with status 504. `0s` waits for as long as the client does, since what a
+    /// notebook's server computes may take its time.
+    pub response_timeout: HumanDuration,
+
+    /// How long an open notebook (WebSocket), or whatever else a connection was upgraded to, may be silent in both
+    /// directions before it is closed; `0s` is for ever. Whoever leaves a notebook open over lunch is silent, too.
+    pub tunnel_idle_timeout: HumanDuration,
 
     /// When Lyceum ends: how long running requests and open notebooks (WebSockets) are given before they are
     /// cut off. Users' servers are not touched by this.
@@ -72,16 +124,26 @@ impl Default for GatewayConfig {
         Self {
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8000).into())],
             trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             threads: 0,
             max_header_bytes: 64 * 1024,
             max_headers: 200,
+            max_uri_bytes: 16 * 1024,
             max_connections: 10_000,
             max_connections_per_address: 1_000,
+            max_requests_per_connection: 0,
+            h2_max_streams: 128,
+            h2_max_header_list_bytes: 64 * 1024,
+            h2_max_resets: 64,
             header_timeout: HumanDuration::from_secs(30),
             idle_timeout: HumanDuration::from_secs(75),
             body_timeout: HumanDuration::from_secs(60),
+            min_body_bytes_per_second: 240,
+            body_rate_grace: HumanDuration::from_secs(60),
             send_timeout: HumanDuration::from_secs(60),
             connect_timeout: HumanDuration::from_secs(5),
+            response_timeout: HumanDuration::from_secs(0),
+            tunnel_idle_timeout: HumanDuration::from_secs(0),
             drain_timeout: HumanDuration::from_secs(10),
         }
     }
@@ -101,19 +163,34 @@ impl GatewayConfig {
             let ephemeral = matches!(address, ListenAddress::Tcp(tcp) if tcp.port() == 0);
             if !ephemeral && self.listen.iter().take(at).any(|other| other == address) {
                 problems.push(("listen", format!("`{address}` is listed twice")));
+            } else if matches!(address, ListenAddress::Systemd(Some(_)))
+                && self.listen.contains(&ListenAddress::Systemd(None))
+            {
+                problems.push(("listen", format!("`{address}` is among those of `systemd`")));
             }
         }
         if self.threads > 256 {
             problems.push(("threads", "at most 256 threads are possible".to_owned()));
         }
-        if !(8_192..=1_048_576).contains(&self.max_header_bytes) {
-            problems.push((
+        for (key, value, (least, most)) in [
+            (
                 "max_header_bytes",
-                "must be between 8192 and 1048576".to_owned(),
-            ));
-        }
-        if !(20..=2_000).contains(&self.max_headers) {
-            problems.push(("max_headers", "must be between 20 and 2000".to_owned()));
+                self.max_header_bytes,
+                (8_192, 1_048_576),
+            ),
+            ("max_headers", self.max_headers.into(), (20, 2_000)),
+            ("max_uri_bytes", self.max_uri_bytes, (1_024, 1_048_576)),
+            ("h2_max_streams", self.h2_max_streams, (16, 10_000)),
+            (
+                "h2_max_header_list_bytes",
+                self.h2_max_header_list_bytes,
+                (8_192, 1_048_576),
+            ),
+            ("h2_max_resets", self.h2_max_resets, (1, 10_000)),
+        ] {
+            if !(least..=most).contains(&value) {
+                problems.push((key, format!("must be between {least} and {most}")));
+            }
         }
         for (key, duration) in [
             ("header_timeout", self.header_timeout),
@@ -127,6 +204,14 @@ impl GatewayConfig {
             }
         }
         problems
+    }
+
+    /// Tells whether a connection must begin with a header of the PROXY protocol; `None` is a peer on a Unix
+    /// socket. From a peer that this does not name, nobody looks for one.
+    pub fn expects_proxy_header(&self, peer: Option<IpAddr>) -> bool {
+        self.proxy_protocol_from
+            .iter()
+            .any(|network| network.contains(peer))
     }
 }
 
@@ -163,5 +248,75 @@ mod tests {
         };
         let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["listen", "max_headers", "idle_timeout"]);
+    }
+
+    #[test]
+    fn numbers_out_of_their_range_are_told_with_the_range() {
+        let config = GatewayConfig {
+            max_uri_bytes: 0,
+            h2_max_streams: 15,
+            h2_max_header_list_bytes: 1_048_577,
+            h2_max_resets: 0,
+            ..GatewayConfig::default()
+        };
+        assert_eq!(
+            config.problems(),
+            [
+                ("max_uri_bytes", "must be between 1024 and 1048576"),
+                ("h2_max_streams", "must be between 16 and 10000"),
+                (
+                    "h2_max_header_list_bytes",
+                    "must be between 8192 and 1048576"
+                ),
+                ("h2_max_resets", "must be between 1 and 10000"),
+            ]
+            .map(|(key, text)| (key, text.to_owned()))
+        );
+    }
+
+    #[test]
+    fn limits_that_may_be_off_may_be_zero() {
+        let zero = HumanDuration::from_secs(0);
+        let config = GatewayConfig {
+            max_requests_per_connection: 0,
+            min_body_bytes_per_second: 0,
+            body_rate_grace: zero,
+            response_timeout: zero,
+            tunnel_idle_timeout: zero,
+            drain_timeout: zero,
+            ..GatewayConfig::default()
+        };
+        assert!(config.problems().is_empty());
+    }
+
+    #[test]
+    fn systemds_sockets_are_listed_once_and_not_beside_all_of_them() {
+        let problems = |listen: &[&str]| {
+            let config = GatewayConfig {
+                listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+                ..GatewayConfig::default()
+            };
+            config.problems().len()
+        };
+        assert_eq!(problems(&["systemd"]), 0);
+        assert_eq!(problems(&["systemd:a", "systemd:b", "127.0.0.1:80"]), 0);
+        assert_eq!(problems(&["systemd:a", "systemd:a"]), 1);
+        assert_eq!(problems(&["systemd", "systemd"]), 1);
+        assert_eq!(problems(&["systemd:a", "systemd"]), 1);
+        assert_eq!(problems(&["systemd", "systemd:a"]), 1);
+    }
+
+    #[test]
+    fn only_listed_peers_must_send_a_proxy_header() {
+        let config = GatewayConfig {
+            proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap(), "unix".parse().unwrap()],
+            ..GatewayConfig::default()
+        };
+        let peer = |text: &str| Some(text.parse().unwrap());
+        assert!(config.expects_proxy_header(peer("10.1.2.3")));
+        assert!(config.expects_proxy_header(peer("::ffff:10.1.2.3")));
+        assert!(config.expects_proxy_header(None));
+        assert!(!config.expects_proxy_header(peer("11.0.0.1")));
+        assert!(!GatewayConfig::default().expects_proxy_header(None));
     }
 }

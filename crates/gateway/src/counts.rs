@@ -33,6 +33,10 @@ impl Default for Counts {
 }
 
 impl Counts {
+    pub(crate) fn count_lookup(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts one answer.
     pub(crate) fn answered(&self, status: u16) {
         if let Some(count) = self.statuses.get(usize::from(status.saturating_sub(100))) {

@@ -1,145 +1,189 @@
 //! A request's way in, from top to bottom: is it proper, where does it go, who asks, and what if that fails.
+//!
+//! The same for every protocol by which a request can come: it is shown here as a [`RequestHead`], and what comes
+//! out says what is to be done with it.
 
-use std::rc::Rc;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue,
-};
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
-use hyper::body::Incoming;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::body::Body;
-use crate::connection::Connection;
-use crate::forward;
-use crate::forwarded::{self, Inbound};
-use crate::hub::NoAnswer;
+use crate::forwarded;
+use crate::gate::Visit;
+use crate::head::{BadHead, Facts, Field, Length, RequestHead, find, with_request};
 use crate::pages::{self, ErrorContext, ErrorReason};
 use crate::path;
+use crate::plan::{Admitted, Asked, Peer, Plan};
 use crate::request_id::{self, RequestId};
 use crate::serve::Core;
-use crate::served::Served;
+use crate::site::{Site, SiteAction};
 use crate::table::Entry;
 
 /// The path that tells whether the gateway lives, as configurable-http-proxy has it.
 const HEALTH_PATH: &str = "/_chp_healthz";
 
-/// Answers one request of a client.
-pub(crate) async fn answer(
-    core: Rc<Core>,
-    connection: Connection,
-    request: Request<Incoming>,
-) -> Response<Served> {
-    let busy = connection.busy();
-    // What follows a wish for another protocol is not watched, so HTTP ends there either way.
-    let last = request.headers().contains_key(http::header::UPGRADE);
-    let mut response = route(&core, &connection, request).await;
-    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response.map(|body| body.keeping(busy))
+/// Fields of a head that was written here, at most.
+const MOST_FIELDS: usize = 4096;
+
+/// What is to be done with a request.
+pub(crate) enum Verdict {
+    /// It is answered here.
+    Answer(Box<Response<Body>>),
+    /// It is answered with an error page.
+    Fail(Box<Failure>),
+    /// It goes to an upstream.
+    Forward(Box<Plan>),
+    /// The gate is asked first, and then this again.
+    Ask(Box<Visit>),
+    /// The hub answers it. The body is still to be put in.
+    Hub(Box<Request<()>>),
 }
 
-async fn route(
-    core: &Rc<Core>,
-    connection: &Connection,
-    mut request: Request<Incoming>,
-) -> Response<Served> {
-    let upgrade = forward::take_upgrade(&mut request);
-    let (mut head, body) = request.into_parts();
+/// Decides about a request. `admitted` is there if the gate has let it pass.
+pub(crate) fn decide(
+    core: &Core,
+    head: RequestHead<'_>,
+    facts: Facts<'_>,
+    peer: Peer,
+    length: &Length,
+    admitted: Option<&Admitted>,
+) -> Verdict {
     let id = RequestId::new();
-    let host = match check(&mut head) {
-        Ok(host) => host,
-        Err(reason) => return fail(core, Failure::new(reason, &head, id)).await,
-    };
-    if head.uri.path() == HEALTH_PATH {
-        return health();
-    }
-    forward::strip_connection_headers(&mut head.headers);
-    let inbound = Inbound {
-        peer: connection.peer,
-        secure: false,
-        host: &host,
-        upgrade: upgrade.is_some(),
-    };
-    let client = forwarded::rewrite(&mut head.headers, inbound, &core.config.trusted_proxies);
-
-    if let Some(id) = id.header_value() {
-        head.headers.insert(request_id::HEADER, id);
-    }
-
-    if let Some(entry) = core.parts.table.find(&host, head.uri.path()) {
-        return forward::forward(core, entry, head, body, upgrade, id).await;
-    }
-
-    let failure = Failure::new(ErrorReason::HubFailed, &head, id);
-    let mut request = Request::from_parts(head, Body::incoming(body));
-    request.extensions_mut().insert(client);
-    request.extensions_mut().insert(id);
-    match core.hub.call(request).await {
-        Ok(mut response) => {
-            forward::strip_connection_headers(response.headers_mut());
-            response.map(Served::body)
+    let asked = match check(head, facts, peer, id) {
+        Ok(asked) => asked,
+        Err(reason) => {
+            return Verdict::Fail(Box::new(Failure::of(reason, head.target, head.fields, id)));
         }
-        Err(NoAnswer::Panicked) => fail(core, failure).await,
-        Err(NoAnswer::Ended) => {
-            let reason = ErrorReason::HubEnded;
-            fail(core, Failure { reason, ..failure }).await
+    };
+    if asked.path == HEALTH_PATH {
+        return Verdict::Answer(Box::new(health()));
+    }
+    let options = &*core.parts.options;
+    let fail = |reason, entry: Option<&Arc<Entry>>| {
+        let mut failure = Failure::of(reason, &asked.path_and_query(), head.fields, id);
+        failure.entry = entry.cloned();
+        Verdict::Fail(Box::new(failure))
+    };
+    core.parts.counts.count_lookup();
+    let Some(entry) = core.parts.table.find(asked.host, &asked.path) else {
+        return match to_hub(core, &asked) {
+            Some(request) => Verdict::Hub(Box::new(request)),
+            None => fail(ErrorReason::BadRequest, None),
+        };
+    };
+    let Some(site) = entry.site.clone() else {
+        return Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)));
+    };
+    if let Some(answer) = without_slash(&site, &asked) {
+        return Verdict::Answer(Box::new(answer));
+    }
+    if site.maintenance.is_some() {
+        return fail(ErrorReason::Closed, Some(&entry));
+    }
+    if !site.access.networks.is_empty() {
+        let client = forwarded::client(head.fields, asked.inbound(), &core.config.trusted_proxies);
+        if !forwarded::is_trusted(&site.access.networks, client.addr) {
+            return fail(ErrorReason::Forbidden, Some(&entry));
         }
+    }
+    if site.access.gated && admitted.is_none() {
+        return match visit(core, &asked, &site) {
+            Some(visit) => Verdict::Ask(Box::new(visit)),
+            None => fail(ErrorReason::BadRequest, Some(&entry)),
+        };
+    }
+    if let (Some(most), Length::Bytes(bytes)) = (site.limits.max_body, length)
+        && *bytes > most
+    {
+        return fail(ErrorReason::ContentTooLarge, Some(&entry));
+    }
+    match &site.action {
+        SiteAction::Forward(_) => {
+            Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)))
+        }
+        SiteAction::Redirect { to, status } => Verdict::Answer(Box::new(redirect(
+            redirect_target(to, &site, &asked),
+            *status,
+        ))),
+        SiteAction::Files(_) => fail(ErrorReason::NotFound, Some(&entry)),
     }
 }
 
-/// Checks what the HTTP library does not, brings the URL into one form, and gives the host.
-fn check(head: &mut request::Parts) -> Result<String, ErrorReason> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+/// Checks what the parsers do not, brings the URL into one form, and finds the host.
+fn check<'b>(
+    head: RequestHead<'b>,
+    facts: Facts<'b>,
+    peer: Peer,
+    id: RequestId,
+) -> Result<Asked<'b>, ErrorReason> {
+    if matches!(head.method, "CONNECT" | "TRACE") {
         return Err(ErrorReason::MethodNotAllowed);
     }
-    // A request with a whole URL in its first line means that host (RFC 9112 §3.2.2).
-    let authority = head
-        .uri
-        .authority()
-        .map(|authority| authority.as_str().to_owned());
-    let host = single_host(&head.headers, head.version)?;
-    let host = match authority {
-        Some(authority) => {
-            let value = HeaderValue::from_str(&authority).map_err(|_| ErrorReason::BadRequest)?;
-            head.headers.insert(HOST, value);
-            authority
-        }
-        None => host,
+    let text = |bytes: &'b [u8]| std::str::from_utf8(bytes).map_err(|_| ErrorReason::BadRequest);
+    let named = match facts.host {
+        Some(host) => text(host)?,
+        None if head.minor == 0 => "",
+        None => return Err(ErrorReason::BadRequest),
     };
-    let may_be_absent = host.is_empty() && head.version == Version::HTTP_10;
-    if !may_be_absent && !is_host(&host) {
+    let (host, target) = match head.target.as_bytes() {
+        [b'/', ..] => (named, head.target),
+        // A request with a whole URL in its first line means that host (RFC 9112 §3.2.2).
+        _ => split_url(head.target).ok_or(ErrorReason::BadRequest)?,
+    };
+    let may_be_absent = host.is_empty() && head.minor == 0;
+    if !may_be_absent && !is_host(host) {
         return Err(ErrorReason::BadRequest);
     }
-    if !head.uri.path().starts_with('/') {
+    if target.contains('#') {
         return Err(ErrorReason::BadRequest);
     }
-    let resolved = path::resolve_dots(head.uri.path());
-    let same = head.uri.authority().is_none() && resolved == head.uri.path();
-    if !same {
-        let text = match head.uri.query() {
-            Some(query) => format!("{resolved}?{query}"),
-            None => resolved.into_owned(),
-        };
-        head.uri = Uri::try_from(text).map_err(|_| ErrorReason::BadRequest)?;
-    }
-    Ok(host)
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let wished = facts.upgrade.is_some_and(can_be_tunnelled);
+    Ok(Asked {
+        head,
+        facts,
+        host,
+        path: path::resolve_dots(path),
+        query,
+        peer,
+        id,
+        upgrade: wished && facts.connection_upgrade && head.minor == 1,
+    })
 }
 
-/// The one `Host` that HTTP/1.1 demands (RFC 9112 §3.2); HTTP/1.0 may go without.
-fn single_host(headers: &HeaderMap, version: Version) -> Result<String, ErrorReason> {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host
-            .to_str()
-            .map(str::to_owned)
-            .map_err(|_| ErrorReason::BadRequest),
-        (None, _) if version == Version::HTTP_10 => Ok(String::new()),
-        _ => Err(ErrorReason::BadRequest),
+pub(crate) fn reason(bad: BadHead) -> ErrorReason {
+    match bad {
+        BadHead::Malformed(text) => {
+            tracing::debug!(reason = text, "refused a request");
+            ErrorReason::BadRequest
+        }
+        BadHead::TooLarge => ErrorReason::HeadTooLarge,
+        BadHead::TargetTooLong => ErrorReason::TargetTooLong,
+    }
+}
+
+/// HTTP/2 on a clear connection (`h2c`) cannot be tunnelled: through such a tunnel a client would reach paths of the
+/// upstream that the routes do not give it.
+fn can_be_tunnelled(protocol: &[u8]) -> bool {
+    !crate::head::words(protocol).any(|word| word.to_ascii_lowercase().starts_with(b"h2"))
+}
+
+/// Splits `http://host/path?query`; a URL without a path has the path `/`.
+fn split_url(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    match rest.find(['/', '?']) {
+        Some(at) if rest.as_bytes().get(at) == Some(&b'/') => Some(rest.split_at(at)),
+        Some(_) => None,
+        None => Some((rest, "/")),
     }
 }
 
@@ -151,70 +195,192 @@ fn is_host(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%~".contains(&byte))
 }
 
-fn health() -> Response<Served> {
-    let mut response = Response::new(Served::body(Body::from(r#"{"status":"OK"}"#)));
+fn health() -> Response<Body> {
+    let mut response = Response::new(Body::from(r#"{"status":"OK"}"#));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// A request that cannot be served, with what its error page needs; cheap, as every request makes one.
+/// The request as the hub gets it.
+fn to_hub(core: &Core, asked: &Asked<'_>) -> Option<Request<()>> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(asked.head.method.as_bytes()).ok()?;
+    *request.uri_mut() = Uri::try_from(asked.path_and_query()).ok()?;
+    *request.headers_mut() = asked.header_map(&core.parts.options);
+    let client = forwarded::client(
+        asked.head.fields,
+        asked.inbound(),
+        &core.config.trusted_proxies,
+    );
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(asked.id);
+    Some(request)
+}
+
+fn visit(core: &Core, asked: &Asked<'_>, site: &Site) -> Option<Visit> {
+    let request = to_hub(core, asked)?;
+    let (parts, ()) = request.into_parts();
+    Some(Visit {
+        site: site.name.clone(),
+        prefix: site.spec.path_prefix().to_owned(),
+        method: parts.method,
+        uri: parts.uri,
+        headers: parts.headers,
+        client: forwarded::client(
+            asked.head.fields,
+            asked.inbound(),
+            &core.config.trusted_proxies,
+        ),
+        upgrade: asked.upgrade,
+    })
+}
+
+/// `/x` leads to `/x/`, where that is the prefix of a site.
+fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
+    let missing = !asked.path.ends_with('/')
+        && path::decode(&asked.path).len() + 1 == site.spec.path_prefix().len();
+    missing.then(|| {
+        let query = asked
+            .query
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let status = if matches!(asked.head.method, "GET" | "HEAD") {
+            302
+        } else {
+            308
+        };
+        redirect(Cow::Owned(format!("{}/{query}", asked.path)), status)
+    })
+}
+
+fn redirect_target<'s>(to: &'s str, site: &Site, asked: &Asked<'_>) -> Cow<'s, str> {
+    if !to.ends_with('/') {
+        return Cow::Borrowed(to);
+    }
+    let rest = crate::plan::strip(site.spec.path_prefix(), &asked.path);
+    let query = asked
+        .query
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    Cow::Owned(format!("{}{rest}{query}", to.trim_end_matches('/')))
+}
+
+fn redirect(to: Cow<'_, str>, status: u16) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+    if let Ok(to) = HeaderValue::from_str(&to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response
+}
+
+/// A request that cannot be served, with what its error page needs.
+#[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: ErrorReason,
     /// The route, if one was found.
     pub(crate) entry: Option<Arc<Entry>>,
     id: RequestId,
-    uri: Uri,
+    path_and_query: String,
     wants_json: bool,
-    languages: Option<HeaderValue>,
-    cookies: Option<HeaderValue>,
+    languages: String,
+    cookies: String,
 }
 
 impl Failure {
-    pub(crate) fn new(reason: ErrorReason, head: &request::Parts, id: RequestId) -> Self {
+    pub(crate) fn of(
+        reason: ErrorReason,
+        target: &str,
+        fields: &[Field<'_>],
+        id: RequestId,
+    ) -> Self {
+        let text = |name: &str| {
+            find(fields, name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+                .unwrap_or_default()
+        };
         Self {
             reason,
             entry: None,
             id,
-            uri: head.uri.clone(),
-            wants_json: pages::wants_json(&head.uri, &head.headers),
-            languages: head.headers.get(ACCEPT_LANGUAGE).cloned(),
-            cookies: head.headers.get(COOKIE).cloned(),
+            wants_json: pages::wants_json(target, find(fields, "accept").unwrap_or_default()),
+            path_and_query: target.to_owned(),
+            languages: text("accept-language"),
+            cookies: text("cookie"),
         }
     }
 
-    fn context(self) -> ErrorContext {
-        let text = |value: Option<HeaderValue>| {
-            value
-                .as_ref()
-                .and_then(|value| value.to_str().ok())
+    /// For a request of which nothing is known.
+    pub(crate) fn unknown(reason: ErrorReason) -> Self {
+        Self::of(reason, "", &[], RequestId::new())
+    }
+
+    /// For a request that was to go to an upstream.
+    pub(crate) fn of_plan(reason: ErrorReason, plan: &Plan) -> Self {
+        let found = with_request(&plan.head.0, MOST_FIELDS, |head| {
+            let target = plan.original.as_deref().unwrap_or(head.target);
+            Self::of(reason, target, head.fields, plan.id)
+        });
+        let mut failure = found.unwrap_or_else(|_| Self::unknown(reason));
+        failure.entry = Some(Arc::clone(&plan.entry));
+        failure
+    }
+
+    /// For a request that was to go to the hub.
+    pub(crate) fn of_request<B>(reason: ErrorReason, request: &Request<B>, id: RequestId) -> Self {
+        let text = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
                 .unwrap_or_default()
-                .to_owned()
         };
+        let target = request.uri().to_string();
+        Self {
+            reason,
+            entry: None,
+            id,
+            wants_json: pages::wants_json(&target, text("accept").as_bytes()),
+            path_and_query: target,
+            languages: text("accept-language"),
+            cookies: text("cookie"),
+        }
+    }
+
+    /// The same with another reason.
+    pub(crate) fn because(self, reason: ErrorReason) -> Self {
+        Self { reason, ..self }
+    }
+
+    fn context(self) -> ErrorContext {
         ErrorContext {
             reason: self.reason,
             route: self.entry.map(|entry| entry.route.spec.clone()),
-            path_and_query: self
-                .uri
-                .path_and_query()
-                .map(|whole| whole.as_str().to_owned())
-                .unwrap_or_default(),
+            path_and_query: self.path_and_query,
             wants_json: self.wants_json,
-            languages: text(self.languages),
-            cookies: text(self.cookies),
+            languages: self.languages,
+            cookies: self.cookies,
             request_id: self.id.to_string(),
         }
     }
 }
 
-/// Answers with an error page.
-pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
+/// Makes the answer with an error page.
+pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
     let id = failure.id;
-    let status = failure.reason.status();
+    let reason = failure.reason;
+    let status = reason.status();
     let context = failure.context();
     // Programs get our JSON, and broken requests no work.
-    let rendered = if context.wants_json || status.is_client_error() {
+    let worth_a_page = status.is_server_error()
+        || matches!(
+            reason,
+            ErrorReason::ContentTooLarge | ErrorReason::Forbidden | ErrorReason::NotFound
+        );
+    let for_all = core.parts.options.error_pages_for_all;
+    let rendered = if !for_all && (context.wants_json || !worth_a_page) {
         None
     } else {
         core.hub.render(context.clone()).await
@@ -224,18 +390,25 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Served> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, page.content_type);
-    // After a request that was not understood, nobody knows what the next bytes are.
-    if status.is_client_error() {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     response
 }
 
-/// An answer of the gateway's own, without anything that a client of another protocol would not understand.
-pub(crate) fn own(status: StatusCode, body: Bytes, id: RequestId) -> Response<Served> {
-    let mut response = Response::new(Served::body(Body::full(body)));
+/// Whether nobody knows, after an error, what the next bytes of the client mean.
+pub(crate) fn ends_connection(reason: ErrorReason) -> bool {
+    matches!(
+        reason,
+        ErrorReason::BadRequest
+            | ErrorReason::RequestTimeout
+            | ErrorReason::MethodNotAllowed
+            | ErrorReason::HeadTooLarge
+            | ErrorReason::TargetTooLong
+            | ErrorReason::ContentTooLarge
+    )
+}
+
+/// An answer of the gateway's own.
+pub(crate) fn own(status: StatusCode, body: Bytes, id: RequestId) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
     *response.status_mut() = status;
     if let Some(id) = id.header_value() {
         response.headers_mut().insert(request_id::HEADER, id);

@@ -17,10 +17,14 @@ use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, BodyError, Piece};
+use crate::gate::{Admission, Gate, Visit};
 use crate::pages::{ErrorContext, ErrorPage, ErrorPages};
+use crate::plan::Admitted;
 
 /// How long an error page may take to render before the plain one is sent.
 const RENDER_LIMIT: Duration = Duration::from_secs(2);
+/// How long the gate may take to decide.
+const GATE_LIMIT: Duration = Duration::from_secs(30);
 /// How many pieces of an answer may wait for a slow client.
 const FRAMES_AHEAD: usize = 8;
 
@@ -50,6 +54,7 @@ pub struct ClientInfo {
 pub(crate) struct HubCaller {
     pub(crate) service: Arc<dyn HubService>,
     pub(crate) pages: Arc<dyn ErrorPages>,
+    pub(crate) gate: Arc<dyn Gate>,
     pub(crate) runtime: Handle,
     pub(crate) calls: TaskTracker,
 }
@@ -85,6 +90,32 @@ impl HubCaller {
             Err(error) if error.is_panic() => NoAnswer::Panicked,
             _ => NoAnswer::Ended,
         })
+    }
+
+    /// Asks the gate; an error is what the visitor gets instead of being let in.
+    pub(crate) async fn admit(&self, visit: Visit) -> Result<Admitted, Response<Body>> {
+        let gate = Arc::clone(&self.gate);
+        let task = self
+            .calls
+            .spawn_on(async move { gate.admit(visit).await }, &self.runtime);
+        let _guard = AbortOnDrop(task.abort_handle());
+        match tokio::time::timeout(GATE_LIMIT, task).await {
+            Ok(Ok(Admission::Enter {
+                headers,
+                hide_cookies,
+            })) => Ok(Admitted {
+                headers,
+                hide_cookies,
+            }),
+            Ok(Ok(Admission::Answer(response))) => Err(response),
+            Ok(Err(_)) | Err(_) => {
+                let mut refusal = Response::new(Body::from(
+                    "It could not be found out who may enter. Try again.",
+                ));
+                *refusal.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                Err(refusal)
+            }
+        }
     }
 
     /// Renders an error page on the hub's runtime; `None` if it cannot, or not in time.

@@ -5,17 +5,27 @@
 //! runtime per core carries the traffic; hub code never runs on it, so that nothing the hub does can
 //! hold up a WebSocket frame.
 
+mod accept;
 mod address;
+mod answer;
 mod body;
+mod buffer;
+mod call;
+mod chunks;
 mod client;
 mod config;
-mod connection;
 mod counts;
-mod forward;
+mod deliver;
+mod exchange;
+mod feed;
 mod forwarded;
-mod framing;
 mod front;
+#[doc(hidden)]
+pub mod fuzz_logic;
 mod gate;
+mod h1;
+mod h2;
+mod head;
 mod holder;
 mod hub;
 mod limit;
@@ -23,19 +33,25 @@ mod listen;
 mod network;
 mod options;
 mod pages;
+mod passed;
 mod path;
+mod patience;
+mod plan;
 mod pool;
+mod proxy_protocol;
+mod relay;
 mod request_id;
 mod serve;
-mod served;
 mod site;
 mod socket;
+mod splice;
 mod table;
 mod tunnel;
+mod upload;
 
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
-pub use client::{CallError, HttpClient};
+pub use call::{CallError, HttpClient};
 pub use config::GatewayConfig;
 pub use counts::Counts;
 pub use gate::{Admission, ClosedGate, Gate, Visit};
@@ -44,6 +60,7 @@ pub use listen::{BoundGateway, Gateway, GatewayError};
 pub use network::{Network, NetworkError};
 pub use options::ForwardOptions;
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
+pub use passed::Unfit;
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
 pub use site::{Forwarding, Site, SiteAccess, SiteAction, SiteKind, SiteLimits};

@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     total: usize,
     per_address: u32,
     trusted: Vec<Network>,
+    /// Who tells by the PROXY protocol which client it is.
+    proxies: Vec<Network>,
     open: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -43,12 +45,14 @@ impl Limits {
             total: config.max_connections as usize,
             per_address: config.max_connections_per_address,
             trusted: config.trusted_proxies.clone(),
+            proxies: config.proxy_protocol_from.clone(),
             open: AtomicUsize::new(0),
             by_address: Mutex::default(),
         })
     }
 
-    /// Takes a place for a new connection; `None` is a peer on a Unix socket.
+    /// Takes a place for a new connection; `None` is a peer on a Unix socket. For one that has to name its
+    /// client first, only the total counts; see [`Slot::count_client`].
     pub(crate) fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Slot, Full> {
         // From here on, dropping the slot takes back what was counted.
         let mut slot = Slot {
@@ -59,14 +63,8 @@ impl Limits {
         if self.total > 0 && before >= self.total {
             return Err(Full::Total);
         }
-        if let Some(address) = self.counted_as(peer) {
-            let mut counts = self.counts();
-            let count = counts.entry(address).or_insert(0);
-            if *count >= self.per_address {
-                return Err(Full::Address);
-            }
-            *count += 1;
-            slot.counted = Some(address);
+        if !is_among(&self.proxies, peer) {
+            slot.count(peer)?;
         }
         Ok(slot)
     }
@@ -77,10 +75,7 @@ impl Limits {
         let address = peer?;
         if self.per_address == 0
             || address.to_canonical().is_loopback()
-            || self
-                .trusted
-                .iter()
-                .any(|network| network.contains(Some(address)))
+            || is_among(&self.trusted, Some(address))
         {
             return None;
         }
@@ -97,6 +92,33 @@ impl Limits {
         self.by_address
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_among(networks: &[Network], peer: Option<IpAddr>) -> bool {
+    networks.iter().any(|network| network.contains(peer))
+}
+
+impl Slot {
+    /// Counts the connection for the client that a header of the PROXY protocol names; `None` if it names none.
+    /// To be called once; a connection that counts for an address already goes on doing so.
+    pub(crate) fn count_client(&mut self, client: Option<IpAddr>) -> Result<(), Full> {
+        self.count(client)
+    }
+
+    fn count(&mut self, peer: Option<IpAddr>) -> Result<(), Full> {
+        if self.counted.is_none()
+            && let Some(address) = self.limits.counted_as(peer)
+        {
+            let mut counts = self.limits.counts();
+            let count = counts.entry(address).or_insert(0);
+            if *count >= self.limits.per_address {
+                return Err(Full::Address);
+            }
+            *count += 1;
+            self.counted = Some(address);
+        }
+        Ok(())
     }
 }
 
@@ -179,5 +201,28 @@ mod tests {
         ];
         assert_eq!(take(&limits, "192.0.2.1").unwrap_err(), Full::Total);
         assert_eq!(limits.take(None).unwrap_err(), Full::Total);
+    }
+    #[test]
+    fn behind_a_load_balancer_clients_are_counted_once_they_are_known() {
+        let limits = Limits::new(&GatewayConfig {
+            max_connections: 0,
+            max_connections_per_address: 1,
+            proxy_protocol_from: vec!["192.0.2.0/24".parse().unwrap()],
+            ..GatewayConfig::default()
+        });
+        let client = |text: &str| Some(text.parse().unwrap());
+        let mut first = take(&limits, "192.0.2.1").unwrap();
+        let mut second = take(&limits, "192.0.2.1").unwrap();
+        first.count_client(client("203.0.113.9")).unwrap();
+        assert_eq!(
+            second.count_client(client("203.0.113.9")),
+            Err(Full::Address)
+        );
+        drop(first);
+        second.count_client(client("203.0.113.9")).unwrap();
+        let mut check_of_its_own = take(&limits, "192.0.2.1").unwrap();
+        check_of_its_own.count_client(None).unwrap();
+        drop(second);
+        assert!(limits.counts().is_empty());
     }
 }

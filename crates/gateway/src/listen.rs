@@ -17,11 +17,12 @@ use thiserror::Error;
 use crate::address::ListenAddress;
 use crate::config::GatewayConfig;
 use crate::holder;
+use crate::passed::{self, PassedSocket, Unfit};
 
 /// Connections that may wait to be accepted, per listener.
 const BACKLOG: i32 = 4096;
 /// When to ask a silent client whether it is still there; a laptop that sleeps does not say good-bye.
-const KEEPALIVE: Duration = Duration::from_mins(1);
+pub(crate) const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The gateway before it listens.
 #[derive(Debug)]
@@ -35,15 +36,22 @@ pub struct BoundGateway {
     pub(crate) per_thread: Vec<Vec<TcpListener>>,
     /// Unix sockets, served by the first thread.
     pub(crate) unix: Vec<BoundUnix>,
-    addresses: Vec<ListenAddress>,
-    /// What all listeners speak TLS with; `None` for clear text.
+    /// With it, every listener speaks TLS.
     pub(crate) tls: Option<ServerTls>,
+    addresses: Vec<ListenAddress>,
 }
 
-/// A Unix socket that is removed when it is dropped.
+/// A Unix socket; one of our own is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct BoundUnix {
     pub(crate) listener: UnixListener,
+    /// `None` if it was passed: then it is not ours to remove.
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket of our own.
+#[derive(Debug)]
+struct SocketFile {
     path: PathBuf,
     /// Device and number of the file: by the time it is dropped, a successor's may have its name.
     identity: (u64, u64),
@@ -81,6 +89,27 @@ pub enum GatewayError {
     /// A file that is not a socket lies where the socket should be.
     #[error("could not listen on unix:{0}: there is a file of that name that is not a socket")]
     NotASocket(PathBuf),
+    /// Systemd has passed no such socket.
+    #[error(
+        "could not listen on {address}: systemd has passed {}",
+        none_such(address)
+    )]
+    NotPassed {
+        /// The address.
+        address: ListenAddress,
+        /// The names of what it has passed.
+        passed: Vec<String>,
+    },
+    /// Systemd has passed something else than a socket that takes connections.
+    #[error("could not listen on {address}: the socket `{name}` that systemd has passed {}", fault(*reason))]
+    Unfit {
+        /// The address.
+        address: ListenAddress,
+        /// The socket's name.
+        name: String,
+        /// What is wrong with it.
+        reason: Unfit,
+    },
     /// A thread that carries traffic could not be started.
     #[error("could not start a thread of the gateway")]
     Thread(#[source] io::Error),
@@ -98,7 +127,9 @@ impl GatewayError {
                     "end the other program, or choose another port, such as {}",
                     next_port(tcp.port())
                 ),
-                ListenAddress::Unix(_) => "end the other program, or choose another path".to_owned(),
+                ListenAddress::Unix(_) | ListenAddress::Systemd(_) => {
+                    "end the other program, or choose another path".to_owned()
+                }
             }),
             Self::NotAllowed { .. } => Some(
                 "choose a port from 1024 on, or give the program the capability CAP_NET_BIND_SERVICE"
@@ -108,8 +139,36 @@ impl GatewayError {
                 Some("use an address of this machine; `ip address` lists them".to_owned())
             }
             Self::NotASocket(path) => Some(format!("move {} away, or choose another path", path.display())),
+            Self::NotPassed { passed, .. } if passed.is_empty() => Some(
+                "start Lyceum by its socket's unit, as with `systemctl start lyceum.socket`, or choose an address"
+                    .to_owned(),
+            ),
+            Self::NotPassed { passed, .. } => Some(format!(
+                "write one of these names, or set `FileDescriptorName=` in the socket's unit: {}",
+                passed.join(", ")
+            )),
+            Self::Unfit { reason: Unfit::NoStream, .. } => {
+                Some("let the socket's unit have `ListenStream=` with an address, a port or a path".to_owned())
+            }
+            Self::Unfit { reason: Unfit::NotListening, .. } => {
+                Some("let the socket's unit have `Accept=no`".to_owned())
+            }
             Self::Bind { .. } | Self::Thread(_) | Self::ThreadEnded => None,
         }
+    }
+}
+
+fn none_such(address: &ListenAddress) -> &'static str {
+    match address {
+        ListenAddress::Systemd(Some(_)) => "no socket of this name",
+        _ => "no socket",
+    }
+}
+
+fn fault(unfit: Unfit) -> &'static str {
+    match unfit {
+        Unfit::NoStream => "is not one for connections",
+        Unfit::NotListening => "does not listen",
     }
 }
 
@@ -127,10 +186,12 @@ impl Gateway {
         let mut per_thread: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
         let mut unix = Vec::new();
         let mut addresses = Vec::new();
+        passed::find(&config.listen);
         for address in &config.listen {
             match address {
                 ListenAddress::Tcp(tcp) => {
-                    let bound = bind_tcp(*tcp, &mut per_thread)
+                    let only_v6 = tcp.is_ipv6() && !covers_v4(*tcp, &config.listen);
+                    let bound = bind_tcp(*tcp, only_v6, &mut per_thread)
                         .map_err(|source| explain(address, source))?;
                     addresses.push(ListenAddress::Tcp(bound));
                 }
@@ -138,37 +199,77 @@ impl Gateway {
                     unix.push(bind_unix(path)?);
                     addresses.push(address.clone());
                 }
+                ListenAddress::Systemd(_) => {
+                    for socket in passed::take(address)? {
+                        let bound = add_passed(socket, &mut per_thread, &mut unix)
+                            .map_err(|source| explain(address, source))?;
+                        addresses.push(bound.unwrap_or_else(|| address.clone()));
+                    }
+                }
             }
         }
         Ok(BoundGateway {
             config,
             per_thread,
             unix,
-            addresses,
             tls: None,
+            addresses,
         })
     }
 }
 
 impl BoundGateway {
-    /// Lets all listeners speak TLS.
+    /// Has every listener speak TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// The addresses in the order of the configuration, with the ports that the system chose for port 0.
+    /// The addresses in the order of the configuration, with the ports that the system chose for port 0, and
+    /// with those of the sockets that systemd has passed.
     pub fn local_addrs(&self) -> &[ListenAddress] {
         &self.addresses
     }
 }
 
+/// Tells whether a socket for every IPv6 address is one for every IPv4 address, too. It is not if the
+/// configuration says which IPv4 addresses are wanted at this port.
+fn covers_v4(address: SocketAddr, listen: &[ListenAddress]) -> bool {
+    let is_v4_at_this_port = |other: &ListenAddress| matches!(other, ListenAddress::Tcp(other) if other.is_ipv4() && other.port() == address.port());
+    address.ip().is_unspecified() && (address.port() == 0 || !listen.iter().any(is_v4_at_this_port))
+}
+
+/// Gives a socket that was passed to all threads; a TCP listener is shared by them, a Unix socket is the first's.
+fn add_passed(
+    socket: PassedSocket,
+    per_thread: &mut [Vec<TcpListener>],
+    unix: &mut Vec<BoundUnix>,
+) -> io::Result<Option<ListenAddress>> {
+    let address = socket.address()?;
+    match socket {
+        PassedSocket::Tcp(listener) => {
+            for listeners in per_thread {
+                listeners.push(listener.try_clone()?);
+            }
+        }
+        PassedSocket::Unix(listener) => unix.push(BoundUnix {
+            listener,
+            file: None,
+        }),
+    }
+    Ok(address)
+}
+
 /// Binds one listener for each thread; the kernel spreads connections over them.
-fn bind_tcp(address: SocketAddr, per_thread: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
+fn bind_tcp(
+    address: SocketAddr,
+    only_v6: bool,
+    per_thread: &mut [Vec<TcpListener>],
+) -> io::Result<SocketAddr> {
     // Sockets that share a port let every process of the same user join, so that a second gateway would
     // silently take half of the connections. A socket that does not share finds out whether one is there.
-    let probe = tcp_socket(address)?;
+    let probe = tcp_socket(address, only_v6)?;
     probe.bind(&address.into())?;
     let bound = probe
         .local_addr()?
@@ -176,7 +277,7 @@ fn bind_tcp(address: SocketAddr, per_thread: &mut [Vec<TcpListener>]) -> io::Res
         .ok_or(io::ErrorKind::InvalidData)?;
     drop(probe);
     for listeners in per_thread {
-        let socket = tcp_socket(bound)?;
+        let socket = tcp_socket(bound, only_v6)?;
         socket.set_reuse_port(true)?;
         // Accepted connections inherit these two, which saves calls for each of them.
         socket.set_tcp_nodelay(true)?;
@@ -189,7 +290,7 @@ fn bind_tcp(address: SocketAddr, per_thread: &mut [Vec<TcpListener>]) -> io::Res
     Ok(bound)
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+fn tcp_socket(address: SocketAddr, only_v6: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -198,7 +299,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
     // Connections of a previous process that are still being closed must not be in the way.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        socket.set_only_v6(only_v6)?;
     }
     Ok(socket)
 }
@@ -278,8 +379,10 @@ fn listen_unix(path: &Path) -> io::Result<BoundUnix> {
     same.set_permissions(Permissions::from_mode(SOCKET_MODE))?;
     socket.bind(&SockAddr::unix(path)?)?;
     let bound = BoundUnix {
-        identity: identity(&std::fs::symlink_metadata(path)?),
-        path: path.to_owned(),
+        file: Some(SocketFile {
+            identity: identity(&std::fs::symlink_metadata(path)?),
+            path: path.to_owned(),
+        }),
         listener: OwnedFd::from(socket.try_clone()?).into(),
     };
     std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
@@ -294,10 +397,10 @@ fn identity(file: &Metadata) -> (u64, u64) {
 
 impl Drop for BoundUnix {
     fn drop(&mut self) {
+        let Some(file) = &self.file else { return };
         // While the listener is open, the system gives the number of its file to no other.
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity)
-        {
-            let _ = std::fs::remove_file(&self.path);
+        if std::fs::symlink_metadata(&file.path).is_ok_and(|now| identity(&now) == file.identity) {
+            let _ = std::fs::remove_file(&file.path);
         }
     }
 }

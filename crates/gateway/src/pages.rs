@@ -4,8 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use http::{StatusCode, Uri};
+use http::StatusCode;
+use http::header::HeaderValue;
 
 use lyceum_core::RouteSpec;
 
@@ -17,12 +17,26 @@ pub enum ErrorReason {
     BadRequest,
     /// The client stopped sending in the middle of its request.
     RequestTimeout,
+    /// The body of the request is larger than the site takes.
+    ContentTooLarge,
+    /// The head of the request is larger than the limit.
+    HeadTooLarge,
+    /// The address of the request is longer than the limit.
+    TargetTooLong,
+    /// The client's network may not enter the site.
+    Forbidden,
+    /// The site is closed for maintenance.
+    Closed,
+    /// No route covers it; only where there is no hub.
+    NotFound,
     /// The method is one that the gateway does not carry (`CONNECT`, `TRACE`).
     MethodNotAllowed,
     /// The upstream of the route does not accept connections: most likely its process has ended.
     UpstreamUnreachable,
     /// The upstream did not accept the connection in time.
     UpstreamTimeout,
+    /// The upstream has accepted the request, and did not answer in time.
+    UpstreamSlow,
     /// The upstream closed the connection without an answer.
     UpstreamClosed,
     /// The upstream's answer is not proper HTTP.
@@ -40,11 +54,18 @@ impl ErrorReason {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::UpstreamUnreachable
             | Self::UpstreamTimeout
             | Self::UpstreamClosed
+            | Self::Closed
             | Self::HubEnded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamBadAnswer => StatusCode::BAD_GATEWAY,
+            Self::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::HubFailed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -55,7 +76,14 @@ impl ErrorReason {
             Self::BadRequest => "The request could not be understood.",
             Self::RequestTimeout => "The rest of the request did not come in time.",
             Self::MethodNotAllowed => "This method is not allowed here.",
+            Self::ContentTooLarge => "What was sent is larger than what is taken here.",
+            Self::HeadTooLarge => "The headers of the request are too large.",
+            Self::TargetTooLong => "The address of the request is too long.",
+            Self::Forbidden => "This page is not open to the network that you come from.",
+            Self::Closed => "This page is closed for maintenance. Try again later.",
+            Self::NotFound => "There is nothing at this address.",
             Self::UpstreamUnreachable => "The server behind this address does not answer.",
+            Self::UpstreamSlow => "The server behind this address takes too long to answer.",
             Self::UpstreamTimeout => "The server behind this address did not answer in time.",
             Self::UpstreamClosed => "The server behind this address closed the connection.",
             Self::UpstreamBadAnswer => "The server behind this address gave a garbled answer.",
@@ -142,15 +170,13 @@ pub(crate) fn plain(context: &ErrorContext) -> ErrorPage {
 }
 
 /// Tells whether a client wants JSON: it says so, or asks something with an `api` segment.
-pub(crate) fn wants_json(uri: &Uri, headers: &HeaderMap) -> bool {
-    if uri.path().split('/').any(|segment| segment == "api") {
+pub(crate) fn wants_json(path: &str, accept: &[u8]) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    if path.split('/').any(|segment| segment == "api") {
         return true;
     }
-    let accept = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    accept.contains("application/json") && !accept.contains("text/html")
+    let accepts = |kind: &str| memchr::memmem::find(accept, kind.as_bytes()).is_some();
+    accepts("application/json") && !accepts("text/html")
 }
 
 #[cfg(test)]
@@ -158,12 +184,11 @@ mod tests {
     use super::*;
 
     fn check(path: &str, accept: &str, expected: bool) {
-        let mut headers = HeaderMap::new();
-        if !accept.is_empty() {
-            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-        }
-        let uri: Uri = path.parse().unwrap();
-        assert_eq!(wants_json(&uri, &headers), expected, "{path} {accept}");
+        assert_eq!(
+            wants_json(path, accept.as_bytes()),
+            expected,
+            "{path} {accept}"
+        );
     }
 
     #[test]

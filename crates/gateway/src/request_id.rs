@@ -6,7 +6,9 @@ use http::header::{HeaderName, HeaderValue};
 use lyceum_core::random::{Randomness as _, SystemRandomness};
 
 /// The header that carries it. A client's own is replaced: it could name somebody else's request.
-pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const NAME: &str = "x-request-id";
+/// The same, as the HTTP library has it.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static(NAME);
 
 /// The id of a request, 16 hexadecimal digits; an extension of every request to the hub.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,39 +1,40 @@
 //! The threads that carry the traffic: one runtime per core, each with its own listeners and connections.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use lyceum_certs::ServerTls;
 use lyceum_core::RouteSpec;
 use lyceum_core::clock::Clock;
 
+use crate::accept;
 use crate::config::GatewayConfig;
-use crate::connection;
 use crate::counts::Counts;
 use crate::gate::Gate;
+use crate::h2;
 use crate::hub::{HubCaller, HubService};
-use crate::limit::{Full, Limits};
+use crate::limit::{Limits, Slot};
 use crate::listen::{BoundGateway, BoundUnix, GatewayError};
 use crate::options::ForwardOptions;
-use crate::pages::ErrorPages;
+use crate::pages::{ErrorPages, ErrorReason};
 use crate::pool::Pool;
 use crate::socket::Socket;
-use crate::table::RouteTable;
+use crate::table::{Entry, RouteTable};
+use crate::tunnel::{self, End, Stream};
 
-/// How long to wait after the system refused to accept a connection, for want of files or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often it is said, per listener, that connections are refused.
-const FULL_PAUSE: Duration = Duration::from_secs(10);
 /// How often unused connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
 
@@ -80,13 +81,157 @@ pub(crate) struct Core {
     pub(crate) config: GatewayConfig,
     pub(crate) parts: Parts,
     pub(crate) hub: HubCaller,
-    pub(crate) http: http1::Builder,
+    pub(crate) h2: hyper::server::conn::http2::Builder<LocalTasks>,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) pool: Pool,
     pub(crate) limits: Arc<Limits>,
     /// Owns connections and tunnels of clients.
     pub(crate) clients: TaskTracker,
     /// Cancelled when no new request is to be taken.
     pub(crate) draining: CancellationToken,
+    /// The same, for connections that are woken by [`Core::begin_to_drain`].
+    drains: Cell<bool>,
+    wakers: RefCell<HashMap<u64, Waker>>,
+    next_waker: Cell<u64>,
+}
+
+/// Spawns tasks on the thread that asks for it; they belong to the thread's connections.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalTasks(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for LocalTasks
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn_local(future);
+    }
+}
+
+/// While it lives, its connection is woken when a drain begins.
+pub(crate) struct WokenToDrain {
+    core: Rc<Core>,
+    number: u64,
+}
+
+impl Drop for WokenToDrain {
+    fn drop(&mut self) {
+        self.core.wakers.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Core {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drains.get()
+    }
+
+    /// Has the calling task woken when a drain begins.
+    pub(crate) async fn wake_to_drain(self: &Rc<Self>) -> WokenToDrain {
+        let number = self.next_waker.get();
+        self.next_waker.set(number + 1);
+        poll_fn(|cx| {
+            self.wakers.borrow_mut().insert(number, cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+        WokenToDrain {
+            core: Rc::clone(self),
+            number,
+        }
+    }
+
+    fn begin_to_drain(&self) {
+        self.drains.set(true);
+        let wakers: Vec<Waker> = self.wakers.borrow().values().cloned().collect();
+        wakers.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Tells the hub that an upstream may have died.
+    pub(crate) fn report(&self, entry: &Entry, reason: ErrorReason) {
+        if matches!(
+            reason,
+            ErrorReason::UpstreamUnreachable
+                | ErrorReason::UpstreamTimeout
+                | ErrorReason::UpstreamClosed
+        ) {
+            self.parts.events.upstream_failed(&entry.route.spec);
+        }
+    }
+
+    /// Joins two connections, in a task that is waited for in a drain, and ended by the end of the thread.
+    pub(crate) fn spawn_tunnel(
+        self: &Rc<Self>,
+        entry: Arc<Entry>,
+        client: End<Socket>,
+        upstream: End<Socket>,
+        slot: Slot,
+    ) {
+        let clock = Arc::clone(&self.parts.clock);
+        let open = OpenTunnel::new(Arc::clone(&self.parts.counts));
+        let idle = self.tunnel_limit(&entry);
+        self.clients.spawn_local(async move {
+            // The connection counts as long as the tunnel stays.
+            let _counted = (slot, open);
+            join(&entry, &*clock, idle, client, upstream).await;
+        });
+    }
+
+    /// How long a tunnel may be silent.
+    fn tunnel_limit(&self, entry: &Entry) -> Option<Duration> {
+        let configured = self.config.tunnel_idle_timeout.get();
+        let site = entry
+            .site
+            .as_ref()
+            .and_then(|site| site.limits.tunnel_timeout);
+        site.or_else(|| (!configured.is_zero()).then_some(configured))
+    }
+
+    /// Joins a stream of HTTP/2 with a connection, until both have ended.
+    pub(crate) async fn join_tunnel<C>(
+        &self,
+        entry: Arc<Entry>,
+        client: End<C>,
+        upstream: End<Socket>,
+        slot: Rc<Slot>,
+    ) where
+        C: Stream,
+    {
+        let _counted = (slot, OpenTunnel::new(Arc::clone(&self.parts.counts)));
+        let idle = self.tunnel_limit(&entry);
+        join(&entry, &*self.parts.clock, idle, client, upstream).await;
+    }
+}
+
+async fn join<C>(
+    entry: &Entry,
+    clock: &dyn Clock,
+    idle: Option<Duration>,
+    client: End<C>,
+    upstream: End<Socket>,
+) where
+    C: Stream,
+{
+    let ended = tunnel::run(client, upstream, idle, || entry.touch(clock.now())).await;
+    if let Err(error) = ended {
+        tracing::trace!(route = %entry.route.spec, error = %error, "a tunnel broke off");
+    }
+}
+
+/// Counts a tunnel while it is open.
+struct OpenTunnel(Arc<Counts>);
+
+impl OpenTunnel {
+    fn new(counts: Arc<Counts>) -> Self {
+        counts.tunnels_open.fetch_add(1, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels_open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What one thread begins with.
@@ -98,6 +243,7 @@ struct Start {
     draining: CancellationToken,
     calls: TaskTracker,
     limits: Arc<Limits>,
+    tls: Option<ServerTls>,
 }
 
 impl BoundGateway {
@@ -126,6 +272,7 @@ impl BoundGateway {
                 draining: draining.clone(),
                 calls: calls.clone(),
                 limits: Arc::clone(&limits),
+                tls: self.tls.clone(),
             };
             let (ended, end) = oneshot::channel();
             std::thread::Builder::new()
@@ -157,18 +304,24 @@ fn run(start: Start) -> Result<(), GatewayError> {
     let _all_end = start.draining.clone().drop_guard();
     runtime
         .block_on(async move {
+            let clients = TaskTracker::new();
             let core = Rc::new(Core {
                 hub: HubCaller {
                     service: Arc::clone(&start.parts.hub),
                     pages: Arc::clone(&start.parts.error_pages),
+                    gate: Arc::clone(&start.parts.gate),
                     runtime: start.parts.hub_runtime.clone(),
                     calls: start.calls,
                 },
-                http: connection::builder(&start.config),
+                h2: h2::builder(&start.config, LocalTasks(clients.clone())),
+                tls: start.tls,
                 pool: Pool::new(start.config.connect_timeout.get()),
                 limits: start.limits,
-                clients: TaskTracker::new(),
+                clients,
                 draining: start.draining,
+                drains: Cell::new(false),
+                wakers: RefCell::default(),
+                next_waker: Cell::new(0),
                 config: start.config,
                 parts: start.parts,
             });
@@ -176,19 +329,20 @@ fn run(start: Start) -> Result<(), GatewayError> {
             for listener in start.tcp {
                 let listener = TcpListener::from_std(listener)?;
                 let core = Rc::clone(&core);
-                listeners.spawn_local(async move { accept_tcp(core, listener).await });
+                listeners.spawn_local(async move { accept::tcp(core, listener).await });
             }
             for bound in start.unix {
                 let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
                 let core = Rc::clone(&core);
                 listeners.spawn_local(async move {
-                    accept_unix(core, listener).await;
+                    accept::unix(core, listener).await;
                     drop(bound);
                 });
             }
             let sweeping = Rc::clone(&core);
             let sweeper = tokio::task::spawn_local(async move { sweep(sweeping).await });
             core.draining.cancelled().await;
+            core.begin_to_drain();
             listeners.close();
             listeners.wait().await;
             core.clients.close();
@@ -214,81 +368,4 @@ async fn sweep(core: Rc<Core>) {
         tick.tick().await;
         core.pool.sweep();
     }
-}
-
-async fn accept_tcp(core: Rc<Core>, listener: TcpListener) {
-    accept(&core, || async {
-        let (stream, peer) = listener.accept().await?;
-        Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
-    })
-    .await;
-}
-
-async fn accept_unix(core: Rc<Core>, listener: UnixListener) {
-    accept(&core, || async {
-        let (stream, _) = listener.accept().await?;
-        Ok((Socket::Unix(stream), None))
-    })
-    .await;
-}
-
-/// Accepts until the drain begins.
-async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Socket, Option<IpAddr>)>) {
-    let mut last_told = None;
-    loop {
-        let accepted = tokio::select! {
-            accepted = next() => accepted,
-            () = core.draining.cancelled() => return,
-        };
-        match accepted {
-            Ok((socket, peer)) => match core.limits.take(peer) {
-                Ok(slot) => {
-                    core.clients.spawn_local(connection::serve(
-                        Rc::clone(core),
-                        socket,
-                        peer,
-                        slot,
-                    ));
-                }
-                Err(full) => {
-                    connection::refuse(&socket);
-                    tell_full(&mut last_told, full, peer);
-                }
-            },
-            // The client went away before it was accepted; the listener is well.
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(error = %error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Says that a limit was reached, now and then: whoever connects must not fill the log.
-fn tell_full(last_told: &mut Option<Instant>, full: Full, peer: Option<IpAddr>) {
-    if last_told.is_some_and(|told| told.elapsed() < FULL_PAUSE) {
-        return;
-    }
-    *last_told = Some(Instant::now());
-    let setting = match full {
-        Full::Total => "max_connections",
-        Full::Address => "max_connections_per_address",
-    };
-    tracing::warn!(
-        client.addr = ?peer,
-        setting,
-        "refused a connection, as too many are open already"
-    );
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::NotConnected
-    )
 }

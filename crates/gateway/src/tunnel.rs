@@ -12,10 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::socket::Socket;
+use crate::splice::{Pipe, PlainSocket};
 
 /// Copied at once, at most.
 const CHUNK: usize = 64 * 1024;
@@ -24,21 +27,54 @@ const HALF_CLOSED: Duration = Duration::from_mins(1);
 /// Copies in one go before other connections of the thread get their turn.
 const TURNS: usize = 16;
 
+/// So much at once is big, for what becomes of the flow.
+const BIG: usize = 16 * 1024;
+/// The heat of a flow grows by two when much comes at once, and falls by one when little does. From here on it is
+/// moved inside of the kernel.
+const HOT: u8 = 6;
+const HOTTEST: u8 = 12;
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
+/// What can be joined.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// The socket itself, if nothing is on it.
+    fn plain(&self) -> Option<PlainSocket<'_>> {
+        None
+    }
+}
+
+impl Stream for Socket {
+    fn plain(&self) -> Option<PlainSocket<'_>> {
+        self.plain()
+    }
+}
+
+impl Stream for TokioIo<Upgraded> {}
+
 /// One end of a tunnel, with what was read from it before the tunnel began.
-pub(crate) struct End {
-    pub(crate) socket: Socket,
+pub(crate) struct End<S> {
+    pub(crate) socket: S,
     pub(crate) early: Bytes,
 }
 
 /// Copies both ways until both sides have ended, or one has failed.
 ///
-/// `from_client` is called whenever bytes came from the client. May be dropped at any time, which closes
+/// `from_client` is called whenever bytes came from the client. With `idle`, a tunnel that is silent in both
+/// directions for so long is closed. May be dropped at any time, which closes
 /// both sockets.
-pub(crate) async fn run(client: End, upstream: End, from_client: impl Fn()) -> io::Result<()> {
+pub(crate) async fn run<C, U>(
+    client: End<C>,
+    upstream: End<U>,
+    idle: Option<Duration>,
+    from_client: impl Fn(),
+) -> io::Result<()>
+where
+    C: Stream,
+    U: Stream,
+{
     let mut ends = (client.socket, upstream.socket);
     if !client.early.is_empty() {
         from_client();
@@ -53,15 +89,16 @@ pub(crate) async fn run(client: End, upstream: End, from_client: impl Fn()) -> i
         if inward.done && outward.done {
             return Poll::Ready(Ok(()));
         }
-        if inward.done || outward.done {
-            let deadline = Instant::now() + HALF_CLOSED;
-            let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if in_moved || out_moved {
-                limit.as_mut().reset(deadline);
-            }
-            return limit.as_mut().poll(cx).map(Ok);
+        let half_closed = (inward.done || outward.done).then_some(HALF_CLOSED);
+        let Some(most) = half_closed.into_iter().chain(idle).min() else {
+            return Poll::Pending;
+        };
+        let deadline = Instant::now() + most;
+        let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if in_moved || out_moved || limit.deadline() > deadline {
+            limit.as_mut().reset(deadline);
         }
-        Poll::Pending
+        limit.as_mut().poll(cx).map(Ok)
     })
     .await
 }
@@ -74,6 +111,10 @@ struct Direction {
     ended: bool,
     /// The end has been passed on.
     done: bool,
+    /// How big the flow has shown itself to be.
+    heat: u8,
+    /// For a flow that is big.
+    pipe: Option<Box<Pipe>>,
 }
 
 impl Direction {
@@ -82,20 +123,22 @@ impl Direction {
             waiting: early,
             ended: false,
             done: false,
+            heat: 0,
+            pipe: None,
         }
     }
 
     /// Copies as much as goes now; tells whether anything was read.
-    fn copy(
+    fn copy<F: Stream, T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Socket,
-        to: &mut Socket,
+        from: &mut F,
+        to: &mut T,
         on_data: &impl Fn(),
     ) -> io::Result<bool> {
         let mut moved = false;
         for _ in 0..TURNS {
-            if self.done || !self.write_waiting(cx, to)? {
+            if self.done || !self.write_waiting(cx, to)? || !self.empty_pipe(cx, to)? {
                 return Ok(moved);
             }
             if self.ended {
@@ -105,6 +148,8 @@ impl Direction {
                 return Ok(moved);
             }
             if !self.read_and_write(cx, from, to)? {
+                // TLS may hold some of what was written.
+                let _ = Pin::new(to).poll_flush(cx)?;
                 return Ok(moved);
             }
             if !self.ended {
@@ -117,7 +162,7 @@ impl Direction {
     }
 
     /// Writes what is left from before; true if nothing is left now.
-    fn write_waiting(&mut self, cx: &mut Context<'_>, to: &mut Socket) -> io::Result<bool> {
+    fn write_waiting<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> io::Result<bool> {
         while !self.waiting.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.waiting)? {
                 Poll::Ready(written) => self.waiting.advance(written),
@@ -128,13 +173,71 @@ impl Direction {
         Ok(true)
     }
 
-    /// Reads once and passes it on; false if there is nothing to read now.
-    fn read_and_write(
+    /// Notes how much came at once.
+    fn note(&mut self, count: usize) {
+        self.heat = if count >= BIG {
+            (self.heat + 2).min(HOTTEST)
+        } else {
+            self.heat.saturating_sub(1)
+        };
+    }
+
+    /// Writes what is in the pipe; true if there is nothing in it now.
+    fn empty_pipe<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> io::Result<bool> {
+        let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) else {
+            return Ok(true);
+        };
+        while !pipe.is_empty() {
+            match pipe.poll_empty(cx, to)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(_) => {}
+                Poll::Pending => return Ok(false),
+            }
+        }
+        if self.heat == 0 {
+            self.pipe = None;
+        }
+        Ok(true)
+    }
+
+    /// The same as [`Direction::read_and_write`] without a copy; `None` if the flow is not big, or cannot go so.
+    fn move_in_kernel<F: Stream, T: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Socket,
-        to: &mut Socket,
+        from: &mut F,
+        to: &mut T,
+    ) -> Option<io::Result<bool>> {
+        let (Some(from), Some(_)) = (from.plain(), to.plain()) else {
+            return None;
+        };
+        if self.heat < HOT {
+            return None;
+        }
+        let pipe = self.pipe.get_or_insert_with(|| Box::new(Pipe::new()));
+        Some(match pipe.poll_fill(cx, from, u64::MAX) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(0)) => {
+                self.ended = true;
+                Ok(true)
+            }
+            Poll::Ready(Ok(count)) => {
+                self.note(count);
+                Ok(true)
+            }
+        })
+    }
+
+    /// Reads once and passes it on; false if there is nothing to read now.
+    fn read_and_write<F: Stream, T: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut F,
+        to: &mut T,
     ) -> io::Result<bool> {
+        if let Some(outcome) = self.move_in_kernel(cx, from, to) {
+            return outcome;
+        }
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
@@ -145,6 +248,7 @@ impl Direction {
                 self.ended = true;
                 return Ok(true);
             }
+            self.note(data.len());
             while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, data)? {
                 data = data.get(written..).unwrap_or_default();
                 if data.is_empty() {

@@ -204,7 +204,7 @@ fn tcp_port(bound: &BoundGateway) -> Option<u16> {
         .iter()
         .find_map(|address| match address {
             ListenAddress::Tcp(address) => Some(address.port()),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
         })
 }
 
@@ -232,7 +232,7 @@ fn authenticator(
                 .iter()
                 .filter_map(|address| match address {
                     ListenAddress::Tcp(address) => Some(*address),
-                    ListenAddress::Unix(_) => None,
+                    ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
                 })
                 .collect();
             Ok(Arc::new(Dummy::from_config(dummy, &listen)?))

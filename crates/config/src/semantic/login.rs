@@ -91,7 +91,8 @@ impl Rules<'_> {
             .iter()
             .filter_map(|address| match address {
                 ListenAddress::Tcp(address) => Some(*address),
-                ListenAddress::Unix(_) => None,
+                // What systemd passes is known at the start only, and is looked at then.
+                ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
             })
             .collect();
         if let Err(DummyError::Public(address)) = check_listen(config, &listen)

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use lyceum_gateway::{Gateway, GatewayConfig, GatewayError};
+use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, GatewayError, ListenAddress};
 
 use crate::support::{Client, Setup, TestGateway, soon};
 
@@ -70,6 +70,58 @@ async fn several_addresses_are_served_at_once() {
             .unwrap();
         assert_eq!(Client::new(stream).await.get("/hub/").await.status, 200);
     }
+}
+
+/// Binds a port on these addresses that is free on all of them.
+fn bind_one_port(addresses: [&str; 2]) -> (u16, BoundGateway) {
+    // Another program may take the port in between.
+    for _ in 0..20 {
+        let free = std::net::TcpListener::bind("[::]:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let bound = Gateway::bind(GatewayConfig {
+            listen: addresses
+                .map(|address| format!("{address}:{port}").parse().unwrap())
+                .to_vec(),
+            threads: 2,
+            ..GatewayConfig::default()
+        });
+        if let Ok(bound) = bound {
+            return (port, bound);
+        }
+    }
+    panic!("no port is free on {addresses:?}");
+}
+
+fn can_connect(address: &str, port: u16) -> bool {
+    std::net::TcpStream::connect(format!("{address}:{port}")).is_ok()
+}
+
+#[test]
+fn every_address_of_both_families_can_be_listed_with_one_port() {
+    for addresses in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        let (port, bound) = bind_one_port(addresses);
+        let listed = bound.local_addrs().to_vec();
+        assert_eq!(
+            listed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            addresses.map(|address| format!("{address}:{port}"))
+        );
+    }
+}
+
+#[test]
+fn every_ipv6_address_is_every_address_unless_an_ipv4_address_is_listed() {
+    let gateway = Gateway::bind(config("[::]:0")).unwrap();
+    let ListenAddress::Tcp(address) = &gateway.local_addrs()[0] else {
+        panic!("{:?}", gateway.local_addrs());
+    };
+    assert!(can_connect("[::1]", address.port()));
+    assert!(can_connect("127.0.0.1", address.port()));
+
+    let (port, _gateway) = bind_one_port(["127.0.0.2", "[::]"]);
+    assert!(can_connect("[::1]", port));
+    assert!(can_connect("127.0.0.2", port));
+    assert!(!can_connect("127.0.0.1", port), "it was not asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

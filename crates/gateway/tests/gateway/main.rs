@@ -6,10 +6,13 @@ mod activity;
 mod drain;
 #[cfg(test)]
 mod forwarding;
+mod http2;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
 mod listening;
+#[cfg(test)]
+mod passed;
 #[cfg(test)]
 mod patience;
 #[cfg(test)]
@@ -20,5 +23,7 @@ mod streaming;
 mod strictness;
 #[cfg(test)]
 mod support;
+mod tls;
+
 #[cfg(test)]
 mod upgrades;

@@ -27,12 +27,13 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
     for warning in &loaded.warnings {
         tracing::warn!("{}", warning.render(false));
     }
-    refuse_public_root(&config)?;
+    refuse_public_root(&config, &config.gateway.listen)?;
     own_folder(&config.hub.data_dir, "`hub.data_dir`")?;
     let _lock = lock_folder(&config.hub.data_dir)?;
     own_folder(&config.hub.runtime_dir, "`hub.runtime_dir`")?;
     let gateway =
         Gateway::bind(config.gateway.clone()).map_err(|error| Report::of_gateway(&error))?;
+    refuse_public_passed(&config, gateway.local_addrs())?;
     let runtime = lifecycle::runtime().map_err(|error| Report::of_chain(&error))?;
     let extras = Extras {
         gateway,
@@ -56,12 +57,9 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
 
 /// The spawner `process` runs everybody's server under Lyceum's own account. As root, that is a root shell
 /// for everybody who can log in: fine on one's own machine for a trial, never where others can reach it.
-fn refuse_public_root(config: &Config) -> Result<(), Report> {
+fn refuse_public_root(config: &Config, listen: &[ListenAddress]) -> Result<(), Report> {
     let SpawnerConfig::Process(_) = &config.spawner;
-    let public = config.gateway.listen.iter().find(|address| match address {
-        ListenAddress::Tcp(address) => !address.ip().is_loopback(),
-        ListenAddress::Unix(_) => false,
-    });
+    let public = listen.iter().find(|address| address.is_public());
     if !geteuid().is_root() {
         if let Some(address) = public {
             tracing::warn!(
@@ -81,4 +79,31 @@ fn refuse_public_root(config: &Config) -> Result<(), Report> {
         "everybody who logs in gets a server that runs as root; run Lyceum as a user of its own"
     );
     Ok(())
+}
+
+/// What the check of the configuration says of addresses that others can reach, for sockets that systemd passed:
+/// their addresses are known only now.
+fn refuse_public_passed(config: &Config, bound: &[ListenAddress]) -> Result<(), Report> {
+    let listen = &config.gateway.listen;
+    if !listen
+        .iter()
+        .any(|address| matches!(address, ListenAddress::Systemd(_)))
+        || listen.iter().any(ListenAddress::is_public)
+    {
+        return Ok(());
+    }
+    let SpawnerConfig::Process(process) = &config.spawner;
+    match bound.iter().find(|address| address.is_public()) {
+        Some(address) if !process.allow_public => Err(Report::text(format!(
+            "error: others can reach {address}, which systemd has passed, and the spawner `process` runs all \
+             servers under Lyceum's own account"
+        ))
+        .hint(
+            "write `127.0.0.1` into `ListenStream=` of the socket's unit, or, if all who can log in trust each \
+             other, set `spawner.allow_public = true`",
+        )
+        .code(BAD_CONFIGURATION)),
+        Some(_) => refuse_public_root(config, bound),
+        None => Ok(()),
+    }
 }

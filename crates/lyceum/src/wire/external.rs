@@ -58,8 +58,13 @@ pub(super) async fn proxy(
 
 /// The first address of the gateway, as a program on this machine reaches it.
 fn own(gateway: &BoundGateway) -> anyhow::Result<Upstream> {
-    let first = gateway.local_addrs().first();
+    // Those of systemd stand here as what they are.
+    let first = gateway
+        .local_addrs()
+        .iter()
+        .find(|address| !matches!(address, ListenAddress::Systemd(_)));
     Ok(match first.context("the gateway listens nowhere")? {
+        ListenAddress::Systemd(_) => anyhow::bail!("the gateway listens nowhere"),
         ListenAddress::Unix(path) => Upstream::Unix(path.clone()),
         ListenAddress::Tcp(address) => {
             let ip = match address.ip() {

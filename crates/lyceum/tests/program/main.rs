@@ -8,6 +8,7 @@ mod import;
 mod operations;
 #[cfg(test)]
 mod proxy;
+mod passed;
 mod serve;
 #[cfg(test)]
 mod services;

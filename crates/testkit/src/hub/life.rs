@@ -144,7 +144,7 @@ async fn bind(address: SocketAddr) -> (BoundGateway, SocketAddr) {
     let bound = bound.unwrap();
     let address = bound.local_addrs().iter().find_map(|one| match one {
         ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
+        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
     });
     (bound, address.unwrap())
 }
