@@ -7,8 +7,9 @@ mod import;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
-mod proxy;
 mod passed;
+#[cfg(test)]
+mod proxy;
 mod serve;
 #[cfg(test)]
 mod services;

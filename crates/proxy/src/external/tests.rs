@@ -42,6 +42,7 @@ impl Elsewhere {
                 "http+unix://{}",
                 escape::path_segment(path.to_str().unwrap())
             ),
+            ListenAddress::Systemd(name) => panic!("{name:?}"),
         };
         let parts = Parts {
             table: RouteTable::new(),
