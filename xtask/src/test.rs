@@ -375,7 +375,12 @@ fn packages(parts: &[Part]) -> Vec<Package> {
         packages.push(Package::PythonVenv);
     }
     if parts.contains(&Part::E2e) {
-        packages.extend([Package::PythonVenv, Package::Chromium, Package::Node]);
+        packages.extend([
+            Package::PythonVenv,
+            Package::Chromium,
+            Package::Node,
+            Package::OpenSsl,
+        ]);
     }
     packages.dedup();
     packages
@@ -390,7 +395,7 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
-        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core and configurable-http-proxy from npm");
+        needs.push("python3-venv, Chromium, Node.js, npm and openssl from apt, playwright-core and configurable-http-proxy from npm");
     }
     if needs.is_empty() {
         "nothing but cargo".to_owned()

@@ -25,6 +25,7 @@ pub(super) enum Package {
     PostgreSql,
     Chromium,
     Node,
+    OpenSsl,
 }
 
 impl Package {
@@ -36,6 +37,7 @@ impl Package {
             Self::Chromium if is_ubuntu() => &["chromium-browser"],
             Self::Chromium => &["chromium"],
             Self::Node => &["nodejs", "npm"],
+            Self::OpenSsl => &["openssl"],
         }
     }
 
@@ -55,6 +57,7 @@ impl Package {
                         .any(|name| find_program(name).is_some())
             }
             Self::Node => find_program("node").is_some() && find_program("npm").is_some(),
+            Self::OpenSsl => find_program("openssl").is_some(),
         }
     }
 }
