@@ -315,6 +315,7 @@ pub(crate) fn expected(at: At<'_>) -> String {
 fn scalar_name(name: &str, at: At<'_>) -> String {
     match (name, at.format()) {
         ("string", Some("human-duration")) => "a duration with its unit",
+        ("string", Some("human-size")) => "a size with its unit",
         ("string", Some("path")) => "a path",
         ("string", _) => "a text",
         ("integer", _) => "a whole number",

@@ -147,6 +147,7 @@ fn needed(setting: &Setting<'_>, schema: &Schema) -> String {
             other.is_required && other.section() == setting.section() && other.key != setting.key
         })
         .filter_map(example)
+        .chain(setting.at.needs().map(str::to_owned))
         .flat_map(|line| [line, "\n".to_owned()])
         .collect()
 }

@@ -328,6 +328,11 @@ impl<'a> At<'a> {
             .or_else(|| examples?.first())
     }
 
+    /// Lines of other keys without which an example of this one makes no sense.
+    pub(crate) fn needs(self) -> Option<&'a str> {
+        self.node.get("x-with").and_then(Value::as_str)
+    }
+
     /// What kind of text it is.
     pub(crate) fn format(self) -> Option<&'a str> {
         self.keyword("format").and_then(Value::as_str)

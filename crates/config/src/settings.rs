@@ -25,6 +25,7 @@ mod pages;
 mod roles;
 mod servers;
 mod services;
+mod sites;
 
 pub use access::AccessConfig;
 pub use auth_state::AuthStateConfig;
@@ -41,6 +42,7 @@ pub use pages::{Language, Link, PagesConfig};
 pub use roles::RoleConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
 pub use services::{SecretText, ServiceConfig};
+pub use sites::{AccessRule, AccessWord, ServiceAccess, ServiceKind};
 
 /// All settings of Lyceum. Every one has a default, so that a file holds only what differs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -104,6 +106,13 @@ pub struct Config {
     /// url = "http://127.0.0.1:10101"
     /// command = ["/opt/forum/bin/forum"]
     /// environment = { FORUM_TITLE = "Questions" }
+    ///
+    /// [[services]]
+    /// name = "shiny"
+    /// prefix = "/shiny/"
+    /// url = "http://127.0.0.1:3838"
+    /// kind = "shiny"
+    /// access = "users"
     /// ```
     pub services: Vec<ServiceConfig>,
 

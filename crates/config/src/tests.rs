@@ -6,6 +6,7 @@ mod errors;
 mod loading;
 mod paths;
 mod robust;
+mod sites;
 
 use std::ffi::OsString;
 use std::fs;

@@ -2,7 +2,9 @@
 //!
 //! Whether its roles and scopes are beyond what somebody may give is not asked here.
 
+mod place;
 mod url;
+mod visitors;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,9 @@ use crate::scope::Catalogue;
 use crate::secret::Secret;
 use crate::token;
 
+pub use self::place::is_place;
 pub use self::url::ServiceUrl;
+pub use self::visitors::{Chosen, ENTRY, Visitors};
 
 /// What the ids of services' OAuth clients begin with; no other client's id does.
 pub const CLIENT_PREFIX: &str = "service-";
@@ -52,6 +56,12 @@ pub struct ServiceDraft {
     pub display: bool,
     /// Free data.
     pub info: Map<String, Value>,
+    /// Its part of the URL space, if that is not the usual one.
+    pub place: Option<RouteSpec>,
+    /// Who may come, if it logs nobody in itself.
+    pub visitors: Option<Visitors>,
+    /// Scheme and host in front of its paths, if it has a host of its own: `https://forum.example.org`.
+    pub origin: Option<String>,
 }
 
 impl Default for ServiceDraft {
@@ -72,6 +82,9 @@ impl Default for ServiceDraft {
             oauth_no_confirm: false,
             display: true,
             info: Map::new(),
+            place: None,
+            visitors: None,
+            origin: None,
         }
     }
 }
@@ -99,6 +112,12 @@ pub struct ServiceSpec {
     pub display: bool,
     /// Free data.
     pub info: Map<String, Value>,
+    /// Its part of the URL space, if that is not the usual one.
+    pub place: Option<RouteSpec>,
+    /// Who may come, if it logs nobody in itself: the gateway asks the hub. Any other service asks by itself.
+    pub visitors: Option<Visitors>,
+    /// Scheme and host in front of its paths, if it has a host of its own.
+    pub origin: Option<String>,
 }
 
 /// What to start for a managed service.
@@ -155,8 +174,10 @@ impl ServiceDraft {
             .url
             .as_deref()
             .filter(|url| !url.is_empty())
-            .map(ServiceUrl::parse)
-        {
+            .map(|url| match &self.visitors {
+                Some(_) => ServiceUrl::parse_origin(url),
+                None => ServiceUrl::parse(url),
+            }) {
             Some(Ok(url)) => Some(url),
             Some(Err(reason)) => {
                 let hint = "for example `http://127.0.0.1:10101` or `unix:/run/service.sock`";
@@ -253,9 +274,12 @@ impl ServiceDraft {
                 api_token: self.api_token,
                 oauth,
                 allowed_scopes: self.oauth_client_allowed_scopes,
-                oauth_no_confirm: self.oauth_no_confirm,
+                oauth_no_confirm: self.oauth_no_confirm || self.visitors.is_some(),
                 display: self.display,
                 info: self.info,
+                place: self.place,
+                visitors: self.visitors,
+                origin: self.origin,
             }),
             _ => Err(faults),
         }
@@ -289,6 +313,13 @@ impl ServiceDraft {
             let message = "it is neither a web address nor a path".to_owned();
             let hint = "for example `https://forum.example.org/oauth_callback`";
             fault("oauth_redirect_uri", None, message, hint);
+        }
+        if let Some(visitors) = &self.visitors {
+            // The gateway logs people in: nobody else knows the secret of this client.
+            return visitors.need_login().then(|| ServiceOAuth {
+                client_id: format!("{CLIENT_PREFIX}{}", escape::client_id(&self.name)),
+                redirect_uri: None,
+            });
         }
         let key = match (&client_id, self.oauth_no_confirm) {
             (Some(_), _) => Some("oauth_client_id"),
@@ -344,85 +375,37 @@ impl ServiceSpec {
     /// Where codes are sent.
     pub fn redirect_uri(&self, base_url: &str) -> Option<String> {
         let oauth = self.oauth.as_ref()?;
-        Some(
-            oauth
-                .redirect_uri
-                .clone()
-                .unwrap_or_else(|| format!("{}oauth_callback", prefix(base_url, &self.name))),
-        )
+        Some(oauth.redirect_uri.clone().unwrap_or_else(|| {
+            let last = match self.visitors {
+                Some(_) => ENTRY,
+                None => "oauth_callback",
+            };
+            format!("{}{last}", self.address(base_url))
+        }))
+    }
+
+    /// Its part of the URL space.
+    pub fn route(&self, base_url: &str) -> RouteSpec {
+        self.place
+            .clone()
+            .unwrap_or_else(|| route(base_url, &self.name))
+    }
+
+    /// The URL path below which it answers, escaped, with slashes at both ends.
+    pub fn prefix(&self, base_url: &str) -> String {
+        match &self.place {
+            // Places have no characters that need an escape.
+            Some(place) => place.path_prefix().to_owned(),
+            None => prefix(base_url, &self.name),
+        }
+    }
+
+    /// The same for a link: with scheme and host if it has a host of its own.
+    pub fn address(&self, base_url: &str) -> String {
+        let origin = self.origin.as_deref().unwrap_or_default();
+        format!("{origin}{}", self.prefix(base_url))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn draft(name: &str) -> ServiceDraft {
-        ServiceDraft {
-            name: name.to_owned(),
-            ..ServiceDraft::default()
-        }
-    }
-
-    fn faults(draft: ServiceDraft) -> Vec<&'static str> {
-        match draft.check(&Catalogue::built_in()) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults.into_iter().map(|fault| fault.key).collect(),
-        }
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let bad = ServiceDraft {
-            url: Some("gopher://x".to_owned()),
-            user: Some("ada".to_owned()),
-            cwd: Some("here".into()),
-            api_token: Some(Secret::new("short".to_owned())),
-            oauth_client_id: Some("forum".to_owned()),
-            oauth_redirect_uri: Some("javascript:alert(1)".to_owned()),
-            oauth_client_allowed_scopes: vec!["self".to_owned(), "read:nothing".to_owned()],
-            ..draft("a/b")
-        };
-        let expected = [
-            "name",
-            "url",
-            "oauth_client_allowed_scopes",
-            "api_token",
-            "user",
-            "cwd",
-            "cwd",
-            "oauth_client_id",
-            "oauth_redirect_uri",
-        ];
-        assert_eq!(faults(bad), expected);
-    }
-
-    #[test]
-    fn a_client_needs_a_place_to_return_to() {
-        let id = || Some("service-forum".to_owned());
-        assert_eq!(
-            faults(ServiceDraft {
-                oauth_client_id: id(),
-                ..draft("forum")
-            }),
-            ["oauth_client_id"]
-        );
-        let spec = ServiceDraft {
-            oauth_client_id: id(),
-            url: Some("http://127.0.0.1:1".to_owned()),
-            ..draft("forum")
-        };
-        let spec = spec.check(&Catalogue::built_in()).unwrap();
-        assert_eq!(
-            spec.redirect_uri("/x/").as_deref(),
-            Some("/x/services/forum/oauth_callback")
-        );
-        assert!(
-            draft("plain")
-                .check(&Catalogue::built_in())
-                .unwrap()
-                .oauth
-                .is_none()
-        );
-    }
-}
+mod tests;

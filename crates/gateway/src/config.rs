@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use lyceum_core::HumanDuration;
 
 use crate::address::ListenAddress;
+use crate::compress::CompressMode;
 use crate::network::Network;
 
 /// How Lyceum listens, whom it believes, and how long it waits.
@@ -113,10 +114,30 @@ pub struct GatewayConfig {
     /// How long an open notebook (WebSocket), or whatever else a connection was upgraded to, may be silent in both
     /// directions before it is closed; `0s` is for ever. Whoever leaves a notebook open over lunch is silent, too.
     pub tunnel_idle_timeout: HumanDuration,
+    /// Which answers of servers and services are compressed on their way: `data` (JSON, scripts, tables and other
+    /// text, but no HTML), `all` (HTML too), or `off`. Answers that are made for requests from other sites, and
+    /// streams of events, never are. A page that has a secret in it beside words that a stranger can choose tells of
+    /// the secret by its compressed length (BREACH), which is why HTML is left out. See `docs/static-files.md`.
+    pub compress: CompressMode,
 
     /// When Lyceum ends: how long running requests and open notebooks (WebSockets) are given before they are
     /// cut off. Users' servers are not touched by this.
     pub drain_timeout: HumanDuration,
+
+    /// The one name by which browsers shall know this place, with its port if that is not the usual one. Whoever comes
+    /// by another name or address is sent there, except to services with a host of their own. Checks of certificates
+    /// (`/.well-known/acme-challenge/`) are answered under every name.
+    #[schemars(example = "jupyter.example.org")]
+    pub canonical_host: Option<String>,
+
+    /// Sends whoever comes by `http://` to `https://`. Not for checks of certificates, and not for requests that a
+    /// trusted proxy has received by https.
+    pub https_redirect: bool,
+
+    /// How long browsers shall remember to come by https only (HSTS), said with every answer to them by https. There is
+    /// no way back before that time is over, so begin with an hour.
+    #[schemars(example = "1h")]
+    pub hsts: Option<HumanDuration>,
 }
 
 impl Default for GatewayConfig {
@@ -144,7 +165,11 @@ impl Default for GatewayConfig {
             connect_timeout: HumanDuration::from_secs(5),
             response_timeout: HumanDuration::from_secs(0),
             tunnel_idle_timeout: HumanDuration::from_secs(0),
+            compress: CompressMode::default(),
             drain_timeout: HumanDuration::from_secs(10),
+            canonical_host: None,
+            https_redirect: false,
+            hsts: None,
         }
     }
 }
@@ -203,6 +228,14 @@ impl GatewayConfig {
                 problems.push((key, "must be longer than zero".to_owned()));
             }
         }
+        if let Some(host) = &self.canonical_host
+            && !is_host(host)
+        {
+            problems.push((
+                "canonical_host",
+                format!("`{host}` is not a host: write a name such as `jupyter.example.org`, without scheme and path"),
+            ));
+        }
         problems
     }
 
@@ -213,6 +246,22 @@ impl GatewayConfig {
             .iter()
             .any(|network| network.contains(peer))
     }
+}
+
+/// Whether a text is a name or address, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (
+            address.parse::<std::net::Ipv6Addr>().is_ok(),
+            port.strip_prefix(':').or((!port.is_empty()).then_some("x")),
+        ),
+        None => match text.split_once(':') {
+            Some((name, port)) => (!name.is_empty() && name.bytes().all(plain), Some(port)),
+            None => (!text.is_empty() && text.bytes().all(plain), None),
+        },
+    };
+    name && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 #[cfg(test)]
@@ -236,6 +285,36 @@ mod tests {
         assert!(read(r#"{"listn": []}"#).is_err());
         assert!(read(r#"{"listen": ["everywhere"]}"#).is_err());
         assert!(read(r#"{"trusted_proxies": ["10.0.0.1/8"]}"#).is_err());
+    }
+
+    #[test]
+    fn a_canonical_host_is_a_name_and_nothing_more() {
+        let check = |host: &str, good: bool| {
+            let config = GatewayConfig {
+                canonical_host: Some(host.to_owned()),
+                ..GatewayConfig::default()
+            };
+            assert_eq!(config.problems().is_empty(), good, "{host}");
+        };
+        for host in [
+            "hub.example.org",
+            "hub.example.org:8443",
+            "10.0.0.7",
+            "[::1]:80",
+        ] {
+            check(host, true);
+        }
+        for host in [
+            "",
+            "https://hub.example.org",
+            "hub.example.org/",
+            "hub:0",
+            "a b",
+            "[::1]x",
+            "hub:",
+        ] {
+            check(host, false);
+        }
     }
 
     #[test]

@@ -123,6 +123,16 @@ fn search<'a>(specs: &'a BTreeSet<RouteSpec>, host: &str, path: &str) -> Option<
         .max_by_key(|spec| (spec.host().is_some(), spec.path_prefix().len()))
 }
 
+/// A prefix, a path and the value of a field of an answer, a line each.
+///
+/// A path without its prefix names no host, and no rewritten value ends a line.
+pub fn rewrite_answer(data: &[u8]) {
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (prefix, path) = (text(), text());
+    crate::rewrite::fuzz(&prefix, &path, lines.next().unwrap_or_default());
+}
+
 /// Gives the outcome of what never waits.
 fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

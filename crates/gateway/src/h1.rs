@@ -1,5 +1,6 @@
 //! HTTP/1.0 and 1.1 with a client: one request after the other, each to where `front` says.
 
+use std::borrow::Cow;
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,12 +17,12 @@ use crate::client::{Client, NoHead};
 use crate::deliver::Deliver;
 use crate::exchange::{self, NoReply, Reply};
 use crate::feed::Feed;
-use crate::front::{self, Failure, Verdict};
+use crate::front::{self, Failure, Known, Verdict};
 use crate::h2;
 use crate::head::{BadHead, Facts, Length, with_answer, with_request};
 use crate::hub::NoAnswer;
 use crate::pages::ErrorReason;
-use crate::plan::{Admitted, Plan, push};
+use crate::plan::{Plan, push};
 use crate::pool::Link;
 use crate::relay::{Broken, Relay};
 use crate::request_id::RequestId;
@@ -55,16 +56,22 @@ struct Turn {
     old: bool,
     to_head: bool,
     expects_continue: bool,
+    /// The client has come by TLS.
+    secure: bool,
 }
 
 impl Turn {
-    /// The `Connection` field of the answer.
-    fn connection(&self) -> &'static [u8] {
-        match (self.keep_alive, self.old) {
+    /// The lines of the answer's head that are about the connection.
+    fn connection(&self, core: &Core) -> Cow<'static, [u8]> {
+        let connection: &'static [u8] = match (self.keep_alive, self.old) {
             (false, _) => b"connection: close\r\n",
             (true, true) => b"connection: keep-alive\r\n",
             (true, false) => b"",
+        };
+        if self.secure && !core.hsts.is_empty() {
+            return Cow::Owned([connection, core.hsts.as_bytes()].concat());
         }
+        Cow::Borrowed(connection)
     }
 }
 
@@ -113,7 +120,7 @@ fn read_turn(
     client: &Client,
     length: usize,
     last: bool,
-    admitted: Option<&Admitted>,
+    known: &Known,
 ) -> (Turn, Verdict) {
     let bytes = client.inbox.data().get(..length).unwrap_or_default();
     let seen = with_request(bytes, core.config.max_headers.into(), |head| {
@@ -127,7 +134,7 @@ fn read_turn(
         } else {
             !facts.close
         };
-        let verdict = front::decide(core, head, facts, client.peer, &length, admitted);
+        let verdict = front::decide(core, head, facts, client.peer, &length, known);
         let turn = Turn {
             length,
             // What follows a wish for another protocol may be anything.
@@ -135,6 +142,7 @@ fn read_turn(
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
+            secure: client.peer.secure,
         };
         Ok::<_, BadHead>((turn, verdict))
     });
@@ -145,6 +153,7 @@ fn read_turn(
             old: false,
             to_head: false,
             expects_continue: false,
+            secure: client.peer.secure,
         };
         let failure = Failure::unknown(front::reason(bad));
         (turn, Verdict::Fail(Box::new(failure)))
@@ -153,11 +162,24 @@ fn read_turn(
 
 async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) -> Next {
     core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let (mut turn, mut verdict) = read_turn(core, client, length, last, None);
+    let mut known = Known::default();
+    let (mut turn, mut verdict) = read_turn(core, client, length, last, &known);
     if let Verdict::Ask(visit) = verdict {
         (turn, verdict) = match core.hub.admit(*visit).await {
-            Ok(admitted) => read_turn(core, client, length, last, Some(&admitted)),
+            Ok(admitted) => {
+                known.admitted = Some(admitted);
+                read_turn(core, client, length, last, &known)
+            }
             Err(response) => (turn, Verdict::Answer(Box::new(response))),
+        };
+    }
+    if let Verdict::File(file) = verdict {
+        (turn, verdict) = match front::answer_file(core, &file.0, &file.1).await {
+            Some(response) => (turn, Verdict::Answer(Box::new(response))),
+            None => {
+                known.no_file = true;
+                read_turn(core, client, length, last, &known)
+            }
         };
     }
     client.inbox.consume(length);
@@ -166,8 +188,12 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
         Verdict::Fail(failure) => fail(core, client, turn, *failure).await,
         Verdict::Forward(plan) => forward(core, client, turn, plan).await,
         Verdict::Hub(request) => ask_hub(core, client, turn, *request).await,
-        // Asked once, the gate has answered.
-        Verdict::Ask(_) => Next::Abort,
+        Verdict::Folder(folder) => {
+            let response = front::answer_folder(core, *folder).await;
+            answer(core, client, turn, response).await
+        }
+        // Neither comes a second time.
+        Verdict::Ask(_) | Verdict::File(_) => Next::Abort,
     }
 }
 
@@ -183,7 +209,7 @@ async fn answer(
     if Deliver::needs_close(&response, turn.old) {
         turn.keep_alive = false;
     }
-    let mut deliver = Deliver::new(response, turn.to_head, turn.connection(), turn.old);
+    let mut deliver = Deliver::new(response, turn.to_head, &turn.connection(core), turn.old);
     let outcome = poll_fn(|cx| match deliver.poll(cx, core, client) {
         Poll::Pending if turn.length.is_empty() => client.poll_gone(cx).map(Err),
         outcome => outcome,
@@ -270,7 +296,10 @@ async fn pass_on(
         length,
         close,
     } = reply;
+    let squeezed = crate::squeeze::plan(core, &plan, &link, head, &length);
     let manner = match &length {
+        _ if squeezed.is_some() && turn.old => Manner::UntilClose,
+        _ if squeezed.is_some() => Manner::Chunked,
         Length::UntilClose if turn.old => Manner::UntilClose,
         Length::UntilClose => Manner::Chunked,
         Length::Chunked(_) if turn.old => Manner::UntilClose,
@@ -279,8 +308,16 @@ async fn pass_on(
     turn.keep_alive &= manner != Manner::UntilClose && upload.is_done() && !core.is_draining();
     let mut out = Text::new();
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
-    let _ = with_answer(bytes, |head, _| {
-        write_head(&mut out.0, &plan, &head, &length, manner, turn.connection());
+    let _ = with_answer(bytes, |head, _| match &squeezed {
+        Some(squeezed) => squeezed.write_head(&mut out.0, &head, manner, &turn.connection(core)),
+        None => write_head(
+            &mut out.0,
+            &plan,
+            &head,
+            &length,
+            manner,
+            &turn.connection(core),
+        ),
     });
     link.inbox.consume(head);
     core.parts.counts.answered(status);
@@ -288,7 +325,8 @@ async fn pass_on(
     let limit = exchange::response_timeout(core, &plan)
         .filter(|_| plan.entry.site.is_some())
         .map(|(limit, _)| limit);
-    let mut relay = Relay::new(out, length, manner, entry, limit);
+    let encoder = squeezed.map(|squeezed| squeezed.encoder);
+    let mut relay = Relay::new(out, length, manner, entry, limit).compressing(encoder);
     let mut uploading = !upload.is_done();
     let outcome = poll_fn(|cx| {
         if uploading {
@@ -413,7 +451,7 @@ async fn ask_hub(core: &Core, client: &mut Client, mut turn: Turn, request: Requ
     };
     turn.keep_alive &= feed.is_done() && !Deliver::needs_close(&response, turn.old);
     core.parts.counts.answered(response.status().as_u16());
-    let mut deliver = Deliver::new(response, turn.to_head, turn.connection(), turn.old);
+    let mut deliver = Deliver::new(response, turn.to_head, &turn.connection(core), turn.old);
     let outcome = poll_fn(|cx| {
         let fed = feed.poll(cx, core, client);
         match deliver.poll(cx, core, client) {

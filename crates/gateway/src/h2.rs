@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,18 +26,20 @@ use crate::body::{Body, BodyError};
 use crate::buffer::{CHUNK, Inbox};
 use crate::chunks::Chunks;
 use crate::client::Client;
+use crate::compress::Encoder;
 use crate::config::GatewayConfig;
 use crate::exchange::{self, NoReply, Reply};
-use crate::front::{self, Failure, Verdict};
+use crate::front::{self, Failure, Known, Verdict};
 use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, with_answer};
 use crate::hub::NoAnswer;
 use crate::limit::Slot;
 use crate::pages::ErrorReason;
-use crate::plan::{Admitted, Peer, Plan};
+use crate::plan::{Peer, Plan};
 use crate::pool::Link;
 use crate::request_id::RequestId;
 use crate::serve::{Core, LocalTasks};
 use crate::socket::Socket;
+use crate::squeeze;
 use crate::table::Entry;
 use crate::tunnel::End;
 use crate::upload::StreamUpload;
@@ -161,8 +165,16 @@ async fn answer(
 ) -> Response<Streamed> {
     let counts = &core.parts.counts;
     counts.requests.fetch_add(1, Ordering::Relaxed);
-    let response = route(&core, peer, slot, request).await;
+    let mut response = route(&core, peer, slot, request).await;
     counts.answered(response.status().as_u16());
+    if peer.secure
+        && let Some(age) = core.config.hsts
+        && let Ok(value) = HeaderValue::from_str(&format!("max-age={}", age.get().as_secs()))
+    {
+        response
+            .headers_mut()
+            .insert(STRICT_TRANSPORT_SECURITY, value);
+    }
     response
 }
 
@@ -194,18 +206,24 @@ async fn route(
             None => Length::Chunked(Chunks::new()),
         }
     };
-    let mut verdict = decide(core, &head, peer, &length, tunnel.as_deref(), None);
+    let mut known = Known::default();
+    let mut verdict = decide(core, &head, peer, &length, tunnel.as_deref(), &known);
     if let Verdict::Ask(visit) = verdict {
         verdict = match core.hub.admit(*visit).await {
-            Ok(admitted) => decide(
-                core,
-                &head,
-                peer,
-                &length,
-                tunnel.as_deref(),
-                Some(&admitted),
-            ),
+            Ok(admitted) => {
+                known.admitted = Some(admitted);
+                decide(core, &head, peer, &length, tunnel.as_deref(), &known)
+            }
             Err(response) => Verdict::Answer(Box::new(response)),
+        };
+    }
+    if let Verdict::File(file) = verdict {
+        verdict = match front::answer_file(core, &file.0, &file.1).await {
+            Some(response) => Verdict::Answer(Box::new(response)),
+            None => {
+                known.no_file = true;
+                decide(core, &head, peer, &length, tunnel.as_deref(), &known)
+            }
         };
     }
     drop(head);
@@ -217,8 +235,11 @@ async fn route(
             Some(upgrade) => switch(core, plan, slot, upgrade).await,
         },
         Verdict::Hub(request) => ask_hub(core, *request, body).await,
-        // Asked once, the gate has answered.
-        Verdict::Ask(_) => own(StatusCode::FORBIDDEN),
+        Verdict::Folder(folder) => {
+            clean(front::answer_folder(core, *folder).await).map(Streamed::body)
+        }
+        // Neither comes a second time.
+        Verdict::Ask(_) | Verdict::File(_) => own(StatusCode::FORBIDDEN),
     }
 }
 
@@ -229,7 +250,7 @@ fn decide(
     peer: Peer,
     length: &Length,
     tunnel: Option<&str>,
-    admitted: Option<&Admitted>,
+    known: &Known,
 ) -> Verdict {
     let bad = || Verdict::Fail(Box::new(Failure::unknown(ErrorReason::BadRequest)));
     let mut fields = Vec::with_capacity(head.headers.len() + 4);
@@ -301,7 +322,7 @@ fn decide(
         fields: &fields,
     };
     match Facts::of_request(&head) {
-        Ok(facts) => front::decide(core, head, facts, peer, length, admitted),
+        Ok(facts) => front::decide(core, head, facts, peer, length, known),
         Err(_) => bad(),
     }
 }
@@ -360,9 +381,13 @@ fn pass_on(
         length,
         close,
     } = reply;
+    let squeezed = squeeze::plan(core, &plan, &link, head, &length);
     let mut response = Response::new(());
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
     let _ = with_answer(bytes, |head, _| {
+        if squeezed.is_some() {
+            return;
+        }
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = response.headers_mut();
         headers.reserve(head.fields.len());
@@ -385,6 +410,12 @@ fn pass_on(
         }
     });
     link.inbox.consume(head);
+    let mut encoder = None;
+    if let Some(squeezed) = squeezed {
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        *response.headers_mut() = squeezed.headers;
+        encoder = Some(squeezed.encoder);
+    }
     let success = status < 300;
     let mut body = Streamed::upstream(FromUpstream {
         core: Rc::clone(core),
@@ -394,6 +425,7 @@ fn pass_on(
         close,
         success,
         upload: Some(upload),
+        encoder,
     });
     if let Source::Upstream(upstream) = &mut body.0
         && upstream.is_complete()
@@ -442,6 +474,7 @@ fn refused(core: &Rc<Core>, plan: Box<Plan>, reply: Reply) -> Response<Streamed>
         close: true,
         success: false,
         upload: None,
+        encoder: None,
     });
     response
 }
@@ -592,6 +625,8 @@ struct FromUpstream {
     success: bool,
     /// What is still to be sent while the answer comes.
     upload: Option<StreamUpload>,
+    /// For a body that is compressed.
+    encoder: Option<Encoder>,
 }
 
 impl FromUpstream {
@@ -620,6 +655,14 @@ impl FromUpstream {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if self.is_complete() {
+                if let Some(mut encoder) = self.encoder.take() {
+                    let mut packed = Vec::new();
+                    self.finish();
+                    return Poll::Ready(Some(match encoder.finish(&mut packed) {
+                        Ok(()) => Ok(Frame::data(packed.into())),
+                        Err(error) => Err(BodyError::new(error)),
+                    }));
+                }
                 let trailers = match &self.length {
                     Length::Chunked(chunks) if self.link.is_some() => trailers(chunks.trailers()),
                     _ => None,
@@ -653,12 +696,26 @@ impl FromUpstream {
                         }
                     },
                 };
-                let data = Bytes::copy_from_slice(data);
+                let packed = match &mut self.encoder {
+                    None => Bytes::copy_from_slice(data),
+                    Some(encoder) => {
+                        let mut packed = Vec::new();
+                        let outcome = encoder
+                            .push(data, &mut packed)
+                            .and_then(|()| encoder.flush(&mut packed));
+                        if let Err(error) = outcome {
+                            self.link = None;
+                            return Poll::Ready(Some(Err(BodyError::new(error))));
+                        }
+                        packed.into()
+                    }
+                };
                 link.inbox.consume(consumed);
+                let data = packed;
                 if data.is_empty() {
                     continue;
                 }
-                if matches!(self.length, Length::Bytes(0)) {
+                if matches!(self.length, Length::Bytes(0)) && self.encoder.is_none() {
                     self.finish();
                 }
                 return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -668,7 +725,6 @@ impl FromUpstream {
                 Ok(_) if self.length == Length::UntilClose => {
                     self.close = true;
                     self.finish();
-                    return Poll::Ready(None);
                 }
                 Ok(_) | Err(_) => {
                     self.link = None;
@@ -712,7 +768,7 @@ impl HttpBody for Streamed {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Source::Body(body) => body.is_end_stream(),
-            Source::Upstream(body) => body.link.is_none(),
+            Source::Upstream(body) => body.link.is_none() && body.encoder.is_none(),
         }
     }
 
@@ -720,8 +776,8 @@ impl HttpBody for Streamed {
         match &self.0 {
             Source::Body(body) => body.size_hint(),
             Source::Upstream(body) => match body.length {
-                Length::Bytes(left) => SizeHint::with_exact(left),
-                Length::Chunked(_) | Length::UntilClose => SizeHint::default(),
+                Length::Bytes(left) if body.encoder.is_none() => SizeHint::with_exact(left),
+                _ => SizeHint::default(),
             },
         }
     }

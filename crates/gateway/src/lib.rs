@@ -13,11 +13,13 @@ mod buffer;
 mod call;
 mod chunks;
 mod client;
+mod compress;
 mod config;
 mod counts;
 mod deliver;
 mod exchange;
 mod feed;
+mod files;
 mod forwarded;
 mod front;
 #[doc(hidden)]
@@ -30,6 +32,7 @@ mod holder;
 mod hub;
 mod limit;
 mod listen;
+mod maintenance;
 mod network;
 mod options;
 mod pages;
@@ -41,10 +44,12 @@ mod pool;
 mod proxy_protocol;
 mod relay;
 mod request_id;
+pub mod rewrite;
 mod serve;
 mod site;
 mod socket;
 mod splice;
+mod squeeze;
 mod table;
 mod tunnel;
 mod upload;
@@ -52,16 +57,26 @@ mod upload;
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
 pub use call::{CallError, HttpClient};
+/// Names and values of headers, as the settings of a [`Site`] have them.
+pub use http::header::{HeaderName, HeaderValue};
+
+pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
 pub use config::GatewayConfig;
 pub use counts::Counts;
+pub use files::{
+    FileFolder, Progress, StaticError, StaticFile, StaticRequest, StaticSet, StaticSets, Summary,
+};
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
+pub use maintenance::{Maintenance, MaintenanceSwitch, Passage};
 pub use network::{Network, NetworkError};
 pub use options::ForwardOptions;
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
 pub use passed::Unfit;
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
-pub use site::{Forwarding, Site, SiteAccess, SiteAction, SiteKind, SiteLimits};
+pub use site::{
+    Forwarding, HeaderFault, Site, SiteAccess, SiteAction, SiteKind, SiteLimits, site_header,
+};
 pub use table::RouteTable;

@@ -3,6 +3,8 @@
 //! Sites come from the configuration and are there before any route; among sites and routes the longest
 //! prefix wins.
 
+mod header;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use http::header::{HeaderName, HeaderValue};
 use lyceum_core::{RouteSpec, Upstream};
 
 use crate::network::Network;
+
+pub use header::{HeaderFault, site_header};
 
 /// One site: its part of the URL space, who may enter, and what is done.
 #[derive(Debug, Clone)]

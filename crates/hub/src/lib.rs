@@ -28,6 +28,7 @@ pub mod settings;
 pub mod share_codes;
 pub mod shares;
 pub mod shutdown;
+pub mod sites;
 pub mod tasks;
 pub mod tokens;
 pub mod users;

@@ -1,6 +1,7 @@
 //! The OAuth2 provider's deeds: a code for a browser that may, and a token for the client that brings it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lyceum_core::oauth::{
     Asked, AuthorizeError, AuthorizeParams, AuthorizeRequest, CODE_LIFETIME, Client, CodeChallenge,
@@ -76,6 +77,23 @@ pub enum ExchangeFailure {
     Store(#[from] StoreError),
 }
 
+/// How a code is redeemed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redeem {
+    /// Whether whoever brings it must be who asked for it.
+    pub(crate) require_pkce: bool,
+    /// Whether the token counts no longer than the session in which the code was issued.
+    pub(crate) end_with_session: bool,
+}
+
+/// A token that was issued.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) secret: Secret<String>,
+    pub(crate) lifetime: Duration,
+    pub(crate) scopes: Vec<String>,
+}
+
 impl Hub {
     /// Answers an authorization request of a browser that is logged in as `user` with session `session_id`.
     pub async fn authorize(
@@ -89,7 +107,8 @@ impl Hub {
         let client = self.store().find_oauth_client(params.client_id()?).await?;
         let known = client.as_ref().map(|client| Client {
             id: &client.identifier,
-            has_secret: client.secret_hash.is_some(),
+            // The gateway logs people in for services that do not do so themselves, and needs no secret.
+            has_secret: client.secret_hash.is_some() || self.is_client_of_site(client),
             redirect_uri: &client.redirect_uri,
         });
         let request = match params.check(known, self.settings().oauth_require_pkce) {
@@ -172,7 +191,7 @@ impl Hub {
         };
         let roles = self.roles_named(&asked).await?;
         let owner = Owner::User(user.clone());
-        let (groups, user_scopes) = roles_of(self.store(), self.catalogue(), &owner).await?;
+        let (groups, user_scopes) = roles_of(self.shared(), &owner).await?;
         let client_allowed = self.catalogue().parse_stored(&client.allowed_scopes);
         let held = Expansion::of(ScopeOwner::User(&user.name));
         let held = held.expand(self.catalogue(), &user_scopes);
@@ -276,6 +295,30 @@ impl Hub {
             return Err(TokenError::InvalidClient.into());
         }
         request.check_grant()?;
+        let how = Redeem {
+            require_pkce: self.settings().oauth_require_pkce,
+            end_with_session: false,
+        };
+        let issued = self.redeem(request, how).await?;
+        Ok(TokenResponse::new(
+            &issued.secret,
+            issued.lifetime.as_secs(),
+            &issued.scopes,
+        ))
+    }
+
+    fn is_client_of_site(&self, client: &OAuthClient) -> bool {
+        self.settings()
+            .find_site_of_client(&client.identifier)
+            .is_some()
+    }
+
+    /// Redeems the code of a client that has proved itself.
+    pub(crate) async fn redeem(
+        &self,
+        request: &TokenRequest,
+        how: Redeem,
+    ) -> Result<Issued, ExchangeFailure> {
         let now = self.now();
         let mut tx = self.store().begin().await?;
         let code = tx.take_oauth_code(&request.code, now).await?;
@@ -299,7 +342,7 @@ impl Hub {
         let checked = if unreadable {
             Err(TokenError::InvalidGrant)
         } else {
-            request.check_code(stored, now, self.settings().oauth_require_pkce)
+            request.check_code(stored, now, how.require_pkce)
         };
         let (Ok(()), Some(code)) = (checked, &code) else {
             tx.commit().await?;
@@ -310,16 +353,21 @@ impl Hub {
             tx.commit().await?;
             return Err(TokenError::InvalidGrant.into());
         }
+        let mut lifetime = self.settings().oauth_token_lifetime;
         // A logout deletes the tokens of its session; one that came later would outlive it.
         if let Some(session_id) = &code.session_id {
             let sessions = tx.sessions_of_user(code.user_id, now).await?;
-            if !sessions.iter().any(|one| one.public_id == *session_id) {
+            let session = sessions.iter().find(|one| one.public_id == *session_id);
+            let Some(session) = session else {
                 tx.commit().await?;
                 return Err(TokenError::InvalidGrant.into());
+            };
+            let left = session.expires_at.duration_since(now);
+            if how.end_with_session {
+                lifetime = lifetime.min(left.try_into().unwrap_or_default());
             }
         }
         let secret = Secret::new(new_access_token());
-        let lifetime = self.settings().oauth_token_lifetime;
         tx.create_token(NewToken {
             secret: &secret,
             owner: TokenOwner::User(code.user_id),
@@ -333,10 +381,10 @@ impl Hub {
         })
         .await?;
         tx.commit().await?;
-        Ok(TokenResponse::new(
-            &secret,
-            lifetime.as_secs(),
-            &code.scopes,
-        ))
+        Ok(Issued {
+            secret,
+            lifetime,
+            scopes: code.scopes.clone(),
+        })
     }
 }

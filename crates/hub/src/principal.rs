@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use lyceum_core::ids::{ServerId, TokenId};
 use lyceum_core::scope::{
-    Catalogue, ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, Scope, ScopeSet,
-    default_role, session_scopes, token_owner_scopes, token_scopes,
+    ClientOf, KnownMembers, Owner as ScopeOwner, RawScope, Scope, ScopeSet, default_role,
+    session_scopes, token_owner_scopes, token_scopes,
 };
 use lyceum_core::{GroupName, Secret, ServerRef, ServiceName, Timestamp};
 use lyceum_store::{
-    ApiToken, OAuthClient, Owner as StoredOwner, RoleHolder, SecretKey, Service, Store, StoreError,
-    Tag, User,
+    ApiToken, OAuthClient, Owner as StoredOwner, RoleHolder, SecretKey, Service, StoreError, Tag,
+    User,
 };
 
 use crate::Hub;
 use crate::known::Proven;
 use crate::membership::members_for;
+use crate::servers::Shared;
 use crate::sessions::Session;
 use crate::shares::received;
 
@@ -229,7 +230,7 @@ impl Hub {
             StoredOwner::Service(service) => Owner::Service(service),
         };
         let catalogue = self.catalogue();
-        let (groups, roles) = roles_of(self.store(), catalogue, &owner).await?;
+        let (groups, roles) = roles_of(self.shared(), &owner).await?;
         let shares = received(self.store(), catalogue, &owner, self.now()).await?;
         let owner_scopes =
             token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares.scopes);
@@ -270,7 +271,7 @@ impl Hub {
             return Ok(None);
         };
         let owner = Owner::User(session.user.clone());
-        let (groups, roles) = roles_of(self.store(), self.catalogue(), &owner).await?;
+        let (groups, roles) = roles_of(self.shared(), &owner).await?;
         let shares = received(self.store(), self.catalogue(), &owner, self.now()).await?;
         let scopes = session_scopes(
             self.catalogue(),
@@ -296,7 +297,7 @@ impl Hub {
     /// Makes the principal of somebody who has proved who they are by name and password.
     pub(crate) async fn principal_of_user(&self, user: User) -> Result<Principal, StoreError> {
         let owner = Owner::User(user);
-        let (groups, roles) = roles_of(self.store(), self.catalogue(), &owner).await?;
+        let (groups, roles) = roles_of(self.shared(), &owner).await?;
         let shares = received(self.store(), self.catalogue(), &owner, self.now()).await?;
         let scopes = session_scopes(
             self.catalogue(),
@@ -384,12 +385,12 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
 }
 
 /// The groups of an owner, and the raw scopes of all its roles: its own, its groups', and those that come
-/// with being a user or an administrator.
+/// with being a user or an administrator. The services that the configuration lets a user into are among them.
 pub(crate) async fn roles_of(
-    store: &Store,
-    catalogue: &Catalogue,
+    shared: &Shared,
     owner: &Owner,
 ) -> Result<(Arc<[GroupName]>, BTreeSet<RawScope>), StoreError> {
+    let (store, catalogue) = (&shared.store, &shared.catalogue);
     let (groups, roles, admin, is_user) = match owner {
         Owner::User(user) => {
             let groups = store.groups_of_user(user.id).await?;
@@ -428,6 +429,12 @@ pub(crate) async fn roles_of(
     }
     for role in &roles {
         scopes.extend(catalogue.parse_stored(&role.scopes));
+    }
+    if let Owner::User(user) = owner {
+        let mut names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+        names.push("user");
+        names.extend(admin.then_some("admin"));
+        scopes.extend(shared.settings.entries_of(&user.name, &groups, &names));
     }
     Ok((groups, scopes))
 }

@@ -14,7 +14,7 @@ use lyceum_core::scope::{Access, Listing, Scope, Target};
 use lyceum_core::seams::ServiceRunner;
 use lyceum_core::service::{self, ServiceUrl};
 use lyceum_core::{Route, RouteSpec, RouteStatus, Secret, ServiceName};
-use lyceum_store::{Service, StoreError};
+use lyceum_store::{Service, ServiceData, StoreError};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -187,22 +187,24 @@ impl Hub {
         &self,
         caller: &Principal,
     ) -> Result<Vec<(ServiceName, String)>, StoreError> {
-        if !caller.scopes().holds(Scope::AccessServices) {
+        let holds = caller.scopes().holds(Scope::AccessServices);
+        if !holds && self.settings().sites().next().is_none() {
             return Ok(Vec::new());
         }
         let services = self.store().list_services().await?;
         let may_open = |name: &ServiceName| {
+            if let Some(site) = self.settings().find_site(name.as_str()) {
+                return self.may_visit(caller, site);
+            }
             let target = Target::Service(name.as_str());
             caller.scopes().check(Scope::AccessServices, target) == Access::Allowed
         };
         Ok(services
             .into_iter()
             .map(|service| service.data)
-            .filter(|data| data.display && data.url.is_some() && may_open(&data.name))
-            .map(|data| {
-                let path = service::prefix(&self.settings().base_url, &data.name);
-                (data.name, path)
-            })
+            .filter(|data| data.display && may_open(&data.name))
+            .filter_map(|data| Some((self.address_of_service(&data)?, data.name)))
+            .map(|(address, name)| (name, address))
             .collect())
     }
 
@@ -224,10 +226,7 @@ impl Hub {
         }
         roles.sort();
         roles.dedup();
-        let prefix = match service.data.url {
-            Some(_) => service::prefix(&self.settings().base_url, &service.data.name),
-            None => String::new(),
-        };
+        let prefix = self.prefix_of_service(&service.data).unwrap_or_default();
         let pid = self.services().pid(&service.data.name);
         Ok(ServiceView {
             service,
@@ -237,7 +236,26 @@ impl Hub {
         })
     }
 
-    /// The routes that services need.
+    /// The path of a service's pages, if it has any.
+    fn prefix_of_service(&self, data: &ServiceData) -> Option<String> {
+        let base = &self.settings().base_url;
+        let declared = self.settings().find_declared(data.name.as_str());
+        let has_pages = data.url.is_some() || declared.is_some_and(|spec| spec.visitors.is_some());
+        has_pages.then(|| match declared {
+            Some(spec) => spec.prefix(base),
+            None => service::prefix(base, &data.name),
+        })
+    }
+
+    /// The same for a link.
+    fn address_of_service(&self, data: &ServiceData) -> Option<String> {
+        let path = self.prefix_of_service(data)?;
+        let declared = self.settings().find_declared(data.name.as_str());
+        let origin = declared.and_then(|spec| spec.origin.as_deref());
+        Some(format!("{}{path}", origin.unwrap_or_default()))
+    }
+
+    /// The routes that services need; those that the gateway knows from the configuration need none.
     pub async fn service_routes(&self) -> Result<Vec<Route>, StoreError> {
         let services = self.store().list_services().await?;
         Ok(services
@@ -248,13 +266,20 @@ impl Hub {
 
     fn route_of_service(&self, service: &Service) -> Option<Route> {
         let name = &service.data.name;
+        let declared = self.settings().find_declared(name.as_str());
+        if declared.is_some_and(|spec| spec.visitors.is_some()) {
+            return None;
+        }
         // One that cannot be used was made by another version, or by another program.
         let url = ServiceUrl::parse(service.data.url.as_deref()?);
         let url = url
             .map_err(|reason| tracing::error!(service.name = %name, "the URL of the service {name} cannot be used: {reason}"))
             .ok()?;
         Some(Route {
-            spec: service::route(&self.settings().base_url, name),
+            spec: match declared {
+                Some(spec) => spec.route(&self.settings().base_url),
+                None => service::route(&self.settings().base_url, name),
+            },
             target: url.upstream().clone(),
             target_path: String::new(),
             data: Map::from_iter([(ROUTE_KEY.to_owned(), Value::from(name.as_str()))]),

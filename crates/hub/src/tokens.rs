@@ -299,7 +299,7 @@ impl Looks {
     async fn of(hub: &Hub, user: &User) -> Result<Self, StoreError> {
         let owner = Owner::User(user.clone());
         let catalogue = hub.catalogue();
-        let (groups, roles) = roles_of(hub.store(), catalogue, &owner).await?;
+        let (groups, roles) = roles_of(hub.shared(), &owner).await?;
         let shares = received(hub.store(), catalogue, &owner, hub.now()).await?;
         let owner_scopes =
             token_owner_scopes(catalogue, scope_owner(&owner), &roles, &shares.scopes);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
-use lyceum_gateway::{ClosedGate, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
+use lyceum_gateway::{
+    ClosedGate, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable, StaticSets,
+};
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -83,6 +85,7 @@ pub(crate) async fn run(
         api,
         external,
         services,
+        statics,
     } = assembly;
     let shutdown = CancellationToken::new();
     hub.provision()
@@ -94,6 +97,13 @@ pub(crate) async fn run(
         .context("could not read from the database which servers run")?;
     hub.run_background();
     hub.tasks().spawn("give memory back", memory::give_back());
+
+    let static_sets = statics
+        .as_ref()
+        .map_or_else(StaticSets::new, |statics| statics.sets.clone());
+    if let Some(statics) = statics {
+        hub.tasks().spawn("static files", statics.keep_up());
+    }
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();
@@ -109,6 +119,8 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        statics: static_sets,
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -120,6 +132,8 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        statics: StaticSets::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

@@ -10,6 +10,7 @@ mod lifecycle;
 mod logging;
 mod memory;
 mod places;
+mod statics;
 mod wire;
 
 fn main() -> ExitCode {

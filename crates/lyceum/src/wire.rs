@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::lifecycle;
+use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
@@ -21,7 +22,7 @@ use lyceum_core::declared::Declared;
 use lyceum_core::seams::{Authenticator, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
-use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
+use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable, StaticSets};
 use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::process::{Places, ProcessSpawner};
@@ -45,6 +46,8 @@ pub(crate) struct Assembly {
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
     pub(crate) services: Arc<dyn ServiceRunner>,
+    /// The static files of users' servers, if Lyceum answers them.
+    pub(crate) statics: Option<Statics>,
 }
 
 /// What the command adds to the configuration.
@@ -77,18 +80,33 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         ProcessServices::new(&instance, extras.programs.clone(), open_files)
             .context("could not start the thread for services")?,
     );
+    let routes = RouteTable::new();
+    let mut statics = None;
     let spawner: Arc<dyn Spawner> = match config.spawner.clone() {
         SpawnerConfig::Process(process) => {
+            let static_files = process.static_files;
             let places = Places {
                 data_dir: config.hub.data_dir.clone(),
                 runtime_dir: config.hub.runtime_dir.clone(),
                 programs: extras.programs,
                 open_files,
             };
-            Arc::new(
+            let spawner = Arc::new(
                 ProcessSpawner::new(process, places, &instance)
                     .context("could not set up the spawner `process`")?,
-            )
+            );
+            if static_files {
+                let asked = Arc::clone(&spawner);
+                let expected =
+                    tokio::task::spawn_blocking(move || asked.find_environment()).await?;
+                statics = Some(Statics {
+                    sets: StaticSets::new(),
+                    cache: config.hub.data_dir.join("static-cache"),
+                    expected,
+                    routes: routes.clone(),
+                });
+            }
+            spawner
         }
     };
     let routes = RouteTable::new();
@@ -128,6 +146,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         api,
         external,
         services,
+        statics,
     })
 }
 

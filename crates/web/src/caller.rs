@@ -195,7 +195,7 @@ pub(crate) async fn identify(
 }
 
 /// Reads `Authorization: token X` or `Bearer X`.
-fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<Secret<String>> {
     let text = header_text(headers, &header::AUTHORIZATION)?;
     let mut words = text.split_ascii_whitespace();
     let (scheme, token) = (words.next()?, words.next()?);

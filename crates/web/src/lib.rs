@@ -9,6 +9,7 @@ mod client;
 mod cookies;
 mod error;
 mod forms;
+mod gate;
 mod oauth;
 mod pages;
 mod request_id;
@@ -28,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 pub use api::endpoints::{Endpoint, Rule};
 pub use client::Client;
 pub use error::ApiError;
+pub use gate::{SiteAdmission, SiteVisit};
 pub use request_id::RequestId;
 
 use crate::render::{Language, Renderer};

@@ -12,6 +12,7 @@ use crate::Web;
 use crate::api::endpoints::{Endpoints, Rule};
 use crate::caller::{PageCaller, check_xsrf, found, store_failed, target};
 use crate::forms::Form;
+use crate::gate::no_entry;
 use crate::pages::errors;
 use crate::render::{ConfirmPage, ScopeLine};
 use crate::visit::Visitor;
@@ -74,6 +75,7 @@ async fn answer(
     let query = parts.uri.query().unwrap_or_default();
     let params = AuthorizeParams::from_pairs(form_urlencoded::parse(query.as_bytes()).into_owned());
     let session = &caller.session;
+    let client_id = params.client_id().unwrap_or_default().to_owned();
     let result = web
         .hub()
         .authorize(
@@ -98,7 +100,12 @@ async fn answer(
             StatusCode::BAD_REQUEST,
             Some(&error.to_string()),
         ),
-        Err(AuthorizeFailure::MayNot) => errors::page(web, visitor, StatusCode::FORBIDDEN, None),
+        Err(AuthorizeFailure::MayNot) => {
+            match web.hub().settings().find_site_of_client(&client_id) {
+                Some(site) => no_entry(web, visitor, site, session.user.name.as_str()),
+                None => errors::page(web, visitor, StatusCode::FORBIDDEN, None),
+            }
+        }
         Err(error @ AuthorizeFailure::Orphan) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

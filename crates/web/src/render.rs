@@ -23,8 +23,9 @@ pub use language::Language;
 pub use oauth_scopes::{Reach, ScopeLine};
 pub use pages::{
     AcceptSharePage, ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage,
-    LoginProblem, NewServerForm, NotRunningPage, Page, ProgressPage, ServerCard, ServerEdit,
-    ServerState, ServiceLink, SpawnPage, StoppingPage, UnreachablePage,
+    LoginProblem, MaintenancePage, NewServerForm, NoEntryPage, NoEntryReason, NotRunningPage, Page,
+    ProgressPage, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage,
+    UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};

@@ -72,6 +72,14 @@ impl Visitor {
         }
     }
 
+    /// The same browser, whose cookies stay as they are: for pages at addresses where those of the hub do not come.
+    pub(crate) fn without_cookies(self) -> Self {
+        Self {
+            may_set_cookie: false,
+            ..self
+        }
+    }
+
     /// The XSRF token for this page's forms.
     pub(crate) fn xsrf(&self, web: &Web) -> String {
         xsrf_token(web, self.session.as_ref(), Some(&self.session_id)).unwrap_or_default()

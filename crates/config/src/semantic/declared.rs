@@ -9,13 +9,18 @@ use crate::tree::{Step, path_text};
 
 impl Rules<'_> {
     pub(super) fn declared(&mut self) {
-        let (_, faults) = self.config.read_declared();
+        let (_, _, faults) = self.config.read_declared();
         for fault in faults {
             let key = path_text(&fault.path);
             // A role names a service whose entry is wrong elsewhere: enough is said.
             let service_unusable = fault.path.get(2) == Some(&Step::Key("services".to_owned()))
                 && self.unusable.iter().any(|key| key.starts_with("services"));
-            if !self.usable(&[&key]) || service_unusable {
+            // Without its kind, nothing can be said of the keys of a service.
+            let kind_unusable = fault.path.get(..2).is_some_and(|entry| {
+                let kind = format!("{}.kind", path_text(entry));
+                self.unusable.contains(&kind)
+            });
+            if !self.usable(&[&key]) || service_unusable || kind_unusable {
                 continue;
             }
             let mut problem = if fault.is_warning {

@@ -1,13 +1,17 @@
 //! Makes what is declared (custom scopes, roles, groups, services) out of its text, and finds all that is wrong with it.
 
+mod places;
 mod roles;
 mod services;
+mod sites;
+mod visitors;
 
 use std::collections::BTreeMap;
 
 use lyceum_core::GroupName;
 use lyceum_core::declared::{Declared, DeclaredGroup, DeclaredRole};
 use lyceum_core::scope::{Catalogue, CustomScope, CustomScopeError, Scope, ScopeError};
+use lyceum_gateway::Site;
 use thiserror::Error;
 
 use super::Config;
@@ -73,24 +77,34 @@ impl From<usize> for Step {
 impl Config {
     /// Everything that is declared. Reads the files with services' tokens, so it blocks.
     pub fn declared(&self) -> Result<Declared, DeclarationError> {
-        let (declared, faults) = self.read_declared();
+        self.read_all().map(|(declared, _)| declared)
+    }
+
+    /// The services that the gateway needs to know, as they are not reached by routes. Reads the same files.
+    pub fn sites(&self) -> Result<Vec<Site>, DeclarationError> {
+        self.read_all().map(|(_, sites)| sites)
+    }
+
+    fn read_all(&self) -> Result<(Declared, Vec<Site>), DeclarationError> {
+        let (declared, sites, faults) = self.read_declared();
         let errors: Vec<_> = faults
             .into_iter()
             .filter(|fault| !fault.is_warning)
             .map(|fault| format!("{} ({})", fault.title, fault.label))
             .collect();
         if errors.is_empty() {
-            Ok(declared)
+            Ok((declared, sites))
         } else {
             Err(DeclarationError(errors.join("; ")))
         }
     }
 
     /// What of it can be used, and all that is wrong.
-    pub(crate) fn read_declared(&self) -> (Declared, Vec<Fault>) {
+    pub(crate) fn read_declared(&self) -> (Declared, Vec<Site>, Vec<Fault>) {
         let mut reader = Reader {
             config: self,
             catalogue: Catalogue::built_in(),
+            sites: Vec::new(),
             faults: Vec::new(),
         };
         reader.catalogue = reader.custom_scopes();
@@ -124,7 +138,7 @@ impl Config {
             groups,
             services,
         };
-        (declared, reader.faults)
+        (declared, reader.sites, reader.faults)
     }
 }
 
@@ -137,6 +151,7 @@ struct OwnRole {
 struct Reader<'a> {
     config: &'a Config,
     catalogue: Catalogue,
+    sites: Vec<Site>,
     faults: Vec<Fault>,
 }
 

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lyceum_core::Secret;
+use lyceum_core::{HumanDuration, HumanSize, Secret};
 use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::sites::{ServiceAccess, ServiceKind};
+
+/// What an example of a key needs beside it.
+const GENERIC: &str = "kind = \"generic\"\nurl = \"http://127.0.0.1:8501\"";
 
 /// A service: a program beside the users' servers that asks the hub about users, or acts on it. One with a `command`
 /// is started by Lyceum and started again when it ends; any other is started by you. Entries of all files are taken
@@ -14,14 +19,90 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
 pub struct ServiceConfig {
-    /// Its name. If it has pages, they are at `/services/NAME/`.
+    /// Its name. If it has pages, they are at `/services/NAME/`, unless `prefix` says otherwise.
     #[schemars(example = &"forum")]
     pub name: String,
 
-    /// Where it listens, if it has pages: `http://HOST:PORT`, or `unix:/PATH` for a socket. Browsers reach it at
-    /// `/services/NAME/`, and it logs them in by the hub. A path in the URL plays no part: requests keep theirs.
+    /// What it is. Without a kind, it is made for JupyterHub: browsers reach it at once, and it logs them in by the hub.
+    /// A service of any other kind knows nothing of logins. Lyceum lets in whom `access` allows, and tells the program
+    /// who it is, by headers that nobody else can send.
+    #[schemars(extend("x-with" = "url = \"http://127.0.0.1:3838\""), example = ServiceKind::Shiny)]
+    pub kind: ServiceKind,
+
+    /// Where it listens, if it has pages: `http://HOST:PORT`, or `unix:/PATH` for a socket. With a `kind`, `https://`
+    /// too. A path in the URL plays no part: requests keep theirs.
     #[schemars(example = "http://127.0.0.1:10101")]
     pub url: Option<String>,
+
+    /// The path at which browsers find it, with a slash at both ends, if not `/services/NAME/`. With a `kind`, it can
+    /// have a host of its own before the path, such as `stats.example.org/`. It does not lie below `hub.base_url` by
+    /// itself.
+    #[schemars(extend("x-with" = "url = \"http://127.0.0.1:10101\""), example = "/forum/")]
+    pub prefix: Option<String>,
+
+    /// Who may come: `"public"`, `"users"` (whoever can log in), or a table of `users`, `groups` and `roles`, of which one
+    /// has to match, and of `networks`, from which people have to come. Administrators may come in any case, and whoever
+    /// holds the scope `access:services!service=NAME`. If it is not set, `"users"`. Needs a `kind`, as others ask
+    /// themselves.
+    #[schemars(extend("x-with" = GENERIC), example = serde_json::json!({"groups": ["class"], "networks": ["10.0.0.0/8"]}))]
+    pub access: Option<ServiceAccess>,
+
+    /// Whether the prefix is taken from the path of each request, so that the program believes to be at `/`. If it is
+    /// not set, it is for the kinds `rstudio` and `shiny`. A program that can be told its prefix works better without.
+    #[schemars(extend("x-with" = GENERIC), example = true)]
+    pub strip_prefix: Option<bool>,
+
+    /// Whether addresses and paths of cookies in the heads of answers are made right for browsers (`Location`,
+    /// `Content-Location`, `Refresh`, `Set-Cookie`). If it is not set, they are if the prefix is taken away.
+    #[schemars(extend("x-with" = GENERIC), example = true)]
+    pub rewrite: Option<bool>,
+
+    /// The folder whose files are shown, with the kind `static`.
+    #[schemars(extend("format" = "path"))]
+    pub folder: Option<PathBuf>,
+
+    /// Where browsers are sent, with the kind `redirect`: a web address or a path. If it ends with a slash, what follows
+    /// the prefix is appended.
+    #[schemars(extend("x-with" = "kind = \"redirect\""), example = "https://docs.example.org/")]
+    pub redirect_to: Option<String>,
+
+    /// The status with which they are sent: 302 or 307 for now, 301 or 308 for ever, as browsers remember it. If it is not
+    /// set, 302.
+    #[schemars(
+        extend("x-with" = "kind = \"redirect\"\nredirect_to = \"https://docs.example.org/\""),
+        range(min = 301, max = 308),
+        example = 308
+    )]
+    pub redirect_status: Option<u16>,
+
+    /// The largest body of a request, such as an upload; larger ones are answered with status 413. If it is not set, any
+    /// size will do.
+    #[schemars(extend("x-with" = GENERIC))]
+    pub max_body: Option<HumanSize>,
+
+    /// How long to wait for the program to accept a connection, if not `gateway.connect_timeout`.
+    #[schemars(extend("x-with" = GENERIC))]
+    pub connect_timeout: Option<HumanDuration>,
+
+    /// How long to wait for the program when it sends nothing of its answer. If it is not set, for ever.
+    #[schemars(extend("x-with" = GENERIC))]
+    pub response_timeout: Option<HumanDuration>,
+
+    /// How long a WebSocket may be silent before it is closed. If it is not set, for ever.
+    #[schemars(extend("x-with" = GENERIC))]
+    pub tunnel_timeout: Option<HumanDuration>,
+
+    /// Headers that the program gets with each request, in place of any of the same name.
+    #[schemars(extend("x-with" = GENERIC), example = BTreeMap::from([("X-Course", "statistics")]))]
+    pub request_headers: BTreeMap<String, String>,
+
+    /// Headers that browsers get with each answer, in place of any of the same name.
+    #[schemars(extend("x-with" = GENERIC), example = BTreeMap::from([("X-Frame-Options", "DENY")]))]
+    pub response_headers: BTreeMap<String, String>,
+
+    /// Closes the service: what is said to whoever comes, with status 503.
+    #[schemars(extend("x-with" = GENERIC), example = "We are moving to a larger machine. Back at noon.")]
+    pub maintenance: Option<String>,
 
     /// The program that Lyceum starts for it, and its arguments. It is started again whenever it ends. Never write a
     /// secret here: everybody on the machine can list them. What the program needs comes in its environment, as
@@ -85,7 +166,22 @@ impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
+            kind: ServiceKind::default(),
             url: None,
+            prefix: None,
+            access: None,
+            strip_prefix: None,
+            rewrite: None,
+            folder: None,
+            redirect_to: None,
+            redirect_status: None,
+            max_body: None,
+            connect_timeout: None,
+            response_timeout: None,
+            tunnel_timeout: None,
+            request_headers: BTreeMap::new(),
+            response_headers: BTreeMap::new(),
+            maintenance: None,
             command: Vec::new(),
             user: None,
             cwd: None,

@@ -22,6 +22,33 @@ impl ServiceUrl {
         })
     }
 
+    /// Reads the same, and `https://host[:port]`, without a path: for services that keep to the path of the request.
+    pub fn parse_origin(text: &str) -> Result<Self, String> {
+        let upstream = match text.get(..6) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https:") => {
+                let rest = text.get(6..).and_then(|rest| rest.strip_prefix("//"));
+                match tcp(rest.ok_or("two slashes are missing")?, 443)? {
+                    Upstream::Tcp { host, port } => Upstream::Tls { host, port },
+                    other => other,
+                }
+            }
+            _ => upstream_of(text)?,
+        };
+        let path = match &upstream {
+            Upstream::Unix(_) => None,
+            _ => text
+                .split_once("//")
+                .and_then(|(_, rest)| rest.find(['/', '?', '#']).and_then(|at| rest.get(at..))),
+        };
+        if path.is_some_and(|path| path != "/") {
+            return Err("it has a path: requests keep their own".to_owned());
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            upstream,
+        })
+    }
+
     /// The URL, as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -38,7 +65,10 @@ fn upstream_of(text: &str) -> Result<Upstream, String> {
         .split_once(':')
         .ok_or_else(|| "it has no scheme".to_owned())?;
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => tcp(rest.strip_prefix("//").ok_or("two slashes are missing")?),
+        "http" => tcp(
+            rest.strip_prefix("//").ok_or("two slashes are missing")?,
+            80,
+        ),
         "unix" => socket(rest.strip_prefix("//").unwrap_or(rest).to_owned()),
         "http+unix" => {
             let rest = rest.strip_prefix("//").ok_or("two slashes are missing")?;
@@ -61,7 +91,7 @@ fn socket(path: String) -> Result<Upstream, String> {
     }
 }
 
-fn tcp(rest: &str) -> Result<Upstream, String> {
+fn tcp(rest: &str, usual: u16) -> Result<Upstream, String> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
         return Err("it contains a user name or a password".to_owned());
@@ -91,7 +121,7 @@ fn tcp(rest: &str) -> Result<Upstream, String> {
         return Err("it names no host".to_owned());
     }
     let port = match port {
-        None | Some("") => 80,
+        None | Some("") => usual,
         Some(port) => port
             .parse::<u16>()
             .ok()
@@ -107,6 +137,25 @@ fn tcp(rest: &str) -> Result<Upstream, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_may_be_https_and_have_no_path() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = ServiceUrl::parse_origin(text).map(|url| url.upstream().to_string());
+            assert_eq!(found.ok().as_deref(), expected, "{text}");
+        };
+        check(
+            "https://stats.example.org",
+            Some("https://stats.example.org:443"),
+        );
+        check("HTTPS://[::1]:8443/", Some("https://[::1]:8443"));
+        check("http://127.0.0.1:3838/", Some("http://127.0.0.1:3838"));
+        check("unix:/run/x.sock", Some("http+unix://%2Frun%2Fx.sock"));
+        check("http://127.0.0.1:3838/app", None);
+        check("https://h?x", None);
+        check("https:h", None);
+        check("é", None);
+    }
 
     #[test]
     fn urls_lead_to_their_origin() {

@@ -27,6 +27,7 @@ fn every_seed_holds() {
     run_seeds("forwarded", forwarded);
     run_seeds("heads", heads);
     run_seeds("chunks", chunks);
+    run_seeds("rewrite", rewrite_answer);
 }
 
 /// Bytes made of some of these pieces, and of any others between them.
@@ -48,6 +49,18 @@ proptest! {
         ]),
     ]) {
         proxy_protocol(&data);
+    }
+
+    #[test]
+    fn rewriting_stands_any_bytes(data in prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..300),
+        made_of(&[
+            "/", "//", "r", "/r/", "\n", "\n/r/", "%2f", "%2F", "%72", "..", "\\", "?", "#", ";", "=", "http://",
+            "https://", "127.0.0.1", "localhost", ":8787", "hub.example.org", "Path=", "Domain=", "Secure", "url=",
+            "'", "\"", " ", "\r\n", "\0", "é",
+        ]),
+    ]) {
+        rewrite_answer(&data);
     }
 
     #[test]

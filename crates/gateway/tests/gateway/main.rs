@@ -18,6 +18,8 @@ mod patience;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod strictness;

@@ -173,8 +173,7 @@ async fn token_scopes(
     server: &ServerRef,
     user: &User,
 ) -> Result<Vec<String>, StoreError> {
-    let (groups, roles) =
-        roles_of(&shared.store, &shared.catalogue, &Owner::User(user.clone())).await?;
+    let (groups, roles) = roles_of(shared, &Owner::User(user.clone())).await?;
     let configured = shared.settings.server_token_scopes.as_ref();
     let role = match configured {
         Some(_) => None,

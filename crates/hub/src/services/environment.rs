@@ -20,7 +20,7 @@ pub(super) fn launch(
     token: &Secret<String>,
 ) -> ServiceLaunch {
     let base = settings.base_url.as_str();
-    let prefix = spec.url.as_ref().map(|_| service::prefix(base, &spec.name));
+    let prefix = spec.url.as_ref().map(|_| spec.prefix(base));
     let public = settings
         .public_url
         .as_deref()
@@ -42,7 +42,11 @@ pub(super) fn launch(
     let callback = spec
         .redirect_uri(base)
         .unwrap_or_else(|| "oauth_callback".to_owned());
-    let public_url = prefix.as_deref().map(on_public).unwrap_or_default();
+    let public_url = match (&spec.origin, prefix.as_deref()) {
+        (Some(origin), Some(prefix)) => format!("{origin}{prefix}"),
+        (None, Some(prefix)) => on_public(prefix),
+        (_, None) => String::new(),
+    };
     let mut all: BTreeMap<String, String> = [
         ("JUPYTERHUB_SERVICE_NAME", spec.name.to_string()),
         ("JUPYTERHUB_API_TOKEN", token.expose().clone()),

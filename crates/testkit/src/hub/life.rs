@@ -15,7 +15,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
     BoundGateway, ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts as GatewayParts,
-    PlainErrorPages, RouteTable,
+    PlainErrorPages, RouteTable, StaticSets,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -209,6 +209,8 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            statics: StaticSets::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -220,6 +222,8 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            statics: StaticSets::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {

@@ -39,6 +39,8 @@ pages! {
     UnreachablePage => "unreachable.html",
     ConfirmPage => "confirm.html",
     AcceptSharePage => "accept-share.html",
+    NoEntryPage => "no-entry.html",
+    MaintenancePage => "maintenance.html",
 }
 
 /// The form to log in with: fields `username`, `password`, `next`, `_xsrf`.
@@ -299,6 +301,46 @@ pub struct AcceptSharePage {
     pub destination: String,
     /// What would be permitted.
     pub scopes: Vec<ScopeLine>,
+}
+
+/// Somebody may not open a service (403).
+#[derive(Debug, Clone, Serialize)]
+pub struct NoEntryPage {
+    /// The service.
+    pub service: String,
+    /// Why.
+    pub reason: NoEntryReason,
+    /// The id under which the administrator finds the refusal in the log.
+    pub request_id: Option<String>,
+}
+
+/// Why somebody may not open a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum NoEntryReason {
+    /// They are logged in, but it is for others.
+    NotAllowed {
+        /// Who they are.
+        user: String,
+        /// The groups whose members may open it.
+        groups: Vec<String>,
+    },
+    /// The login took too long, or the browser has kept no cookie.
+    Stale {
+        /// Where to try again.
+        retry_url: String,
+    },
+}
+
+/// Everything, or one service, is closed for a while (503).
+#[derive(Debug, Clone, Serialize)]
+pub struct MaintenancePage {
+    /// The service, if it is only that.
+    pub service: Option<String>,
+    /// What the administrator says.
+    pub message: Option<String>,
+    /// When it will be over, if that is known.
+    pub until: Option<Timestamp>,
 }
 
 /// Something went wrong; a template `STATUS.html` of the administrator's wins over the general one.

@@ -14,6 +14,7 @@ mod admin;
 mod answers;
 mod api;
 mod bad_input;
+mod gate;
 mod groups;
 mod login;
 mod named_servers;

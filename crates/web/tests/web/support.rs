@@ -35,6 +35,7 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) spawner: FakeSpawner,
     pub(crate) hub: Hub,
+    pub(crate) web: Web,
     router: Router,
     api: Router,
     _dir: tempfile::TempDir,
@@ -91,6 +92,7 @@ impl Site {
         Self {
             router: web.router(),
             api: web.api_router(),
+            web,
             store,
             clock,
             spawner,

@@ -109,7 +109,7 @@ impl Reader<'_> {
         good
     }
 
-    fn group_names(&mut self, path: &[Step], names: &[String]) -> Vec<GroupName> {
+    pub(super) fn group_names(&mut self, path: &[Step], names: &[String]) -> Vec<GroupName> {
         let mut good = Vec::new();
         for (index, typed) in names.iter().enumerate() {
             match GroupName::parse(typed) {

@@ -10,7 +10,7 @@ use lyceum_core::{Secret, ServiceName, slug};
 use lyceum_spawn::service::Account;
 
 use super::{Fault, OwnRole, Reader, way};
-use crate::settings::ServiceConfig;
+use crate::settings::{ServiceConfig, ServiceKind};
 use crate::tree::Step;
 
 /// The longest file with a token that is read, in bytes.
@@ -24,7 +24,18 @@ impl Reader<'_> {
         for (index, service) in self.config.services.iter().enumerate() {
             let api_token = self.api_token(index, service);
             let scopes = self.scopes(&way!["services", index, "scopes"], &service.scopes);
-            let draft = draft(service, api_token);
+            self.keys_of_kind(index, service);
+            let place = self.place(index, service);
+            let access = match service.kind {
+                ServiceKind::JupyterHub => None,
+                _ => Some(self.access(index, service)),
+            };
+            let draft = ServiceDraft {
+                origin: self.origin_of(place.as_ref()),
+                visitors: access.as_ref().map(|access| access.visitors.clone()),
+                place,
+                ..draft(service, api_token)
+            };
             let spec = match draft.check(&self.catalogue) {
                 Ok(spec) => spec,
                 Err(faults) => {
@@ -61,6 +72,12 @@ impl Reader<'_> {
                 continue;
             }
             self.shared_with_another(index, &spec, &specs);
+            self.same_place(index, &spec, &specs);
+            if let Some(access) = access
+                && let Some(site) = self.site(index, service, &spec, access)
+            {
+                self.sites.push(site);
+            }
             if !scopes.is_empty()
                 && let Some(name) = own_role_name(&spec.name)
             {
@@ -167,6 +184,7 @@ fn draft(service: &ServiceConfig, api_token: Option<Secret<String>>) -> ServiceD
         oauth_no_confirm: service.oauth_no_confirm,
         display: service.display,
         info: service.info.clone(),
+        ..ServiceDraft::default()
     }
 }
 

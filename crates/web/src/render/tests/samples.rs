@@ -6,9 +6,10 @@ use lyceum_core::lifecycle::{Cause, Failure};
 use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
-    LoginPage, LoginProblem, MadeToken, NewServerForm, NotRunningPage, Options, Page, ProgressPage,
-    RenderError, Renderer, ScopeLine, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage,
-    StoppingPage, TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
+    LoginPage, LoginProblem, MadeToken, MaintenancePage, NewServerForm, NoEntryPage, NoEntryReason,
+    NotRunningPage, Options, Page, ProgressPage, RenderError, Renderer, ScopeLine, ServerCard,
+    ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage, TokenLine, TokenPage,
+    UnreachablePage, Viewer, Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -435,6 +436,47 @@ pub(super) fn all() -> Vec<Sample> {
                 subject: Some("bob".to_owned()),
                 start_url: "/hub/spawn/bob".to_owned(),
                 failure: Some(failure(Cause::Died)),
+            },
+        ),
+        sample(
+            "no-entry",
+            ada,
+            NoEntryPage {
+                service: "stats".to_owned(),
+                reason: NoEntryReason::NotAllowed {
+                    user: "ada".to_owned(),
+                    groups: vec!["class".to_owned(), "teachers".to_owned()],
+                },
+                request_id: Some("7f3a9c2e".to_owned()),
+            },
+        ),
+        sample(
+            "no-entry-stale",
+            None,
+            NoEntryPage {
+                service: "stats".to_owned(),
+                reason: NoEntryReason::Stale {
+                    retry_url: "/stats/".to_owned(),
+                },
+                request_id: None,
+            },
+        ),
+        sample(
+            "maintenance",
+            None,
+            MaintenancePage {
+                service: None,
+                message: None,
+                until: Some(Timestamp::UNIX_EPOCH),
+            },
+        ),
+        sample(
+            "maintenance-service",
+            None,
+            MaintenancePage {
+                service: Some("stats".to_owned()),
+                message: Some("We are moving to a larger machine.".to_owned()),
+                until: None,
             },
         ),
         sample(
