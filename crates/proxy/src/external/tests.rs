@@ -43,7 +43,6 @@ impl Elsewhere {
                 "http+unix://{}",
                 escape::path_segment(path.to_str().unwrap())
             ),
-            ListenAddress::Systemd(name) => panic!("{name:?}"),
         };
         let parts = Parts {
             table: RouteTable::new(),
