@@ -65,6 +65,7 @@ export class Visitor {
     visitor.context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
       javaScriptEnabled: options.javaScriptEnabled ?? true,
+      ignoreHTTPSErrors: options.ignoreHTTPSErrors ?? false,
     });
     visitor.context.setDefaultTimeout(ACTION_LIMIT);
     visitor.context.setDefaultNavigationTimeout(ACTION_LIMIT);

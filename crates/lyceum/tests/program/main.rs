@@ -8,6 +8,8 @@ mod import;
 mod operations;
 #[cfg(test)]
 mod passed;
+#[cfg(test)]
+mod proxy;
 mod serve;
 #[cfg(test)]
 mod services;
