@@ -13,9 +13,9 @@ use super::{Accepted, Coding, CompressMode, Encoder, Kind, kind};
 
 /// Shorter answers gain nothing that is worth the work: they fit into one packet anyway.
 const MIN_LENGTH: u64 = 1024;
-/// How many answers may be compressed at the same time. An encoder takes about a megabyte for as long as its
+/// How many answers may be compressed at the same time. An encoder takes one to two megabytes for as long as its
 /// client takes for the answer, and whoever opens many connections and reads slowly must not fill the memory.
-const MOST_ENCODERS: usize = 256;
+const MOST_ENCODERS: usize = 128;
 
 /// Decides which answers are compressed, and counts the encoders at work; a clone is the same.
 #[derive(Debug, Clone, Default)]

@@ -161,7 +161,7 @@ fn encoders_are_bounded_and_given_back() {
         encoder
     };
     let mut held: Vec<_> = std::iter::from_fn(begin).take(1000).collect();
-    assert_eq!(held.len(), 256);
+    assert_eq!(held.len(), 128);
     assert!(begin().is_none());
     held.pop();
     assert!(begin().is_some());
