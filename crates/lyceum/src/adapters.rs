@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use lyceum_core::{RouteSpec, ServerName, ServerRef, UserName};
 use lyceum_gateway::{
-    Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, HubService,
-    RequestId as GatewayId, UpstreamEvents,
+    Admission, Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, Gate,
+    HubService, RequestId as GatewayId, UpstreamEvents, Visit,
 };
 use lyceum_hub::Hub;
-use lyceum_web::{Client, GatewayFailure, RequestId, Web};
+use lyceum_web::{Client, GatewayFailure, RequestId, SiteAdmission, SiteVisit, Web};
 use tower::ServiceExt as _;
 
 /// Answers the gateway's requests with a router.
@@ -23,11 +23,7 @@ impl HubService for RouterService {
     async fn call(&self, request: Request<Body>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         if let Some(info) = parts.extensions.remove::<ClientInfo>() {
-            parts.extensions.insert(Client {
-                addr: info.addr,
-                https: info.scheme == "https",
-                host: info.host,
-            });
+            parts.extensions.insert(client(info));
         }
         if let Some(id) = parts.extensions.remove::<GatewayId>() {
             parts.extensions.insert(RequestId(id.to_string()));
@@ -38,6 +34,43 @@ impl HubService for RouterService {
             Err(never) => match never {},
         };
         response.map(Body::new)
+    }
+}
+
+fn client(info: ClientInfo) -> Client {
+    Client {
+        addr: info.addr,
+        https: info.scheme == "https",
+        host: info.host,
+    }
+}
+
+/// Asks the hub who may enter services that log nobody in themselves.
+#[derive(Debug)]
+pub(crate) struct Door(pub(crate) Web);
+
+#[async_trait]
+impl Gate for Door {
+    async fn admit(&self, visit: Visit) -> Admission {
+        let visit = SiteVisit {
+            site: visit.site,
+            method: visit.method,
+            uri: visit.uri,
+            headers: visit.headers,
+            client: client(visit.client),
+            upgrade: visit.upgrade,
+            request_id: None,
+        };
+        match self.0.admit(visit).await {
+            SiteAdmission::Enter {
+                headers,
+                hide_cookies,
+            } => Admission::Enter {
+                headers,
+                hide_cookies,
+            },
+            SiteAdmission::Answer(response) => Admission::Answer(response.map(Body::new)),
+        }
     }
 }
 

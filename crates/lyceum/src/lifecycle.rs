@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
-use lyceum_gateway::{ClosedGate, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable};
+use lyceum_gateway::{
+    ClosedGate, ForwardOptions, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable,
+};
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{Events, NoEvents, Pages, RouterService};
+use crate::adapters::{Door, Events, NoEvents, Pages, RouterService};
 use crate::memory;
 use crate::wire::Assembly;
 
@@ -96,6 +98,8 @@ pub(crate) async fn run(
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();
+    let mut options = ForwardOptions::default();
+    options.hidden_cookies = web.hidden_cookies();
     let mut people_served = tokio::task::JoinSet::new();
     let mut servers_served = tokio::task::JoinSet::new();
     let people = Parts {
@@ -105,8 +109,8 @@ pub(crate) async fn run(
         error_pages: Arc::new(Pages(web.clone())),
         events: Arc::new(Events(hub.clone())),
         clock: Arc::new(SystemClock),
-        gate: Arc::new(ClosedGate),
-        options: Arc::default(),
+        gate: Arc::new(Door(web.clone())),
+        options: Arc::new(options),
         counts: Arc::default(),
     };
     let servers = Parts {

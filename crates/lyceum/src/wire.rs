@@ -87,11 +87,16 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         }
     };
     let routes = RouteTable::new();
-    let declared = {
+    let (declared, sites) = {
         let config = config.clone();
         // Files with tokens are read, and accounts looked up.
-        tokio::task::spawn_blocking(move || config.declared()).await??
+        tokio::task::spawn_blocking(move || {
+            let declared = config.declared()?;
+            config.sites().map(|sites| (declared, sites))
+        })
+        .await??
     };
+    routes.set_sites(sites);
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,

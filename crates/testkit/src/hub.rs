@@ -25,7 +25,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{
     Clock, RouteStatus, Secret, ServerName, ServerRef, SystemClock, UserName, random, token,
 };
-use lyceum_gateway::RouteTable;
+use lyceum_gateway::{RouteTable, Site};
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{Access, Hub, HubSettings, Principal, ServerPermit};
 /// The variables by which the processes of a hub, and of one of its servers, are known.
@@ -60,6 +60,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     authenticator: Arc<dyn Authenticator>,
     background: bool,
+    sites: Vec<Site>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -80,6 +81,7 @@ struct Plan {
     authenticator: Arc<dyn Authenticator>,
     xsrf_key: XsrfKey,
     background: bool,
+    sites: Vec<Site>,
 }
 
 impl Plan {
@@ -136,6 +138,13 @@ impl Builder {
         self
     }
 
+    /// Gives the gateway services that log nobody in themselves; the hub needs them among what is declared.
+    #[must_use]
+    pub fn sites(mut self, sites: Vec<Site>) -> Self {
+        self.sites = sites;
+        self
+    }
+
     /// Begins the first life of the hub.
     pub async fn start(self) -> TestHub {
         self.start_in(None).await
@@ -158,6 +167,7 @@ impl Builder {
                 authenticator: self.authenticator,
                 xsrf_key: XsrfKey::new(random::hex(32).as_bytes()),
                 background: self.background,
+                sites: self.sites,
             },
             addresses: None,
             room,
@@ -190,6 +200,7 @@ impl TestHub {
             clock: Arc::new(SystemClock),
             authenticator: Arc::new(Dummy::new(None)),
             background: true,
+            sites: Vec::new(),
         }
     }
 

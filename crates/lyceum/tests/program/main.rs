@@ -9,5 +9,6 @@ mod operations;
 mod serve;
 #[cfg(test)]
 mod services;
+mod sites;
 #[cfg(test)]
 mod support;

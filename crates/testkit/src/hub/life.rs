@@ -14,8 +14,8 @@ use lyceum_core::seams::{Authenticator, Routes as _, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
-    BoundGateway, ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts as GatewayParts,
-    PlainErrorPages, RouteTable,
+    BoundGateway, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
+    Parts as GatewayParts, PlainErrorPages, RouteTable, Site,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -25,7 +25,7 @@ use lyceum_web::{Web, WebSettings};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::adapters::{Events, NoEvents, Pages, RouterService};
+use super::adapters::{Door, Events, NoEvents, Pages, RouterService};
 use super::{Plan, Room};
 use crate::wait::{LIMIT, within};
 
@@ -76,6 +76,7 @@ impl Life {
             database: StoreSettings::sqlite(room.path("lyceum.sqlite")),
             xsrf_key: plan.xsrf_key.clone(),
             background: plan.background,
+            sites: plan.sites.clone(),
             people,
             servers,
         };
@@ -158,6 +159,7 @@ struct Begin {
     database: StoreSettings,
     xsrf_key: XsrfKey,
     background: bool,
+    sites: Vec<Site>,
     people: BoundGateway,
     servers: BoundGateway,
 }
@@ -168,6 +170,7 @@ impl Begin {
     async fn run(self, runtime: tokio::runtime::Handle) -> Begun {
         let store = Store::open(&self.database, self.clock.now()).await.unwrap();
         let routes = RouteTable::new();
+        routes.set_sites(self.sites);
         let renderer = Renderer::new(Options {
             base_url: format!("{}hub/", self.settings.base_url),
             version: "0".to_owned(),
@@ -199,6 +202,8 @@ impl Begin {
         if self.background {
             hub.run_background();
         }
+        let mut options = ForwardOptions::default();
+        options.hidden_cookies = web.hidden_cookies();
         let people = GatewayParts {
             table: routes.clone(),
             hub: Arc::new(RouterService(web.router())),
@@ -206,8 +211,8 @@ impl Begin {
             error_pages: Arc::new(Pages(web.clone())),
             events: Arc::new(Events(hub.clone())),
             clock: Arc::clone(&self.clock),
-            gate: Arc::new(ClosedGate),
-            options: Arc::default(),
+            gate: Arc::new(Door(web.clone())),
+            options: Arc::new(options),
             counts: Arc::default(),
         };
         let servers = GatewayParts {
