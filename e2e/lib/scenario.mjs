@@ -4,11 +4,14 @@ import { test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { JupyterHub } from "./jupyterhub.mjs";
+import { Proxy } from "./proxies.mjs";
 import { Serve } from "./serve.mjs";
 
 /**
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
- * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser.
+ * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser,
+ * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -27,6 +30,8 @@ export function scenario(name, story, limit = 10 * 60_000) {
 class Stage {
   demos = [];
   visitors = [];
+  /** What is there beside a Lyceum. */
+  others = [];
 
   constructor(name, context) {
     this.name = name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
@@ -35,6 +40,8 @@ class Stage {
     this.demo = this.demo.bind(this);
     this.serve = this.serve.bind(this);
     this.visitor = this.visitor.bind(this);
+    this.jupyterhub = this.jupyterhub.bind(this);
+    this.proxy = this.proxy.bind(this);
   }
 
   /** Does a part of the story; its name is in the report, and in the error if it fails. */
@@ -61,6 +68,18 @@ class Stage {
     return serve;
   }
 
+  async jupyterhub(environment, settings, options) {
+    const hub = await JupyterHub.start(this.name, environment, settings, options);
+    this.others.push(hub);
+    return hub;
+  }
+
+  async proxy(...options) {
+    const proxy = await Proxy.start(...options);
+    this.others.push(proxy);
+    return proxy;
+  }
+
   async visitor(hub, options = {}) {
     this.browser ??= await startBrowser();
     const visitor = await Visitor.arrive(this.browser, hub, options);
@@ -71,10 +90,12 @@ class Stage {
   async keepPictures() {
     for (const visitor of this.visitors) await visitor.keepPictures(this.name);
     for (const demo of this.demos) this.context.diagnostic(`output of lyceum demo: ${demo.dataFolder}.log`);
+    for (const other of this.others) if (other.folder) this.context.diagnostic(`output of JupyterHub: ${other.folder}.log`);
   }
 
   async clean() {
     await this.browser?.close();
     for (const demo of this.demos) await demo.clean();
+    for (const other of this.others) await other.clean();
   }
 }

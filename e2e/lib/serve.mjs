@@ -25,7 +25,7 @@ export function environmentOfVersion(version) {
 /** A `lyceum serve` where everybody may log in, with any password; root is an administrator. */
 export class Serve extends Demo {
   /** Starts it with users' servers from a Python environment. `spawner` is added to that section, `more.hub`
-   * to `[hub]`, and `more.rest` to the end of the configuration. */
+   * to `[hub]`, `more.gateway` to `[gateway]`, and `more.rest` to the end of the configuration. */
   static async start(name, { environment, more = {}, spawner = "" }) {
     const folder = await newFolder(name);
     const port = await freePort();
@@ -45,6 +45,7 @@ named_servers = true
 ${more.hub ?? ""}
 [gateway]
 listen = ["127.0.0.1:${port}"]
+${more.gateway ?? ""}
 [auth]
 kind = "dummy"
 [access]

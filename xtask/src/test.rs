@@ -44,6 +44,8 @@ enum Part {
     Deny,
     /// Lints: clippy without a warning
     Clippy,
+    /// Targets for fuzzing still compile; what they run is among the tests of the crates
+    Fuzz,
     /// Documentation builds without a warning
     Doc,
     /// Tests of the crates, through HTTP, with real servers and real databases
@@ -65,6 +67,7 @@ impl Part {
             Self::Tidy => "rules of the house (cargo xtask tidy)",
             Self::Deny => "licences, bans and sources (cargo deny)",
             Self::Clippy => "lints (cargo clippy, warnings are errors)",
+            Self::Fuzz => "targets for fuzzing (cargo check in fuzz/)",
             Self::Doc => "documentation (cargo doc, warnings are errors)",
             Self::Unit => "tests of the crates",
             Self::Build => "release build",
@@ -185,6 +188,7 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
                 "warnings",
             ],
         )),
+        Part::Fuzz => fuzz(root),
         Part::Doc => shell::run(
             cargo(
                 root,
@@ -228,6 +232,17 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
         counts,
         failure,
     }
+}
+
+/// Compiles the targets for fuzzing, which are a workspace of their own, for the toolchain of all others.
+fn fuzz(root: &Path) -> Result<()> {
+    let mut check = cargo(
+        root,
+        &["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"],
+    );
+    // With the folder of the main workspace, most of what they depend on is there already.
+    check.arg("--target-dir").arg(root.join("target"));
+    shell::run(&mut check)
 }
 
 /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
@@ -375,7 +390,7 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
-        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core from npm");
+        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core and configurable-http-proxy from npm");
     }
     if needs.is_empty() {
         "nothing but cargo".to_owned()

@@ -28,6 +28,7 @@ pub(crate) fn check(
     rules.folders();
     rules.addresses();
     rules.durations();
+    rules.proxy();
     rules.login();
     rules.access();
     rules.pages();
@@ -42,6 +43,7 @@ pub(crate) fn check(
 
 mod declared;
 mod login;
+mod proxy;
 mod secrets;
 mod servers;
 

@@ -34,6 +34,7 @@ pub use declared::DeclarationError;
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use log::{LogConfig, LogFormat, LogLevel};
+pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
 pub use lyceum_spawn::SpawnerConfig;
 pub use metrics::MetricsConfig;
 pub use names::Names;
@@ -58,6 +59,9 @@ pub struct Config {
 
     /// The gateway: the addresses that browsers reach, and its limits.
     pub gateway: GatewayConfig,
+
+    /// Which proxy carries people's traffic to their servers: Lyceum itself, or one that runs elsewhere.
+    pub proxy: ProxyConfig,
 
     /// How people prove who they are.
     pub auth: AuthConfig,

@@ -31,9 +31,9 @@ const MOST_FIELDS: usize = 4096;
 /// What is to be done with a request.
 pub(crate) enum Verdict {
     /// It is answered here.
-    Answer(Response<Body>),
+    Answer(Box<Response<Body>>),
     /// It is answered with an error page.
-    Fail(Failure),
+    Fail(Box<Failure>),
     /// It goes to an upstream.
     Forward(Box<Plan>),
     /// The gate is asked first, and then this again.
@@ -54,16 +54,18 @@ pub(crate) fn decide(
     let id = RequestId::new();
     let asked = match check(head, facts, peer, id) {
         Ok(asked) => asked,
-        Err(reason) => return Verdict::Fail(Failure::of(reason, head.target, head.fields, id)),
+        Err(reason) => {
+            return Verdict::Fail(Box::new(Failure::of(reason, head.target, head.fields, id)));
+        }
     };
     if asked.path == HEALTH_PATH {
-        return Verdict::Answer(health());
+        return Verdict::Answer(Box::new(health()));
     }
     let options = &*core.parts.options;
     let fail = |reason, entry: Option<&Arc<Entry>>| {
         let mut failure = Failure::of(reason, &asked.path_and_query(), head.fields, id);
         failure.entry = entry.cloned();
-        Verdict::Fail(failure)
+        Verdict::Fail(Box::new(failure))
     };
     core.parts.counts.count_lookup();
     let Some(entry) = core.parts.table.find(asked.host, &asked.path) else {
@@ -76,7 +78,7 @@ pub(crate) fn decide(
         return Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)));
     };
     if let Some(answer) = without_slash(&site, &asked) {
-        return Verdict::Answer(answer);
+        return Verdict::Answer(Box::new(answer));
     }
     if site.maintenance.is_some() {
         return fail(ErrorReason::Closed, Some(&entry));
@@ -102,9 +104,10 @@ pub(crate) fn decide(
         SiteAction::Forward(_) => {
             Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)))
         }
-        SiteAction::Redirect { to, status } => {
-            Verdict::Answer(redirect(redirect_target(to, &site, &asked), *status))
-        }
+        SiteAction::Redirect { to, status } => Verdict::Answer(Box::new(redirect(
+            redirect_target(to, &site, &asked),
+            *status,
+        ))),
         SiteAction::Files(_) => fail(ErrorReason::NotFound, Some(&entry)),
     }
 }
@@ -376,7 +379,8 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
             reason,
             ErrorReason::ContentTooLarge | ErrorReason::Forbidden | ErrorReason::NotFound
         );
-    let rendered = if context.wants_json || !worth_a_page {
+    let for_all = core.parts.options.error_pages_for_all;
+    let rendered = if !for_all && (context.wants_json || !worth_a_page) {
         None
     } else {
         core.hub.render(context.clone()).await

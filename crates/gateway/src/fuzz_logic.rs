@@ -22,6 +22,10 @@ use crate::path;
 use crate::proxy_protocol::{Parsed, parse};
 use crate::table::RouteTable;
 
+mod messages;
+
+pub use messages::{chunks, heads};
+
 /// Any bytes at the beginning of a connection.
 ///
 /// A header is found at the same place whatever follows it, each piece of it is incomplete, and what is an error

@@ -26,6 +26,7 @@ use crate::pool::Link;
 use crate::relay::{Broken, Relay};
 use crate::request_id::RequestId;
 use crate::serve::Core;
+use crate::table::Entry;
 use crate::tunnel::End;
 use crate::upload::{ClientUpload, Uploading};
 
@@ -43,12 +44,11 @@ enum Next {
     /// It is cut off, so that a part of an answer is not taken for the whole.
     Abort,
     /// It speaks another protocol from here on.
-    Tunnel(Box<(Link, Plan)>),
+    Tunnel(Box<(Link, Arc<Entry>)>),
 }
 
-/// What is known of a request when its head has been read.
+/// What is known of a request when its head has been read, beside what is to be done with it.
 struct Turn {
-    verdict: Verdict,
     length: Length,
     keep_alive: bool,
     /// HTTP/1.0.
@@ -88,7 +88,7 @@ pub(crate) async fn serve(core: Rc<Core>, mut client: Client) {
         first = false;
         let last = left == 1;
         left = left.saturating_sub(1);
-        match Box::pin(one(&core, &mut client, length, last)).await {
+        match one(&core, &mut client, length, last).await {
             Next::Another => {}
             Next::Close => return client.close().await,
             Next::Linger => return client.linger().await,
@@ -114,7 +114,7 @@ fn read_turn(
     length: usize,
     last: bool,
     admitted: Option<&Admitted>,
-) -> Turn {
+) -> (Turn, Verdict) {
     let bytes = client.inbox.data().get(..length).unwrap_or_default();
     let seen = with_request(bytes, core.config.max_headers.into(), |head| {
         if head.target.len() > core.config.max_uri_bytes as usize {
@@ -127,57 +127,47 @@ fn read_turn(
         } else {
             !facts.close
         };
-        Ok::<_, BadHead>(Turn {
-            verdict: front::decide(core, head, facts, client.peer, &length, admitted),
+        let verdict = front::decide(core, head, facts, client.peer, &length, admitted);
+        let turn = Turn {
             length,
             // What follows a wish for another protocol may be anything.
             keep_alive: lasts && !last && facts.upgrade.is_none() && !core.is_draining(),
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
-        })
+        };
+        Ok::<_, BadHead>((turn, verdict))
     });
-    seen.and_then(|turn| turn).unwrap_or_else(|bad| Turn {
-        verdict: Verdict::Fail(Failure::unknown(front::reason(bad))),
-        length: Length::Bytes(0),
-        keep_alive: false,
-        old: false,
-        to_head: false,
-        expects_continue: false,
+    seen.and_then(|seen| seen).unwrap_or_else(|bad| {
+        let turn = Turn {
+            length: Length::Bytes(0),
+            keep_alive: false,
+            old: false,
+            to_head: false,
+            expects_continue: false,
+        };
+        let failure = Failure::unknown(front::reason(bad));
+        (turn, Verdict::Fail(Box::new(failure)))
     })
 }
 
 async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) -> Next {
     core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let mut turn = turn_after_gate(core, client, length, last).await;
+    let (mut turn, mut verdict) = read_turn(core, client, length, last, None);
+    if let Verdict::Ask(visit) = verdict {
+        (turn, verdict) = match core.hub.admit(*visit).await {
+            Ok(admitted) => read_turn(core, client, length, last, Some(&admitted)),
+            Err(response) => (turn, Verdict::Answer(Box::new(response))),
+        };
+    }
     client.inbox.consume(length);
-    let placeholder = Verdict::Answer(Response::new(Body::empty()));
-    match std::mem::replace(&mut turn.verdict, placeholder) {
-        Verdict::Answer(response) => answer(core, client, turn, response).await,
-        Verdict::Fail(failure) => fail(core, client, turn, failure).await,
-        Verdict::Forward(plan) => forward(core, client, turn, *plan).await,
+    match verdict {
+        Verdict::Answer(response) => answer(core, client, turn, *response).await,
+        Verdict::Fail(failure) => fail(core, client, turn, *failure).await,
+        Verdict::Forward(plan) => forward(core, client, turn, plan).await,
         Verdict::Hub(request) => ask_hub(core, client, turn, *request).await,
         // Asked once, the gate has answered.
         Verdict::Ask(_) => Next::Abort,
-    }
-}
-
-/// Decides about a request; if the gate is to be asked, it is.
-async fn turn_after_gate(core: &Core, client: &mut Client, length: usize, last: bool) -> Turn {
-    let mut turn = read_turn(core, client, length, last, None);
-    let visit = match turn.verdict {
-        Verdict::Ask(visit) => visit,
-        verdict => {
-            turn.verdict = verdict;
-            return turn;
-        }
-    };
-    match core.hub.admit(*visit).await {
-        Ok(admitted) => read_turn(core, client, length, last, Some(&admitted)),
-        Err(response) => Turn {
-            verdict: Verdict::Answer(response),
-            ..turn
-        },
     }
 }
 
@@ -218,7 +208,7 @@ async fn fail(core: &Core, client: &mut Client, mut turn: Turn, failure: Failure
 }
 
 /// Forwards a request, and passes its answer on.
-async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Plan) -> Next {
+async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Box<Plan>) -> Next {
     if plan.upgrade {
         core.parts.counts.upgrades.fetch_add(1, Ordering::Relaxed);
     }
@@ -269,7 +259,7 @@ async fn pass_on(
     core: &Rc<Core>,
     client: &mut Client,
     mut turn: Turn,
-    plan: Plan,
+    plan: Box<Plan>,
     reply: Reply,
     mut upload: ClientUpload,
 ) -> Next {
@@ -339,7 +329,7 @@ async fn pass_on(
 }
 
 /// Tells the client that the protocol has changed.
-async fn switch(core: &Core, client: &mut Client, plan: Plan, reply: Reply) -> Next {
+async fn switch(core: &Core, client: &mut Client, plan: Box<Plan>, reply: Reply) -> Next {
     let Reply { mut link, head, .. } = reply;
     let mut out = Text::new();
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
@@ -360,13 +350,13 @@ async fn switch(core: &Core, client: &mut Client, plan: Plan, reply: Reply) -> N
     link.inbox.consume(head);
     core.parts.counts.answered(101);
     match client.write_all(core, &out.0).await {
-        Ok(()) => Next::Tunnel(Box::new((link, plan))),
+        Ok(()) => Next::Tunnel(Box::new((link, Arc::clone(&plan.entry)))),
         Err(_) => Next::Abort,
     }
 }
 
 /// Joins both sides, in a task of its own: that of the connection is large, and a tunnel small.
-fn tunnel(core: &Rc<Core>, client: Client, (link, plan): (Link, Plan)) {
+fn tunnel(core: &Rc<Core>, client: Client, (link, entry): (Link, Arc<Entry>)) {
     let Client {
         io,
         mut inbox,
@@ -385,8 +375,6 @@ fn tunnel(core: &Rc<Core>, client: Client, (link, plan): (Link, Plan)) {
         early: from_upstream.take_all().into(),
         socket: upstream,
     };
-    let entry = Arc::clone(&plan.entry);
-    drop(plan);
     core.spawn_tunnel(entry, client, upstream, slot);
 }
 

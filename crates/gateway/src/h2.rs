@@ -205,16 +205,16 @@ async fn route(
                 tunnel.as_deref(),
                 Some(&admitted),
             ),
-            Err(response) => Verdict::Answer(response),
+            Err(response) => Verdict::Answer(Box::new(response)),
         };
     }
     drop(head);
     match verdict {
-        Verdict::Answer(response) => clean(response).map(Streamed::body),
-        Verdict::Fail(failure) => front::fail(core, failure).await.map(Streamed::body),
+        Verdict::Answer(response) => clean(*response).map(Streamed::body),
+        Verdict::Fail(failure) => front::fail(core, *failure).await.map(Streamed::body),
         Verdict::Forward(plan) => match upgrade {
-            None => forward(core, *plan, body, &length).await,
-            Some(upgrade) => switch(core, *plan, slot, upgrade).await,
+            None => forward(core, plan, body, &length).await,
+            Some(upgrade) => switch(core, plan, slot, upgrade).await,
         },
         Verdict::Hub(request) => ask_hub(core, *request, body).await,
         // Asked once, the gate has answered.
@@ -231,7 +231,7 @@ fn decide(
     tunnel: Option<&str>,
     admitted: Option<&Admitted>,
 ) -> Verdict {
-    let bad = || Verdict::Fail(Failure::unknown(ErrorReason::BadRequest));
+    let bad = || Verdict::Fail(Box::new(Failure::unknown(ErrorReason::BadRequest)));
     let mut fields = Vec::with_capacity(head.headers.len() + 4);
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -281,14 +281,14 @@ fn decide(
         }
     }
     if fields.len() > core.config.max_headers.into() {
-        return Verdict::Fail(Failure::unknown(ErrorReason::HeadTooLarge));
+        return Verdict::Fail(Box::new(Failure::unknown(ErrorReason::HeadTooLarge)));
     }
     let target = head
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
     if target.len() > core.config.max_uri_bytes as usize {
-        return Verdict::Fail(Failure::unknown(ErrorReason::TargetTooLong));
+        return Verdict::Fail(Box::new(Failure::unknown(ErrorReason::TargetTooLong)));
     }
     let head = RequestHead {
         method: if tunnel.is_some() {
@@ -326,7 +326,7 @@ fn websocket_key() -> String {
 
 async fn forward(
     core: &Rc<Core>,
-    plan: Plan,
+    plan: Box<Plan>,
     body: Incoming,
     length: &Length,
 ) -> Response<Streamed> {
@@ -347,7 +347,12 @@ async fn forward(
     response.map(Streamed::body)
 }
 
-fn pass_on(core: &Rc<Core>, plan: Plan, reply: Reply, upload: StreamUpload) -> Response<Streamed> {
+fn pass_on(
+    core: &Rc<Core>,
+    plan: Box<Plan>,
+    reply: Reply,
+    upload: StreamUpload,
+) -> Response<Streamed> {
     let Reply {
         mut link,
         status,
@@ -401,7 +406,7 @@ fn pass_on(core: &Rc<Core>, plan: Plan, reply: Reply, upload: StreamUpload) -> R
 /// Begins another protocol on a stream (RFC 8441).
 async fn switch(
     core: &Rc<Core>,
-    plan: Plan,
+    plan: Box<Plan>,
     slot: Rc<Slot>,
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Response<Streamed> {
@@ -419,7 +424,7 @@ async fn switch(
     front::own(reason.status(), Bytes::new(), plan.id).map(Streamed::body)
 }
 
-fn refused(core: &Rc<Core>, plan: Plan, reply: Reply) -> Response<Streamed> {
+fn refused(core: &Rc<Core>, plan: Box<Plan>, reply: Reply) -> Response<Streamed> {
     let Reply {
         mut link,
         status,
@@ -443,7 +448,7 @@ fn refused(core: &Rc<Core>, plan: Plan, reply: Reply) -> Response<Streamed> {
 
 fn join(
     core: &Rc<Core>,
-    plan: Plan,
+    plan: Box<Plan>,
     slot: Rc<Slot>,
     upgrade: hyper::upgrade::OnUpgrade,
     reply: Reply,
@@ -580,7 +585,7 @@ impl Streamed {
 /// The body of an upstream's answer. Dropped before its end, it closes the connection to the upstream.
 struct FromUpstream {
     core: Rc<Core>,
-    plan: Plan,
+    plan: Box<Plan>,
     link: Option<Link>,
     length: Length,
     close: bool,

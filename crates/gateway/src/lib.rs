@@ -10,6 +10,7 @@ mod address;
 mod answer;
 mod body;
 mod buffer;
+mod call;
 mod chunks;
 mod client;
 mod config;
@@ -52,6 +53,7 @@ mod upload;
 
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
+pub use call::{CallError, HttpClient};
 pub use config::GatewayConfig;
 pub use counts::Counts;
 /// Names and values of headers, as the settings of a [`Site`] have them.

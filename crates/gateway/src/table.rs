@@ -103,6 +103,11 @@ impl RouteTable {
         self.remove_now(spec)
     }
 
+    /// Puts a route at once. The same as [`Routes::put`] otherwise.
+    pub fn put_in(&self, route: Route) {
+        self.put_now(route);
+    }
+
     /// Makes a table without routes.
     pub fn new() -> Self {
         Self::default()

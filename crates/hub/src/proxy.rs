@@ -32,6 +32,11 @@ impl Hub {
         self.check_routes().await
     }
 
+    /// Checks the routes as [`Hub::check_routes_now`] does, for a program that has seen them disappear.
+    pub async fn mend_routes(&self) -> Result<(), RoutesError> {
+        self.check_routes().await
+    }
+
     /// Puts routes that are missing or wrong, and removes those of servers that do not run. Servers with something
     /// going on are left alone: what goes on takes care of their routes. Services' routes are mended likewise; all others
     /// are left alone.

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod import;
 mod progress;
+pub(crate) mod proxy;
 mod report;
 mod serve;
 
@@ -48,6 +49,11 @@ enum Command {
     ///
     /// Users' servers go on running when it ends, and are found again when it starts.
     Serve(ServeArgs),
+    /// Runs a proxy alone, below a JupyterHub, in the place of configurable-http-proxy.
+    ///
+    /// Takes its options and its REST API: set `c.ConfigurableHTTPProxy.command = ["lyceum", "proxy"]`. Routes are
+    /// kept in memory, and the hub puts them again after a restart.
+    Proxy(Box<proxy::ProxyArgs>),
     /// Checks, shows and explains the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -156,6 +162,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
             Command::Import(command) => import::run(&command),
         }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{Door, Events, NoEvents, Pages, RouterService};
 use crate::memory;
-use crate::wire::Assembly;
+use crate::wire::{Assembly, external};
 
 /// How long the hub's own tasks are given at shutdown.
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
@@ -83,6 +83,7 @@ pub(crate) async fn run(
         routes,
         gateway,
         api,
+        external,
         services,
     } = assembly;
     let shutdown = CancellationToken::new();
@@ -135,6 +136,10 @@ pub(crate) async fn run(
     );
     // Services ask the API as soon as they run.
     hub.run_services(services);
+    if let Some(proxy) = external {
+        let watching = external::watch(hub.clone(), proxy);
+        hub.tasks().spawn_vital("watch the proxy", watching);
+    }
     hub.metrics().started(begun.elapsed());
     ready(&addresses);
 
@@ -195,7 +200,7 @@ pub(crate) async fn run(
     outcome
 }
 
-fn gateway_ended(
+pub(crate) fn gateway_ended(
     ended: Option<Result<Result<(), GatewayError>, tokio::task::JoinError>>,
 ) -> anyhow::Error {
     match ended {

@@ -70,7 +70,7 @@ pub(crate) fn to_file(path: &Path, verbose: bool) -> std::io::Result<()> {
 
 fn ours(level: &str) -> String {
     [
-        "auth", "config", "envs", "gateway", "hub", "spawn", "store", "web",
+        "auth", "config", "envs", "gateway", "hub", "proxy", "spawn", "store", "web",
     ]
     .map(|crate_name| format!("lyceum_{crate_name}={level}"))
     .join(",")

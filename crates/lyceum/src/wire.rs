@@ -1,6 +1,8 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+pub(crate) mod external;
+pub(crate) mod proxy;
 mod servers;
 
 use std::fs;
@@ -16,11 +18,12 @@ use lyceum_config::settings::{
     Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
 };
 use lyceum_core::declared::Declared;
-use lyceum_core::seams::{Authenticator, ServiceRunner, Spawner};
+use lyceum_core::seams::{Authenticator, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
 use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
+use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::process::{Places, ProcessSpawner};
 use lyceum_spawn::service::ProcessServices;
 use lyceum_store::Store;
@@ -38,6 +41,8 @@ pub(crate) struct Assembly {
     pub(crate) gateway: BoundGateway,
     /// The listener for servers' API calls.
     pub(crate) api: BoundGateway,
+    /// The proxy that carries the traffic, if it is not the gateway.
+    pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
     pub(crate) services: Arc<dyn ServiceRunner>,
 }
@@ -87,6 +92,11 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         }
     };
     let routes = RouteTable::new();
+    let external = external::proxy(&config, &extras.gateway).await?;
+    let hub_routes: Arc<dyn Routes> = match &external {
+        Some(external) => Arc::<ExternalProxy>::clone(external),
+        None => Arc::new(routes.clone()),
+    };
     let (declared, sites) = {
         let config = config.clone();
         // Files with tokens are read, and accounts looked up.
@@ -111,7 +121,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         clock: Arc::new(SystemClock),
         authenticator,
         spawner,
-        routes: Arc::new(routes.clone()),
+        routes: hub_routes,
         runtime: tokio::runtime::Handle::current(),
     });
     let web = Web::new(hub.clone(), renderer, web_settings);
@@ -121,6 +131,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes,
         gateway: extras.gateway,
         api,
+        external,
         services,
     })
 }

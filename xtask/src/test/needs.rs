@@ -118,7 +118,7 @@ pub(super) fn npm_packages(root: &Path, installing: Installing) -> Result<()> {
     if installing == Installing::Forbidden {
         bail!("missing: the packages of e2e\n  run: npm ci --prefix e2e");
     }
-    println!("    installing from npm: playwright-core");
+    println!("    installing from npm: playwright-core, configurable-http-proxy");
     shell::run(&mut command(
         &folder,
         "npm",

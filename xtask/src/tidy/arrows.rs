@@ -17,11 +17,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["hub"]),
     ("hub", &["store"]),
     ("gateway", &["certs"]),
+    ("proxy", &["gateway", "certs"]),
     ("auth", &["broker"]),
     ("spawn", &["broker"]),
     (
         "config",
-        &["auth", "spawn", "certs", "gateway", "store", "envs"],
+        &[
+            "auth", "spawn", "certs", "gateway", "proxy", "store", "envs",
+        ],
     ),
     ("broker", &[]),
     ("conformance", &[]),

@@ -345,3 +345,18 @@ fn what_servers_and_metrics_cannot_work_with_is_refused() {
         assert!(shown.contains(&format!("`{key}`")), "{key}:\n{shown}");
     }
 }
+
+#[test]
+fn the_urls_of_a_proxy_elsewhere_are_looked_at() {
+    assert_snapshot!(
+        Folder::with(
+            "\
+[proxy]
+kind = \"configurable-http-proxy\"
+api_url = \"127.0.0.1:8001\"
+hub_target = \"ftp://hub\"
+"
+        )
+        .bad()
+    );
+}

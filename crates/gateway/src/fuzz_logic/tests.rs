@@ -26,6 +26,8 @@ fn every_seed_holds() {
     run_seeds("routes", routes);
     run_seeds("forwarded", forwarded);
     run_seeds("rewrite", rewrite_answer);
+    run_seeds("heads", heads);
+    run_seeds("chunks", chunks);
 }
 
 /// Bytes made of some of these pieces, and of any others between them.
@@ -83,5 +85,28 @@ proptest! {
         ]),
     ]) {
         forwarded(&data);
+    }
+
+    #[test]
+    fn heads_stand_any_bytes_in_any_pieces(data in prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..300),
+        made_of(&[
+            "\0", "\x01", "\x07", "GET ", "POST ", "/", "*", " HTTP/1.1", " HTTP/1.0", "HTTP/1.1 200 OK", "\r\n",
+            "\r\n\r\n", "\n", "\r", ":", ": ", "\r\nHost: h", "\r\nContent-Length: 5", "\r\ncontent-length: 05",
+            "\r\nTransfer-Encoding: chunked", "\r\nConnection: upgrade, x", "\r\nUpgrade: websocket", "\r\n ", "\t",
+        ]),
+    ]) {
+        heads(&data);
+    }
+
+    #[test]
+    fn chunked_bodies_stand_any_bytes_in_any_pieces(data in prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..300),
+        made_of(&[
+            "\0", "\x01", "\x03", "1\r\n", "5\r\nhello\r\n", "0\r\n", "0\r\n\r\n", "a;x=y\r\n", "0123456789", "\r\n",
+            "\r", "\n", "fffffffffffffff", "X-Trailer: x\r\n", "Host: h\r\n", ":", ";", " ",
+        ]),
+    ]) {
+        chunks(&data);
     }
 }

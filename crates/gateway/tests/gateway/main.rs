@@ -6,6 +6,7 @@ mod activity;
 mod drain;
 #[cfg(test)]
 mod forwarding;
+mod http2;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
@@ -22,5 +23,7 @@ mod streaming;
 mod strictness;
 #[cfg(test)]
 mod support;
+mod tls;
+
 #[cfg(test)]
 mod upgrades;

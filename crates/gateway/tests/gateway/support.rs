@@ -14,12 +14,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use lyceum_certs::ServerTls;
 use lyceum_core::clock::{Clock, Timestamp};
 use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
-    Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, Gateway, GatewayConfig, GatewayError,
-    HubService, ListenAddress, Parts, RouteTable, UpstreamEvents,
+    Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, ForwardOptions, Gateway, GatewayConfig,
+    GatewayError, HubService, ListenAddress, Parts, RouteTable, UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -126,6 +127,8 @@ pub(crate) struct Setup {
     pub(crate) config: GatewayConfig,
     hub: Arc<dyn HubService>,
     hub_runtime: Handle,
+    pub(crate) options: ForwardOptions,
+    tls: Option<ServerTls>,
 }
 
 impl Default for Setup {
@@ -140,6 +143,8 @@ impl Default for Setup {
                 Box::pin(async { Response::new(Body::from("hub")) })
             })),
             hub_runtime: Handle::current(),
+            options: ForwardOptions::default(),
+            tls: None,
         }
     }
 }
@@ -166,8 +171,21 @@ impl Setup {
         self
     }
 
+    pub(crate) fn options(mut self, edit: impl FnOnce(&mut ForwardOptions)) -> Self {
+        edit(&mut self.options);
+        self
+    }
+
+    pub(crate) fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     pub(crate) fn start(self) -> TestGateway {
-        let bound = Gateway::bind(self.config).unwrap();
+        let mut bound = Gateway::bind(self.config).unwrap();
+        if let Some(tls) = self.tls {
+            bound = bound.with_tls(tls);
+        }
         let addresses = bound.local_addrs().to_vec();
         let table = RouteTable::new();
         let failed = Arc::new(Failed::default());
@@ -181,7 +199,7 @@ impl Setup {
             events: Arc::clone(&failed) as Arc<dyn UpstreamEvents>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             gate: Arc::new(ClosedGate),
-            options: Arc::default(),
+            options: Arc::new(self.options),
             counts: Arc::default(),
         };
         let mut tasks = JoinSet::new();

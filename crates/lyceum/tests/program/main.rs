@@ -6,6 +6,8 @@ mod config;
 mod import;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod passed;
 mod serve;
 #[cfg(test)]
 mod services;
