@@ -12,6 +12,7 @@ mod import;
 mod progress;
 pub(crate) mod proxy;
 mod report;
+mod route;
 mod serve;
 
 pub(crate) use self::report::Report;
@@ -57,6 +58,9 @@ enum Command {
     /// Checks, shows and explains the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Says what becomes of a request.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Takes over what another hub has stored.
     #[command(subcommand)]
     Import(ImportCommand),
@@ -164,6 +168,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
+            Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),
         }
     }
