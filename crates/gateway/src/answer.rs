@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use http::StatusCode;
+
 use crate::head::{AnswerHead, Facts, Length, is_hop_by_hop, is_named};
 use crate::plan::{Plan, push};
+use crate::rewrite::{self, Redirects};
+use crate::site::SiteAction;
 
 /// How the body of an answer is told to an HTTP/1 client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +41,39 @@ pub(crate) fn passed_on(
                 .iter()
                 .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name));
         if !skipped {
-            field(name, Cow::Borrowed(each.value));
+            match rewritten(plan, head.status, name, each.value) {
+                Some(value) => field(name, Cow::Owned(value.into_bytes())),
+                None => field(name, Cow::Borrowed(each.value)),
+            }
         }
     }
     for (name, value) in replaced {
         field(name.as_str(), Cow::Borrowed(value.as_bytes()));
     }
+}
+
+/// What a field becomes, so that it is right for the browser; `None` leaves it as it is.
+fn rewritten(plan: &Plan, status: u16, name: &str, value: &[u8]) -> Option<String> {
+    let public = plan.public.as_deref()?;
+    if let Some(site) = plan.entry.site.as_deref() {
+        let SiteAction::Forward(forwarding) = &site.action else {
+            return None;
+        };
+        return forwarding
+            .rewrite
+            .then(|| rewrite::answer_field(name, value, &public.context(site, forwarding)))
+            .flatten();
+    }
+    if !name.eq_ignore_ascii_case("location") {
+        return None;
+    }
+    let redirects = Redirects {
+        auto_rewrite: public.auto_rewrite,
+        protocol_rewrite: public.protocol_rewrite.as_deref(),
+        request_host: &public.host,
+        target: &plan.entry.route.target,
+    };
+    rewrite::rewrite_redirect(value, StatusCode::from_u16(status).ok()?, &redirects)
 }
 
 /// Gives the length that an answer tells, which one to `HEAD` has although no body follows.

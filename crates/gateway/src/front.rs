@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::body::Body;
@@ -18,6 +18,7 @@ use crate::pages::{self, ErrorContext, ErrorReason};
 use crate::path;
 use crate::plan::{Admitted, Asked, Peer, Plan};
 use crate::request_id::{self, RequestId};
+use crate::rewrite;
 use crate::serve::Core;
 use crate::site::{Site, SiteAction};
 use crate::table::Entry;
@@ -25,6 +26,8 @@ use crate::table::Entry;
 /// The path that tells whether the gateway lives, as configurable-http-proxy has it.
 const HEALTH_PATH: &str = "/_chp_healthz";
 
+/// After how many seconds a site that is closed is worth another try.
+const SITE_RETRY: u64 = 300;
 /// Fields of a head that was written here, at most.
 const MOST_FIELDS: usize = 4096;
 
@@ -62,26 +65,45 @@ pub(crate) fn decide(
         return Verdict::Answer(Box::new(health()));
     }
     let options = &*core.parts.options;
+    let trusted = &core.config.trusted_proxies;
     let fail = |reason, entry: Option<&Arc<Entry>>| {
         let mut failure = Failure::of(reason, &asked.path_and_query(), head.fields, id);
         failure.entry = entry.cloned();
         Verdict::Fail(Box::new(failure))
     };
     core.parts.counts.count_lookup();
-    let Some(entry) = core.parts.table.find(asked.host, &asked.path) else {
+    let found = core.parts.table.find(asked.host, &asked.path);
+    if let Some(answer) = to_proper_address(core, &asked, found.as_deref()) {
+        return Verdict::Answer(Box::new(answer));
+    }
+    let Some(entry) = found else {
         return match to_hub(core, &asked) {
             Some(request) => Verdict::Hub(Box::new(request)),
             None => fail(ErrorReason::BadRequest, None),
         };
     };
+    if let Some(failure) = closed(core, &asked, &entry) {
+        return Verdict::Fail(Box::new(failure));
+    }
     let Some(site) = entry.site.clone() else {
-        return Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)));
+        return Verdict::Forward(Box::new(
+            asked.plan(entry, options, trusted, length, admitted),
+        ));
     };
     if let Some(answer) = without_slash(&site, &asked) {
         return Verdict::Answer(Box::new(answer));
     }
-    if site.maintenance.is_some() {
-        return fail(ErrorReason::Closed, Some(&entry));
+    if let Some(message) = &site.maintenance {
+        let mut failure = Failure::of(
+            ErrorReason::Closed,
+            &asked.path_and_query(),
+            head.fields,
+            id,
+        );
+        failure.entry = Some(entry);
+        failure.message = Some(message.clone());
+        failure.retry_after = Some(SITE_RETRY);
+        return Verdict::Fail(Box::new(failure));
     }
     if !site.access.networks.is_empty() {
         let client = forwarded::client(head.fields, asked.inbound(), &core.config.trusted_proxies);
@@ -101,13 +123,15 @@ pub(crate) fn decide(
         return fail(ErrorReason::ContentTooLarge, Some(&entry));
     }
     match &site.action {
-        SiteAction::Forward(_) => {
-            Verdict::Forward(Box::new(asked.plan(entry, options, length, admitted)))
+        SiteAction::Forward(_) => Verdict::Forward(Box::new(
+            asked.plan(entry, options, trusted, length, admitted),
+        )),
+        SiteAction::Redirect { to, status } => {
+            let prefix = site.spec.path_prefix();
+            let target = rewrite::redirect_target(to, prefix, &asked.path_and_query());
+            let target = target.unwrap_or_else(|| to.clone());
+            Verdict::Answer(Box::new(redirect(Cow::Owned(target), *status)))
         }
-        SiteAction::Redirect { to, status } => Verdict::Answer(Box::new(redirect(
-            redirect_target(to, &site, &asked),
-            *status,
-        ))),
         SiteAction::Files(_) => fail(ErrorReason::NotFound, Some(&entry)),
     }
 }
@@ -237,34 +261,74 @@ fn visit(core: &Core, asked: &Asked<'_>, site: &Site) -> Option<Visit> {
     })
 }
 
-/// `/x` leads to `/x/`, where that is the prefix of a site.
-fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
-    let missing = !asked.path.ends_with('/')
-        && path::decode(&asked.path).len() + 1 == site.spec.path_prefix().len();
-    missing.then(|| {
-        let query = asked
-            .query
-            .map(|query| format!("?{query}"))
-            .unwrap_or_default();
-        let status = if matches!(asked.head.method, "GET" | "HEAD") {
-            302
-        } else {
-            308
-        };
-        redirect(Cow::Owned(format!("{}/{query}", asked.path)), status)
-    })
+/// Sends whoever comes by another name or without encryption where they should be.
+fn to_proper_address(
+    core: &Core,
+    asked: &Asked<'_>,
+    found: Option<&Entry>,
+) -> Option<Response<Body>> {
+    let config = &core.config;
+    if config.canonical_host.is_none() && !config.https_redirect {
+        return None;
+    }
+    let has_own_host = found.is_some_and(|entry| entry.route.spec.host().is_some());
+    if asked.host.is_empty()
+        || has_own_host
+        || asked.path.starts_with("/.well-known/acme-challenge/")
+    {
+        return None;
+    }
+    let client = forwarded::client(asked.head.fields, asked.inbound(), &config.trusted_proxies);
+    let wanted = config
+        .canonical_host
+        .as_deref()
+        .filter(|host| !host.eq_ignore_ascii_case(&client.host));
+    let insecure = config.https_redirect && client.scheme == "http";
+    if wanted.is_none() && !insecure {
+        return None;
+    }
+    let scheme = if insecure { "https" } else { client.scheme };
+    let host = config
+        .canonical_host
+        .as_deref()
+        .unwrap_or_else(|| crate::table::without_port(&client.host));
+    let to = format!("{scheme}://{host}{}", asked.path_and_query());
+    Some(redirect(Cow::Owned(to), asked.moved()))
 }
 
-fn redirect_target<'s>(to: &'s str, site: &Site, asked: &Asked<'_>) -> Cow<'s, str> {
-    if !to.ends_with('/') {
-        return Cow::Borrowed(to);
+/// Refuses what is closed by the switch.
+fn closed(core: &Core, asked: &Asked<'_>, entry: &Arc<Entry>) -> Option<Failure> {
+    let switch = &core.parts.maintenance;
+    if !switch.is_on() {
+        return None;
     }
-    let rest = crate::plan::strip(site.spec.path_prefix(), &asked.path);
-    let query = asked
-        .query
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    Cow::Owned(format!("{}{rest}{query}", to.trim_end_matches('/')))
+    let client = forwarded::client(
+        asked.head.fields,
+        asked.inbound(),
+        &core.config.trusted_proxies,
+    );
+    let maintenance = switch.closed(&asked.path, client.addr)?;
+    let mut failure = Failure::of(
+        ErrorReason::Closed,
+        &asked.path_and_query(),
+        asked.head.fields,
+        asked.id,
+    );
+    failure.entry = Some(Arc::clone(entry));
+    failure.message.clone_from(&maintenance.message);
+    failure.retry_after = Some(maintenance.retry_after(core.parts.clock.now()));
+    Some(failure)
+}
+
+/// `/x` leads to `/x/`, where that is the prefix of a site.
+fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
+    let to = rewrite::missing_slash(site.spec.path_prefix(), &asked.path_and_query())?;
+    let status = if matches!(asked.head.method, "GET" | "HEAD") {
+        302
+    } else {
+        308
+    };
+    Some(redirect(Cow::Owned(to), status))
 }
 
 fn redirect(to: Cow<'_, str>, status: u16) -> Response<Body> {
@@ -287,6 +351,10 @@ pub(crate) struct Failure {
     wants_json: bool,
     languages: String,
     cookies: String,
+    /// What is said of it, if not the usual.
+    message: Option<String>,
+    /// After how many seconds it is worth another try.
+    retry_after: Option<u64>,
 }
 
 impl Failure {
@@ -309,6 +377,8 @@ impl Failure {
             path_and_query: target.to_owned(),
             languages: text("accept-language"),
             cookies: text("cookie"),
+            message: None,
+            retry_after: None,
         }
     }
 
@@ -346,6 +416,8 @@ impl Failure {
             path_and_query: target,
             languages: text("accept-language"),
             cookies: text("cookie"),
+            message: None,
+            retry_after: None,
         }
     }
 
@@ -363,6 +435,8 @@ impl Failure {
             languages: self.languages,
             cookies: self.cookies,
             request_id: self.id.to_string(),
+            message: self.message,
+            retry_after: self.retry_after,
         }
     }
 }
@@ -372,6 +446,7 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
     let id = failure.id;
     let reason = failure.reason;
     let status = reason.status();
+    let retry_after = failure.retry_after;
     let context = failure.context();
     // Programs get our JSON, and broken requests no work.
     let worth_a_page = status.is_server_error()
@@ -390,6 +465,11 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, page.content_type);
+    if let Some(seconds) = retry_after {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
 }
 

@@ -74,6 +74,11 @@ impl MaintenanceSwitch {
         self.0.load_full()
     }
 
+    /// Whether anything is closed.
+    pub fn is_on(&self) -> bool {
+        self.0.load().is_some()
+    }
+
     /// Turns it on, or off with `None`.
     pub fn set(&self, maintenance: Option<Maintenance>) {
         self.0.store(maintenance.map(Arc::new));

@@ -29,12 +29,12 @@ pub struct ForwardOptions {
     pub custom_headers: Vec<(HeaderName, HeaderValue)>,
     /// How long to wait for an upstream that sends nothing of its answer (`--proxy-timeout`); `None` for ever.
     pub response_timeout: Option<Duration>,
-    /// Names of cookies that are the hub's own, which no site ever gets, whoever may enter it. Routes are another matter:
-    /// users' servers read some of them.
-    pub hidden_cookies: Vec<String>,
     /// Whether [`ErrorPages`](crate::ErrorPages) is asked for every error, also of programs that want JSON and for
     /// every status, as configurable-http-proxy does; otherwise only for people, and for the gateway's own failures.
     pub error_pages_for_all: bool,
+    /// Names of cookies that are the hub's own, which no site ever gets, whoever may enter it. Routes are another matter:
+    /// users' servers read some of them.
+    pub hidden_cookies: Vec<String>,
     /// How upstreams are spoken to by TLS; without it, `https` upstreams are answered with status 503.
     pub client_tls: Option<ClientTls>,
 }
@@ -51,8 +51,8 @@ impl Default for ForwardOptions {
             protocol_rewrite: None,
             custom_headers: Vec::new(),
             response_timeout: None,
-            hidden_cookies: Vec::new(),
             error_pages_for_all: false,
+            hidden_cookies: Vec::new(),
             client_tls: None,
         }
     }

@@ -111,6 +111,10 @@ pub struct ErrorContext {
     /// The cookies as they came, empty if there are none. For the choice of the language only, and not to be
     /// logged: they hold secrets.
     pub cookies: String,
+    /// What the administrator wants to be said, if not the usual message.
+    pub message: Option<String>,
+    /// After how many seconds it is worth another try; told in `Retry-After`, too.
+    pub retry_after: Option<u64>,
     /// The id of the request, which is in the answer's `X-Request-ID` too.
     pub request_id: String,
 }
@@ -155,7 +159,10 @@ impl ErrorPages for PlainErrorPages {
 /// The page that is always possible.
 pub(crate) fn plain(context: &ErrorContext) -> ErrorPage {
     let status = context.reason.status();
-    let message = context.reason.message();
+    let message = context
+        .message
+        .as_deref()
+        .unwrap_or_else(|| context.reason.message());
     if context.wants_json {
         let body = serde_json::json!({"status": status.as_u16(), "message": message});
         return ErrorPage {

@@ -11,9 +11,11 @@ use http::{HeaderName, HeaderValue};
 use crate::buffer::Text;
 use crate::forwarded::{self, Inbound};
 use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, is_named};
+use crate::network::Network;
 use crate::options::ForwardOptions;
 use crate::request_id::{self, RequestId};
-use crate::site::SiteAction;
+use crate::rewrite::{self, Context};
+use crate::site::{Forwarding, Site, SiteAction};
 use crate::table::Entry;
 
 /// What is known of a connection, for all of its requests.
@@ -74,6 +76,9 @@ pub(crate) struct Plan {
 pub(crate) struct Public {
     pub(crate) host: String,
     pub(crate) scheme: &'static str,
+    /// What is done with redirects of routes.
+    pub(crate) auto_rewrite: bool,
+    pub(crate) protocol_rewrite: Option<String>,
 }
 
 impl Asked<'_> {
@@ -84,6 +89,15 @@ impl Asked<'_> {
             host: self.host,
             upgrade: self.upgrade,
             believed: self.peer.believed,
+        }
+    }
+
+    /// The status of a redirect to another address for good.
+    pub(crate) fn moved(&self) -> u16 {
+        if matches!(self.head.method, "GET" | "HEAD") {
+            301
+        } else {
+            308
         }
     }
 
@@ -152,6 +166,7 @@ impl Asked<'_> {
         &self,
         entry: Arc<Entry>,
         options: &ForwardOptions,
+        trusted: &[Network],
         length: &Length,
         admitted: Option<&Admitted>,
     ) -> Plan {
@@ -171,17 +186,16 @@ impl Asked<'_> {
         let strips = forwarding.map_or(!options.include_prefix, |forwarding| {
             forwarding.strip_prefix
         });
-        if strips {
-            out.extend_from_slice(strip(entry.route.spec.path_prefix(), &self.path).as_bytes());
-        } else {
-            out.extend_from_slice(self.path.as_bytes());
-        }
-        if let Some(query) = self.query {
-            out.push(b'?');
-            out.extend_from_slice(query.as_bytes());
-        }
-        let original = self.original_if_other(out.get(target_at..).unwrap_or_default());
+        let asked = self.path_and_query_text();
+        let stripped = strips.then(|| rewrite::strip(entry.route.spec.path_prefix(), &asked));
+        let target = stripped.flatten();
+        out.extend_from_slice(target.as_deref().unwrap_or(&asked).as_bytes());
+        let sent = out.get(target_at..).unwrap_or_default();
+        let original = (sent != asked.as_bytes()).then(|| asked.as_ref().into());
         out.extend_from_slice(b" HTTP/1.1\r\n");
+        let public =
+            (forwarding.is_some() || options.auto_rewrite || options.protocol_rewrite.is_some())
+                .then(|| Box::new(self.public(options, trusted)));
         let target_host = options
             .change_origin
             .then(|| authority(&entry.route.target));
@@ -190,44 +204,23 @@ impl Asked<'_> {
             host => host,
         });
         push(out, "host", host.as_bytes());
-        let is_set = |name: &str| {
-            site.is_some_and(|site| {
-                site.request_headers
-                    .iter()
-                    .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name))
-            }) || admitted.is_some_and(|admitted| admitted.headers.contains_key(name))
-                || options
-                    .custom_headers
-                    .iter()
-                    .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name))
-        };
-        let replaces = site.is_some() || !options.custom_headers.is_empty();
-        self.passed_on(options, |name, value| {
-            if replaces {
-                if is_set(name) || (site.is_some() && forwarded::is_identity(name.as_bytes())) {
-                    return;
-                }
-                if let Some(admitted) = admitted
-                    && name.eq_ignore_ascii_case("cookie")
-                {
-                    let kept = without_cookies(value, &admitted.hide_cookies);
-                    if !kept.is_empty() {
-                        push(out, name, &kept);
+        match (site, forwarding) {
+            (Some(site), Some(forwarding)) => {
+                self.site_fields(out, site, forwarding, public.as_deref(), options, admitted);
+            }
+            _ if options.custom_headers.is_empty() => {
+                self.passed_on(options, |name, value| push(out, name, value));
+            }
+            _ => {
+                let custom = &options.custom_headers;
+                self.passed_on(options, |name, value| {
+                    if !is_among(custom, name) {
+                        push(out, name, value);
                     }
-                    return;
+                });
+                for (name, value) in custom {
+                    push(out, name.as_str(), value.as_bytes());
                 }
-            }
-            push(out, name, value);
-        });
-        if replaces {
-            let set = site
-                .map(|site| site.request_headers.as_slice())
-                .unwrap_or_default();
-            for (name, value) in set.iter().chain(&options.custom_headers) {
-                push(out, name.as_str(), value.as_bytes());
-            }
-            for (name, value) in admitted.iter().flat_map(|admitted| &admitted.headers) {
-                push(out, name.as_str(), value.as_bytes());
             }
         }
         if self.upgrade {
@@ -243,15 +236,6 @@ impl Asked<'_> {
             Length::UntilClose => {}
         }
         out.extend_from_slice(b"\r\n");
-        let rewrites = options.auto_rewrite
-            || options.protocol_rewrite.is_some()
-            || forwarding.is_some_and(|forwarding| forwarding.rewrite);
-        let public = rewrites.then(|| {
-            Box::new(Public {
-                host: self.host.to_owned(),
-                scheme: if self.peer.secure { "https" } else { "http" },
-            })
-        });
         Plan {
             head: text,
             original,
@@ -264,10 +248,107 @@ impl Asked<'_> {
         }
     }
 
-    fn original_if_other(&self, sent: &[u8]) -> Option<Box<str>> {
-        let query = self.query.map_or(0, |query| query.len() + 1);
-        let same = sent.len() == self.path.len() + query && sent.starts_with(self.path.as_bytes());
-        (!same).then(|| self.path_and_query().into())
+    fn path_and_query_text(&self) -> Cow<'_, str> {
+        match self.query {
+            None => Cow::Borrowed(&self.path),
+            // As they came, they stand side by side.
+            Some(_)
+                if self
+                    .head
+                    .target
+                    .strip_prefix(&*self.path)
+                    .is_some_and(|rest| rest.starts_with('?')) =>
+            {
+                Cow::Borrowed(self.head.target)
+            }
+            Some(_) => Cow::Owned(self.path_and_query()),
+        }
+    }
+
+    fn public(&self, options: &ForwardOptions, trusted: &[Network]) -> Public {
+        let client = forwarded::client(self.head.fields, self.inbound(), trusted);
+        Public {
+            host: client.host,
+            scheme: client.scheme,
+            auto_rewrite: options.auto_rewrite,
+            protocol_rewrite: options.protocol_rewrite.clone(),
+        }
+    }
+
+    /// Writes the fields for a site's application.
+    fn site_fields(
+        &self,
+        out: &mut Vec<u8>,
+        site: &Site,
+        forwarding: &Forwarding,
+        public: Option<&Public>,
+        options: &ForwardOptions,
+        admitted: Option<&Admitted>,
+    ) {
+        let of_gate = admitted.map(|admitted| &admitted.headers);
+        let hidden = admitted.map(|admitted| admitted.hide_cookies.as_slice());
+        let hidden: Vec<&String> = options
+            .hidden_cookies
+            .iter()
+            .chain(hidden.into_iter().flatten())
+            .collect();
+        self.passed_on(options, |name, value| {
+            let skipped = rewrite::is_site_field(name, forwarding.kind)
+                || rewrite::is_identity_name(name)
+                || is_among(&site.request_headers, name)
+                || of_gate.is_some_and(|headers| headers.contains_key(name));
+            if skipped {
+                return;
+            }
+            if name.eq_ignore_ascii_case("cookie") {
+                let kept = rewrite::without_cookies(value, &hidden);
+                if !kept.is_empty() {
+                    push(out, name, &kept);
+                }
+                return;
+            }
+            push(out, name, value);
+        });
+        if let Some(public) = public {
+            let asked = self.path_and_query_text();
+            let request = rewrite::Request {
+                path_and_query: &asked,
+                kind: forwarding.kind,
+            };
+            rewrite::site_fields(request, &public.context(site, forwarding), |name, value| {
+                if !is_among(&site.request_headers, name) {
+                    push(out, name, value.as_bytes());
+                }
+            });
+        }
+        for (name, value) in of_gate.into_iter().flatten() {
+            // An empty one takes away.
+            if !value.is_empty() && !is_among(&site.request_headers, name.as_str()) {
+                push(out, name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in &site.request_headers {
+            push(out, name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+fn is_among(headers: &[(HeaderName, HeaderValue)], name: &str) -> bool {
+    headers
+        .iter()
+        .any(|(among, _)| among.as_str().eq_ignore_ascii_case(name))
+}
+
+impl Public {
+    /// What has to be known to make an answer right for the browser.
+    pub(crate) fn context<'a>(&'a self, site: &'a Site, forwarding: &'a Forwarding) -> Context<'a> {
+        Context {
+            prefix: site.spec.path_prefix(),
+            stripped: forwarding.strip_prefix,
+            scheme: self.scheme,
+            host: &self.host,
+            upstream: &forwarding.target,
+        }
     }
 }
 
@@ -276,45 +357,6 @@ pub(crate) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Takes a decoded prefix from a path that may have escapes; what is left begins with one slash.
-pub(crate) fn strip<'p>(prefix: &str, path: &'p str) -> Cow<'p, str> {
-    let mut left = prefix.strip_suffix('/').unwrap_or(prefix).len();
-    let mut rest = path;
-    while left > 0 && !rest.is_empty() {
-        let first = rest.chars().next().map_or(1, char::len_utf8);
-        let (step, decoded) = match first {
-            1 if rest.starts_with('%') => (3, 1),
-            length => (length, length),
-        };
-        rest = rest.get(step..).unwrap_or_default();
-        left = left.saturating_sub(decoded);
-    }
-    let inner = rest.trim_start_matches('/');
-    match rest.len() - inner.len() {
-        1 => Cow::Borrowed(rest),
-        _ => Cow::Owned(format!("/{inner}")),
-    }
-}
-
-/// Takes cookies out of a `Cookie` field.
-fn without_cookies(value: &[u8], hidden: &[String]) -> Vec<u8> {
-    let kept: Vec<&[u8]> = value
-        .split(|byte| *byte == b';')
-        .map(<[u8]>::trim_ascii)
-        .filter(|cookie| {
-            let name = cookie
-                .split(|byte| *byte == b'=')
-                .next()
-                .unwrap_or_default();
-            !cookie.is_empty()
-                && !hidden
-                    .iter()
-                    .any(|hidden| hidden.as_bytes() == name.trim_ascii())
-        })
-        .collect();
-    kept.join(&b"; "[..])
 }
 
 /// Host and port of a target, as `Host` names them.
@@ -344,40 +386,4 @@ fn has_body_by_nature(method: &str) -> bool {
 
 fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_is_taken_from_a_path_with_escapes() {
-        for (prefix, path, expected) in [
-            ("/r/", "/r/", "/"),
-            ("/r/", "/r", "/"),
-            ("/r/", "/r/a%2Fb", "/a%2Fb"),
-            ("/r/", "/r//evil.example/x", "/evil.example/x"),
-            ("/a b/", "/a%20b/c", "/c"),
-            ("/a/b/", "/a%2Fb/c", "/c"),
-            ("/r/", "/r%2Fx", "/%2Fx"),
-            ("/ü/", "/%C3%BC/x", "/x"),
-            ("/", "/x/y", "/x/y"),
-        ] {
-            assert_eq!(strip(prefix, path), expected, "{prefix} {path}");
-        }
-    }
-
-    #[test]
-    fn hidden_cookies_are_taken_out_and_others_left() {
-        let hidden = ["a".to_owned(), "session".to_owned()];
-        let check = |value: &str, expected: &str| {
-            assert_eq!(
-                without_cookies(value.as_bytes(), &hidden),
-                expected.as_bytes()
-            );
-        };
-        check("a=1; b=2; session=x; ab=3", "b=2; ab=3");
-        check("a=1", "");
-        check("b=\"x;y\"", "b=\"x; y\"");
-    }
 }

@@ -14,7 +14,7 @@ use lyceum_core::Upstream;
 
 pub use cookies::{hide_cookies, set_cookie, without_cookies};
 pub use headers::{Request, is_site_field, site_fields, site_headers};
-pub use identity::{apply_admission, is_identity, remove_identity};
+pub use identity::{apply_admission, is_identity, is_identity_name, remove_identity};
 pub use location::{location, refresh};
 pub use path::{missing_slash, redirect_target, strip, unstrip};
 pub use proxy::{Redirects, rewrite_redirect};

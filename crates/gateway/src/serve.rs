@@ -28,6 +28,7 @@ use crate::h2;
 use crate::hub::{HubCaller, HubService};
 use crate::limit::{Limits, Slot};
 use crate::listen::{BoundGateway, BoundUnix, GatewayError};
+use crate::maintenance::MaintenanceSwitch;
 use crate::options::ForwardOptions;
 use crate::pages::{ErrorPages, ErrorReason};
 use crate::pool::Pool;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub options: Arc<ForwardOptions>,
     /// What is counted.
     pub counts: Arc<Counts>,
+    /// Closes what routes and sites lead to.
+    pub maintenance: MaintenanceSwitch,
 }
 
 impl std::fmt::Debug for Parts {

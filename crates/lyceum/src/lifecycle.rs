@@ -113,6 +113,7 @@ pub(crate) async fn run(
         gate: Arc::new(Door(web.clone())),
         options: Arc::new(options),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -124,6 +125,7 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

@@ -25,9 +25,9 @@ fn every_seed_holds() {
     run_seeds("proxy_protocol", proxy_protocol);
     run_seeds("routes", routes);
     run_seeds("forwarded", forwarded);
-    run_seeds("rewrite", rewrite_answer);
     run_seeds("heads", heads);
     run_seeds("chunks", chunks);
+    run_seeds("rewrite", rewrite_answer);
 }
 
 /// Bytes made of some of these pieces, and of any others between them.

@@ -31,7 +31,11 @@ pub fn apply_admission(headers: &mut HeaderMap, admitted: &HeaderMap, hide: &[St
 
 /// Whether a header tells who a visitor is: then nobody but the gate says it to a site.
 pub fn is_identity(name: &HeaderName) -> bool {
-    let name = name.as_str();
+    is_identity_name(name.as_str())
+}
+
+/// The same for a name as it came.
+pub fn is_identity_name(name: &str) -> bool {
     crate::forwarded::is_identity(name.as_bytes()) || is_special(name)
 }
 
@@ -39,5 +43,7 @@ pub fn is_identity(name: &HeaderName) -> bool {
 fn is_special(name: &str) -> bool {
     ["x-rstudio-username", "x-jupyterhub-user"]
         .into_iter()
-        .any(|special| name.replace('_', "-") == special)
+        .any(|special| {
+            special.len() == name.len() && name.replace('_', "-").eq_ignore_ascii_case(special)
+        })
 }

@@ -20,7 +20,7 @@ use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
     Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, ForwardOptions, Gateway, GatewayConfig,
-    GatewayError, HubService, ListenAddress, Parts, RouteTable, UpstreamEvents,
+    GatewayError, HubService, ListenAddress, MaintenanceSwitch, Parts, RouteTable, UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -201,6 +201,7 @@ impl Setup {
             gate: Arc::new(ClosedGate),
             options: Arc::new(self.options),
             counts: Arc::default(),
+            maintenance: MaintenanceSwitch::new(),
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();

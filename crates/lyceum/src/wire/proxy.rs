@@ -155,6 +155,7 @@ fn parts(service: impl HubService) -> Parts {
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
+        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
     }
 }
 

@@ -36,6 +36,7 @@ impl Elsewhere {
         let gateway = Gateway::bind(config).unwrap();
         let url = match &gateway.local_addrs()[0] {
             ListenAddress::Tcp(address) => format!("http://{address}"),
+            ListenAddress::Systemd(_) => panic!("nothing was passed"),
             ListenAddress::Unix(path) => format!(
                 "http+unix://{}",
                 escape::path_segment(path.to_str().unwrap())
@@ -55,6 +56,7 @@ impl Elsewhere {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let shutdown = CancellationToken::new();
         let mut served = JoinSet::new();

@@ -214,6 +214,7 @@ impl Begin {
             gate: Arc::new(Door(web.clone())),
             options: Arc::new(options),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -225,6 +226,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
+            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {
