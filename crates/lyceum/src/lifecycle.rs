@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{
-    ClosedGate, ForwardOptions, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable,
+    ClosedGate, ForwardOptions, GatewayError, ListenAddress, MaintenanceSwitch, Parts,
+    PlainErrorPages, RouteTable,
 };
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -85,6 +86,8 @@ pub(crate) async fn run(
         api,
         external,
         services,
+        admin,
+        commands,
     } = assembly;
     let shutdown = CancellationToken::new();
     hub.provision()
@@ -105,19 +108,40 @@ pub(crate) async fn run(
     let mut servers_served = tokio::task::JoinSet::new();
     let people = Parts {
         table: routes,
-        hub: Arc::new(RouterService(web.router())),
+        hub: Arc::new(RouterService {
+            router: web.router(),
+            maintenance: commands.switch.clone(),
+        }),
         hub_runtime: runtime.clone(),
-        error_pages: Arc::new(Pages(web.clone())),
+        error_pages: Arc::new(Pages {
+            web: web.clone(),
+            maintenance: commands.switch.clone(),
+        }),
         events: Arc::new(Events(hub.clone())),
         clock: Arc::new(SystemClock),
         gate: Arc::new(Door(web.clone())),
         options: Arc::new(options),
         counts: Arc::default(),
-        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        maintenance: commands.switch.clone(),
     };
     let servers = Parts {
         table: RouteTable::new(),
-        hub: Arc::new(RouterService(web.api_router())),
+        hub: Arc::new(RouterService {
+            router: web.api_router(),
+            maintenance: MaintenanceSwitch::new(),
+        }),
+        hub_runtime: runtime.clone(),
+        error_pages: Arc::new(PlainErrorPages),
+        events: Arc::new(NoEvents),
+        clock: Arc::new(SystemClock),
+        gate: Arc::new(ClosedGate),
+        options: Arc::default(),
+        counts: Arc::default(),
+        maintenance: MaintenanceSwitch::new(),
+    };
+    let owner = Parts {
+        table: RouteTable::new(),
+        hub: Arc::new(commands),
         hub_runtime: runtime,
         error_pages: Arc::new(PlainErrorPages),
         events: Arc::new(NoEvents),
@@ -125,11 +149,12 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
-        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        maintenance: MaintenanceSwitch::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();
     people_served.spawn(gateway.serve(people, shutdown.clone()));
+    people_served.spawn(admin.serve(owner, shutdown.clone()));
     servers_served.spawn(api.serve(servers, api_shutdown.clone()));
     tracing::info!(
         "lyceum {} listens on {}",

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::admin::{self, Commands};
 use crate::lifecycle;
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -45,6 +46,9 @@ pub(crate) struct Assembly {
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
     pub(crate) services: Arc<dyn ServiceRunner>,
+    /// The listener for the owner's commands, and who answers them.
+    pub(crate) admin: BoundGateway,
+    pub(crate) commands: Commands,
 }
 
 /// What the command adds to the configuration.
@@ -67,6 +71,11 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let xsrf_secret = kept(&store, "xsrf_secret", || random::hex(32)).await?;
     let api = bind_api(&store, &config.hub).await?;
     let api_port = tcp_port(&api).context("the listener for servers has no port")?;
+    let admin = admin::bind(&config.hub.runtime_dir)?;
+    let commands = Commands {
+        store: store.clone(),
+        switch: admin::kept(&store).await?,
+    };
 
     let authenticator = match extras.authenticator {
         Some(authenticator) => authenticator,
@@ -133,6 +142,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         api,
         external,
         services,
+        admin,
+        commands,
     })
 }
 
@@ -312,7 +323,7 @@ fn renderer(settings: &HubSettings, pages: &PagesConfig) -> anyhow::Result<Rende
         base_url: settings.hub_url(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         branding,
-        override_dir: None,
+        override_dir: pages.templates.clone(),
     };
     Renderer::new(options).context("could not prepare the pages")
 }

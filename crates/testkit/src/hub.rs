@@ -25,7 +25,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{
     Clock, RouteStatus, Secret, ServerName, ServerRef, SystemClock, UserName, random, token,
 };
-use lyceum_gateway::{RouteTable, Site};
+use lyceum_gateway::{MaintenanceSwitch, RouteTable, Site};
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{Access, Hub, HubSettings, Principal, ServerPermit};
 /// The variables by which the processes of a hub, and of one of its servers, are known.
@@ -82,6 +82,7 @@ struct Plan {
     xsrf_key: XsrfKey,
     background: bool,
     sites: Vec<Site>,
+    maintenance: MaintenanceSwitch,
 }
 
 impl Plan {
@@ -168,6 +169,7 @@ impl Builder {
                 xsrf_key: XsrfKey::new(random::hex(32).as_bytes()),
                 background: self.background,
                 sites: self.sites,
+                maintenance: MaintenanceSwitch::new(),
             },
             addresses: None,
             room,
@@ -231,6 +233,11 @@ impl TestHub {
     /// The routes that were there when the hub had recovered, before anybody could ask for one.
     pub fn recovered(&self) -> &[RouteStatus] {
         &self.life().recovered
+    }
+
+    /// The switch for maintenance; it stays as it is from one life to the next.
+    pub fn maintenance(&self) -> &MaintenanceSwitch {
+        &self.plan.maintenance
     }
 
     /// Where people come in.

@@ -5,6 +5,7 @@ mod config;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod maintenance;
 mod operations;
 #[cfg(test)]
 mod passed;

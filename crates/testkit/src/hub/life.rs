@@ -15,7 +15,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
     BoundGateway, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
-    Parts as GatewayParts, PlainErrorPages, RouteTable, Site,
+    MaintenanceSwitch, Parts as GatewayParts, PlainErrorPages, RouteTable, Site,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -77,6 +77,7 @@ impl Life {
             xsrf_key: plan.xsrf_key.clone(),
             background: plan.background,
             sites: plan.sites.clone(),
+            maintenance: plan.maintenance.clone(),
             people,
             servers,
         };
@@ -160,6 +161,7 @@ struct Begin {
     xsrf_key: XsrfKey,
     background: bool,
     sites: Vec<Site>,
+    maintenance: MaintenanceSwitch,
     people: BoundGateway,
     servers: BoundGateway,
 }
@@ -206,19 +208,28 @@ impl Begin {
         options.hidden_cookies = web.hidden_cookies();
         let people = GatewayParts {
             table: routes.clone(),
-            hub: Arc::new(RouterService(web.router())),
+            hub: Arc::new(RouterService {
+                router: web.router(),
+                maintenance: self.maintenance.clone(),
+            }),
             hub_runtime: runtime.clone(),
-            error_pages: Arc::new(Pages(web.clone())),
+            error_pages: Arc::new(Pages {
+                web: web.clone(),
+                maintenance: self.maintenance.clone(),
+            }),
             events: Arc::new(Events(hub.clone())),
             clock: Arc::clone(&self.clock),
             gate: Arc::new(Door(web.clone())),
             options: Arc::new(options),
             counts: Arc::default(),
-            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            maintenance: self.maintenance,
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
-            hub: Arc::new(RouterService(web.api_router())),
+            hub: Arc::new(RouterService {
+                router: web.api_router(),
+                maintenance: MaintenanceSwitch::new(),
+            }),
             hub_runtime: runtime,
             error_pages: Arc::new(PlainErrorPages),
             events: Arc::new(NoEvents),
@@ -226,7 +237,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
-            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            maintenance: MaintenanceSwitch::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {
