@@ -333,6 +333,19 @@ impl Rules<'_> {
                 "leave it out for `Lyceum`",
             );
         }
+        let templates = self.config.pages.templates.as_deref();
+        match templates.map(std::fs::metadata) {
+            Some(Err(error)) => {
+                let label = error.to_string();
+                let help = "check the path";
+                self.refuse("pages.templates", "cannot be read", &label, help);
+            }
+            Some(Ok(metadata)) if !metadata.is_dir() => {
+                let help = "name a folder with files such as `404.html`";
+                self.refuse("pages.templates", "must be a folder", "no folder", help);
+            }
+            _ => {}
+        }
         let logo = self.config.pages.logo.as_deref();
         if let Some(Err(error)) = logo.map(std::fs::metadata) {
             let label = error.to_string();

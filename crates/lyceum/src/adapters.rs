@@ -7,33 +7,46 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use lyceum_core::{RouteSpec, ServerName, ServerRef, UserName};
 use lyceum_gateway::{
-    Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, HubService,
-    RequestId as GatewayId, UpstreamEvents,
+    Admission, Body, ClientInfo, ErrorContext, ErrorPage, ErrorPages, ErrorReason, Gate,
+    HubService, MaintenanceSwitch, RequestId as GatewayId, UpstreamEvents, Visit,
 };
 use lyceum_hub::Hub;
-use lyceum_web::{Client, GatewayFailure, RequestId, Web};
+use lyceum_web::{
+    Client, ClosedFor, GatewayFailure, Maintenance, RequestId, SiteAdmission, SiteVisit, Web,
+};
 use tower::ServiceExt as _;
 
 /// Answers the gateway's requests with a router.
 #[derive(Debug)]
-pub(crate) struct RouterService(pub(crate) Router);
+pub(crate) struct RouterService {
+    pub(crate) router: Router,
+    /// Whether it is closed; whoever is concerned is told so by the router.
+    pub(crate) maintenance: MaintenanceSwitch,
+}
 
 #[async_trait]
 impl HubService for RouterService {
     async fn call(&self, request: Request<Body>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        if let Some(info) = parts.extensions.remove::<ClientInfo>() {
-            parts.extensions.insert(Client {
-                addr: info.addr,
-                https: info.scheme == "https",
-                host: info.host,
+        let info = parts.extensions.remove::<ClientInfo>();
+        let addr = info.as_ref().and_then(|info| info.addr);
+        if let Some(closed) = self.maintenance.current()
+            && !closed.allow.iter().any(|network| network.contains(addr))
+        {
+            parts.extensions.insert(Maintenance {
+                message: closed.message.clone(),
+                until: closed.until,
+                keep_sessions: closed.keep_sessions,
             });
+        }
+        if let Some(info) = info {
+            parts.extensions.insert(client(info));
         }
         if let Some(id) = parts.extensions.remove::<GatewayId>() {
             parts.extensions.insert(RequestId(id.to_string()));
         }
         let request = Request::from_parts(parts, AxumBody::new(body));
-        let response = match self.0.clone().oneshot(request).await {
+        let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
@@ -41,9 +54,49 @@ impl HubService for RouterService {
     }
 }
 
+fn client(info: ClientInfo) -> Client {
+    Client {
+        addr: info.addr,
+        https: info.scheme == "https",
+        host: info.host,
+    }
+}
+
+/// Asks the hub who may enter services that log nobody in themselves.
+#[derive(Debug)]
+pub(crate) struct Door(pub(crate) Web);
+
+#[async_trait]
+impl Gate for Door {
+    async fn admit(&self, visit: Visit) -> Admission {
+        let visit = SiteVisit {
+            site: visit.site,
+            method: visit.method,
+            uri: visit.uri,
+            headers: visit.headers,
+            client: client(visit.client),
+            upgrade: visit.upgrade,
+            request_id: None,
+        };
+        match self.0.admit(visit).await {
+            SiteAdmission::Enter {
+                headers,
+                hide_cookies,
+            } => Admission::Enter {
+                headers,
+                hide_cookies,
+            },
+            SiteAdmission::Answer(response) => Admission::Answer(response.map(Body::new)),
+        }
+    }
+}
+
 /// Makes the gateway's error pages look like the hub's.
 #[derive(Debug)]
-pub(crate) struct Pages(pub(crate) Web);
+pub(crate) struct Pages {
+    pub(crate) web: Web,
+    pub(crate) maintenance: MaintenanceSwitch,
+}
 
 #[async_trait]
 impl ErrorPages for Pages {
@@ -58,9 +111,19 @@ impl ErrorPages for Pages {
                 | ErrorReason::UpstreamTimeout
                 | ErrorReason::UpstreamClosed
         );
-        let html = self.0.gateway_error(&GatewayFailure {
+        let everything = self
+            .maintenance
+            .current()
+            .filter(|maintenance| !maintenance.keep_sessions);
+        let closed = (context.reason == ErrorReason::Closed).then(|| ClosedFor {
+            service: context.route.as_ref().filter(|_| everything.is_none()),
+            message: context.message.as_deref(),
+            until: everything.as_ref().and_then(|everything| everything.until),
+        });
+        let html = self.web.gateway_error(&GatewayFailure {
             status: context.reason.status().as_u16(),
             upstream_is_dead: dead,
+            maintenance: closed,
             target: &context.path_and_query,
             accept_language: Some(context.languages.as_str())
                 .filter(|languages| !languages.is_empty()),

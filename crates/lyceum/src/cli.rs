@@ -9,9 +9,11 @@ use clap::{Args, Parser, Subcommand};
 mod config;
 mod demo;
 mod import;
+mod maintenance;
 mod progress;
 pub(crate) mod proxy;
 mod report;
+mod route;
 mod serve;
 
 pub(crate) use self::report::Report;
@@ -59,6 +61,12 @@ enum Command {
     /// Checks, shows and explains the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Closes a running Lyceum for maintenance, and opens it again.
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
+    /// Says what becomes of a request.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Takes over what another hub has stored.
     #[command(subcommand)]
     Import(ImportCommand),
@@ -166,6 +174,8 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
+            Command::Maintenance(command) => maintenance::run(&command),
+            Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),
         }
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use lyceum_certs::ClientTls;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{
-    ClosedGate, GatewayError, ListenAddress, Parts, PlainErrorPages, RouteTable, StaticSets,
+    ClosedGate, ForwardOptions, GatewayError, ListenAddress, MaintenanceSwitch, Parts,
+    PlainErrorPages, RouteTable, StaticSets,
 };
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -14,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{Events, NoEvents, Pages, RouterService};
+use crate::adapters::{Door, Events, NoEvents, Pages, RouterService};
 use crate::memory;
 use crate::wire::{Assembly, external};
 
@@ -86,6 +88,8 @@ pub(crate) async fn run(
         external,
         services,
         statics,
+        admin,
+        commands,
     } = assembly;
     let shutdown = CancellationToken::new();
     hub.provision()
@@ -107,24 +111,51 @@ pub(crate) async fn run(
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();
+    let mut options = ForwardOptions::default();
+    options.hidden_cookies = web.hidden_cookies();
+    let client_tls = tokio::task::spawn_blocking(|| ClientTls::new(None, None)).await?;
+    options.client_tls =
+        Some(client_tls.context("could not prepare TLS for services that are reached by https")?);
     let mut people_served = tokio::task::JoinSet::new();
     let mut servers_served = tokio::task::JoinSet::new();
     let people = Parts {
         table: routes,
-        hub: Arc::new(RouterService(web.router())),
+        hub: Arc::new(RouterService {
+            router: web.router(),
+            maintenance: commands.switch.clone(),
+        }),
         hub_runtime: runtime.clone(),
-        error_pages: Arc::new(Pages(web.clone())),
+        error_pages: Arc::new(Pages {
+            web: web.clone(),
+            maintenance: commands.switch.clone(),
+        }),
         events: Arc::new(Events(hub.clone())),
         clock: Arc::new(SystemClock),
-        gate: Arc::new(ClosedGate),
-        options: Arc::default(),
+        gate: Arc::new(Door(web.clone())),
+        options: Arc::new(options),
         counts: Arc::default(),
-        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        maintenance: commands.switch.clone(),
         statics: static_sets,
     };
     let servers = Parts {
         table: RouteTable::new(),
-        hub: Arc::new(RouterService(web.api_router())),
+        hub: Arc::new(RouterService {
+            router: web.api_router(),
+            maintenance: MaintenanceSwitch::new(),
+        }),
+        hub_runtime: runtime.clone(),
+        error_pages: Arc::new(PlainErrorPages),
+        events: Arc::new(NoEvents),
+        clock: Arc::new(SystemClock),
+        gate: Arc::new(ClosedGate),
+        options: Arc::default(),
+        counts: Arc::default(),
+        maintenance: MaintenanceSwitch::new(),
+        statics: StaticSets::new(),
+    };
+    let owner = Parts {
+        table: RouteTable::new(),
+        hub: Arc::new(commands),
         hub_runtime: runtime,
         error_pages: Arc::new(PlainErrorPages),
         events: Arc::new(NoEvents),
@@ -132,12 +163,13 @@ pub(crate) async fn run(
         gate: Arc::new(ClosedGate),
         options: Arc::default(),
         counts: Arc::default(),
-        maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        maintenance: MaintenanceSwitch::new(),
         statics: StaticSets::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();
     people_served.spawn(gateway.serve(people, shutdown.clone()));
+    people_served.spawn(admin.serve(owner, shutdown.clone()));
     servers_served.spawn(api.serve(servers, api_shutdown.clone()));
     tracing::info!(
         "lyceum {} listens on {}",

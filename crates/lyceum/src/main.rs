@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod adapters;
+mod admin;
 mod cli;
 mod lifecycle;
 mod logging;

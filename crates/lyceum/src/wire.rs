@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::admin::{self, Commands};
 use crate::lifecycle;
 use crate::statics::Statics;
 use anyhow::Context as _;
@@ -48,6 +49,9 @@ pub(crate) struct Assembly {
     pub(crate) services: Arc<dyn ServiceRunner>,
     /// The static files of users' servers, if Lyceum answers them.
     pub(crate) statics: Option<Statics>,
+    /// The listener for the owner's commands, and who answers them.
+    pub(crate) admin: BoundGateway,
+    pub(crate) commands: Commands,
 }
 
 /// What the command adds to the configuration.
@@ -70,6 +74,11 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let xsrf_secret = kept(&store, "xsrf_secret", || random::hex(32)).await?;
     let api = bind_api(&store, &config.hub).await?;
     let api_port = tcp_port(&api).context("the listener for servers has no port")?;
+    let admin = admin::bind(&config.hub.runtime_dir)?;
+    let commands = Commands {
+        store: store.clone(),
+        switch: admin::kept(&store).await?,
+    };
 
     let authenticator = match extras.authenticator {
         Some(authenticator) => authenticator,
@@ -115,11 +124,16 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         Some(external) => Arc::<ExternalProxy>::clone(external),
         None => Arc::new(routes.clone()),
     };
-    let declared = {
+    let (declared, sites) = {
         let config = config.clone();
         // Files with tokens are read, and accounts looked up.
-        tokio::task::spawn_blocking(move || config.declared()).await??
+        tokio::task::spawn_blocking(move || {
+            let declared = config.declared()?;
+            config.sites().map(|sites| (declared, sites))
+        })
+        .await??
     };
+    routes.set_sites(sites);
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
@@ -147,6 +161,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         external,
         services,
         statics,
+        admin,
+        commands,
     })
 }
 
@@ -326,7 +342,7 @@ fn renderer(settings: &HubSettings, pages: &PagesConfig) -> anyhow::Result<Rende
         base_url: settings.hub_url(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         branding,
-        override_dir: None,
+        override_dir: pages.templates.clone(),
     };
     Renderer::new(options).context("could not prepare the pages")
 }

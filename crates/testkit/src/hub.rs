@@ -25,7 +25,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{
     Clock, RouteStatus, Secret, ServerName, ServerRef, SystemClock, UserName, random, token,
 };
-use lyceum_gateway::RouteTable;
+use lyceum_gateway::{MaintenanceSwitch, RouteTable, Site};
 use lyceum_hub::permit::ManageServer;
 use lyceum_hub::{Access, Hub, HubSettings, Principal, ServerPermit};
 /// The variables by which the processes of a hub, and of one of its servers, are known.
@@ -60,6 +60,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     authenticator: Arc<dyn Authenticator>,
     background: bool,
+    sites: Vec<Site>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -80,6 +81,8 @@ struct Plan {
     authenticator: Arc<dyn Authenticator>,
     xsrf_key: XsrfKey,
     background: bool,
+    sites: Vec<Site>,
+    maintenance: MaintenanceSwitch,
 }
 
 impl Plan {
@@ -136,6 +139,13 @@ impl Builder {
         self
     }
 
+    /// Gives the gateway services that log nobody in themselves; the hub needs them among what is declared.
+    #[must_use]
+    pub fn sites(mut self, sites: Vec<Site>) -> Self {
+        self.sites = sites;
+        self
+    }
+
     /// Begins the first life of the hub.
     pub async fn start(self) -> TestHub {
         self.start_in(None).await
@@ -158,6 +168,8 @@ impl Builder {
                 authenticator: self.authenticator,
                 xsrf_key: XsrfKey::new(random::hex(32).as_bytes()),
                 background: self.background,
+                sites: self.sites,
+                maintenance: MaintenanceSwitch::new(),
             },
             addresses: None,
             room,
@@ -190,6 +202,7 @@ impl TestHub {
             clock: Arc::new(SystemClock),
             authenticator: Arc::new(Dummy::new(None)),
             background: true,
+            sites: Vec::new(),
         }
     }
 
@@ -220,6 +233,11 @@ impl TestHub {
     /// The routes that were there when the hub had recovered, before anybody could ask for one.
     pub fn recovered(&self) -> &[RouteStatus] {
         &self.life().recovered
+    }
+
+    /// The switch for maintenance; it stays as it is from one life to the next.
+    pub fn maintenance(&self) -> &MaintenanceSwitch {
+        &self.plan.maintenance
     }
 
     /// Where people come in.

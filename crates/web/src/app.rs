@@ -13,7 +13,7 @@ use lyceum_core::escape;
 
 use crate::api::endpoints::Endpoint;
 use crate::visit::Visitor;
-use crate::{ApiError, Web, api, oauth, pages, request_id};
+use crate::{ApiError, Web, api, maintenance, oauth, pages, request_id};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-jupyterhub-version");
 /// Nothing of an API answer may be run or framed by a browser.
@@ -80,6 +80,10 @@ impl Web {
         // A router's own layers run after it has chosen by path and method; these have to come before.
         Router::new()
             .fallback_service(router)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                maintenance::guard,
+            ))
             .layer(middleware::from_fn_with_state(self.clone(), every_answer))
             .layer(middleware::from_fn(request_id::give))
     }

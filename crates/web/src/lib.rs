@@ -10,6 +10,7 @@ mod cookies;
 mod error;
 mod forms;
 mod gate;
+mod maintenance;
 mod oauth;
 mod pages;
 mod request_id;
@@ -23,6 +24,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use lyceum_core::xsrf::XsrfKey;
+use lyceum_core::{RouteSpec, Timestamp};
 use lyceum_hub::Hub;
 use sha2::{Digest as _, Sha256};
 
@@ -30,6 +32,7 @@ pub use api::endpoints::{Endpoint, Rule};
 pub use client::Client;
 pub use error::ApiError;
 pub use gate::{SiteAdmission, SiteVisit};
+pub use maintenance::Maintenance;
 pub use request_id::RequestId;
 
 use crate::render::{Language, Renderer};
@@ -116,6 +119,8 @@ pub struct GatewayFailure<'a> {
     pub status: u16,
     /// Whether a user's server, or another upstream, does not answer.
     pub upstream_is_dead: bool,
+    /// If it is closed on purpose, what is said of that.
+    pub maintenance: Option<ClosedFor<'a>>,
     /// Path and query that were asked for.
     pub target: &'a str,
     /// `Accept-Language`, if the browser sent it.
@@ -124,4 +129,15 @@ pub struct GatewayFailure<'a> {
     pub cookies: Option<&'a str>,
     /// The id of the request in the log.
     pub request_id: Option<&'a str>,
+}
+
+/// Something that the gateway keeps closed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClosedFor<'a> {
+    /// The route, if it is only a service.
+    pub service: Option<&'a RouteSpec>,
+    /// What the administrator says.
+    pub message: Option<&'a str>,
+    /// When it will be over, if that is known.
+    pub until: Option<Timestamp>,
 }

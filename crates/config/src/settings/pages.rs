@@ -17,6 +17,12 @@ pub struct PagesConfig {
     #[schemars(example = "/etc/lyceum/logo.svg", extend("format" = "path"))]
     pub logo: Option<PathBuf>,
 
+    /// A folder with templates of your own for pages, in place of ours of the same names: such as `404.html` or
+    /// `error.html` for errors, `maintenance.html`, `no-entry.html`. A template that cannot be used is passed over, and
+    /// the log says why. They are read when Lyceum starts.
+    #[schemars(example = "/etc/lyceum/templates", extend("format" = "path"))]
+    pub templates: Option<PathBuf>,
+
     /// A sentence above the login form, such as what the user name is. Plain text.
     #[schemars(example = "Your user name is your student number.")]
     pub login_text: Option<String>,
@@ -39,6 +45,7 @@ impl Default for PagesConfig {
         Self {
             title: "Lyceum".to_owned(),
             logo: None,
+            templates: None,
             login_text: None,
             announcement: None,
             links: Vec::new(),

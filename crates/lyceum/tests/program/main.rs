@@ -5,6 +5,7 @@ mod config;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod maintenance;
 mod operations;
 #[cfg(test)]
 mod passed;
@@ -13,5 +14,6 @@ mod proxy;
 mod serve;
 #[cfg(test)]
 mod services;
+mod sites;
 #[cfg(test)]
 mod support;

@@ -14,8 +14,8 @@ use lyceum_core::seams::{Authenticator, Routes as _, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
-    BoundGateway, ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts as GatewayParts,
-    PlainErrorPages, RouteTable, StaticSets,
+    BoundGateway, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
+    MaintenanceSwitch, Parts as GatewayParts, PlainErrorPages, RouteTable, Site, StaticSets,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -25,7 +25,7 @@ use lyceum_web::{Web, WebSettings};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::adapters::{Events, NoEvents, Pages, RouterService};
+use super::adapters::{Door, Events, NoEvents, Pages, RouterService};
 use super::{Plan, Room};
 use crate::wait::{LIMIT, within};
 
@@ -76,6 +76,8 @@ impl Life {
             database: StoreSettings::sqlite(room.path("lyceum.sqlite")),
             xsrf_key: plan.xsrf_key.clone(),
             background: plan.background,
+            sites: plan.sites.clone(),
+            maintenance: plan.maintenance.clone(),
             people,
             servers,
         };
@@ -158,6 +160,8 @@ struct Begin {
     database: StoreSettings,
     xsrf_key: XsrfKey,
     background: bool,
+    sites: Vec<Site>,
+    maintenance: MaintenanceSwitch,
     people: BoundGateway,
     servers: BoundGateway,
 }
@@ -168,6 +172,7 @@ impl Begin {
     async fn run(self, runtime: tokio::runtime::Handle) -> Begun {
         let store = Store::open(&self.database, self.clock.now()).await.unwrap();
         let routes = RouteTable::new();
+        routes.set_sites(self.sites);
         let renderer = Renderer::new(Options {
             base_url: format!("{}hub/", self.settings.base_url),
             version: "0".to_owned(),
@@ -199,22 +204,33 @@ impl Begin {
         if self.background {
             hub.run_background();
         }
+        let mut options = ForwardOptions::default();
+        options.hidden_cookies = web.hidden_cookies();
         let people = GatewayParts {
             table: routes.clone(),
-            hub: Arc::new(RouterService(web.router())),
+            hub: Arc::new(RouterService {
+                router: web.router(),
+                maintenance: self.maintenance.clone(),
+            }),
             hub_runtime: runtime.clone(),
-            error_pages: Arc::new(Pages(web.clone())),
+            error_pages: Arc::new(Pages {
+                web: web.clone(),
+                maintenance: self.maintenance.clone(),
+            }),
             events: Arc::new(Events(hub.clone())),
             clock: Arc::clone(&self.clock),
-            gate: Arc::new(ClosedGate),
-            options: Arc::default(),
+            gate: Arc::new(Door(web.clone())),
+            options: Arc::new(options),
             counts: Arc::default(),
-            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            maintenance: self.maintenance,
             statics: StaticSets::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
-            hub: Arc::new(RouterService(web.api_router())),
+            hub: Arc::new(RouterService {
+                router: web.api_router(),
+                maintenance: MaintenanceSwitch::new(),
+            }),
             hub_runtime: runtime,
             error_pages: Arc::new(PlainErrorPages),
             events: Arc::new(NoEvents),
@@ -222,7 +238,7 @@ impl Begin {
             gate: Arc::new(ClosedGate),
             options: Arc::default(),
             counts: Arc::default(),
-            maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            maintenance: MaintenanceSwitch::new(),
             statics: StaticSets::new(),
         };
         let shutdown = CancellationToken::new();

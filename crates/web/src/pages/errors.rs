@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::next;
 use crate::caller::MaybeCaller;
-use crate::render::{ErrorPage, Language, UnreachablePage, Visit};
+use crate::render::{ErrorPage, Language, MaintenancePage, UnreachablePage, Visit};
 use crate::visit::Visitor;
 use crate::{GatewayFailure, Web, cookies, forms};
 
@@ -172,7 +172,19 @@ pub(crate) fn for_gateway(web: &Web, failure: &GatewayFailure<'_>) -> String {
         here: None,
     };
     let request_id = failure.request_id.map(str::to_owned);
-    let html = if failure.upstream_is_dead {
+    let html = if let Some(closed) = &failure.maintenance {
+        let settings = web.hub().settings();
+        let service = closed.service.and_then(|spec| {
+            let mut sites = settings.sites();
+            sites.find(|site| site.route(&settings.base_url) == *spec)
+        });
+        let page = MaintenancePage {
+            service: service.map(|site| site.name.to_string()),
+            message: closed.message.map(str::to_owned),
+            until: closed.until,
+        };
+        web.renderer().render(&visit, &page)
+    } else if failure.upstream_is_dead {
         let page = UnreachablePage {
             subject: subject_of(failure.target, &web.hub().settings().base_url),
             retry_url: failure.target.to_owned(),

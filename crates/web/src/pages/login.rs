@@ -12,13 +12,13 @@ use lyceum_hub::login::{Browser, NewLogin};
 use lyceum_hub::{LoginError, Session};
 
 use super::{errors, next};
-use crate::Web;
 use crate::caller::{MaybeCaller, check_xsrf, found};
 use crate::client::header_text;
 use crate::cookies::{self, Attributes, Keep};
 use crate::forms::Form;
 use crate::render::{LoginPage, LoginProblem};
 use crate::visit::Visitor;
+use crate::{Web, maintenance};
 
 /// Shows the form, or goes on if somebody is logged in already.
 pub(crate) async fn form(
@@ -85,7 +85,19 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             .collect(),
     };
     match web.hub().log_in(attempt, &browser).await {
-        Ok(login) => logged_in(&web, visitor, &parts, &form, login),
+        Ok(login) => {
+            let is_admin = login.session.user.admin;
+            let Some(refusal) = maintenance::refuse_login(&web, &parts, is_admin) else {
+                return logged_in(&web, visitor, &parts, &form, login);
+            };
+            if let Err(error) = web.hub().log_out(&login.session).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not end a login during maintenance; its cookie was given to nobody"
+                );
+            }
+            refusal
+        }
         Err(error) => {
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
