@@ -24,13 +24,15 @@ use crate::site::{Site, SiteAction};
 use crate::table::Entry;
 
 /// The path that tells whether the gateway lives, as configurable-http-proxy has it.
-const HEALTH_PATH: &str = "/_chp_healthz";
+pub(crate) const HEALTH_PATH: &str = "/_chp_healthz";
 
 /// After how many seconds a site that is closed is worth another try.
 const SITE_RETRY: u64 = 300;
 
 /// What is to be done with a request.
 pub(crate) enum Verdict {
+    /// It asked whether the gateway lives, which counts as no request.
+    Health(Box<Response<Body>>),
     /// It is answered here.
     Answer(Box<Response<Body>>),
     /// It is answered with an error page.
@@ -81,7 +83,7 @@ pub(crate) fn decide(
         }
     };
     if asked.path == HEALTH_PATH {
-        return Verdict::Answer(Box::new(health()));
+        return Verdict::Health(Box::new(health()));
     }
     let admitted = known.admitted.as_ref();
     let options = &*core.parts.options;

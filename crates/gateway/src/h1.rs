@@ -162,7 +162,6 @@ fn read_turn(
 }
 
 async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) -> Next {
-    core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
     let mut known = Known::default();
     let (mut turn, mut verdict) = read_turn(core, client, length, last, &known);
     if let Verdict::Ask(visit) = verdict {
@@ -183,17 +182,21 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
         }
     }
     client.inbox.consume(length);
+    if let Verdict::Health(response) = verdict {
+        return answer(core, client, turn, *response, false).await;
+    }
+    core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
     match verdict {
-        Verdict::Answer(response) => answer(core, client, turn, *response).await,
+        Verdict::Answer(response) => answer(core, client, turn, *response, true).await,
         Verdict::Fail(failure) => fail(core, client, turn, *failure).await,
         Verdict::Forward(plan) => forward(core, client, turn, plan).await,
         Verdict::Hub(request) => ask_hub(core, client, turn, *request).await,
         Verdict::Folder(folder) => {
             let response = front::answer_folder(core, *folder).await;
-            answer(core, client, turn, response).await
+            answer(core, client, turn, response, true).await
         }
         // Neither comes a second time.
-        Verdict::Ask(_) | Verdict::File(_) => Next::Abort,
+        Verdict::Ask(_) | Verdict::File(_) | Verdict::Health(_) => Next::Abort,
     }
 }
 
@@ -203,9 +206,12 @@ async fn answer(
     client: &mut Client,
     mut turn: Turn,
     response: Response<Body>,
+    counted: bool,
 ) -> Next {
     turn.keep_alive &= turn.length.is_empty();
-    core.parts.counts.answered(response.status().as_u16());
+    if counted {
+        core.parts.counts.answered(response.status().as_u16());
+    }
     if Deliver::needs_close(&response, turn.old) {
         turn.keep_alive = false;
     }
@@ -233,7 +239,7 @@ async fn fail(core: &Core, client: &mut Client, mut turn: Turn, failure: Failure
     let ends = failure::ends_connection(failure.reason);
     let response = failure::fail(core, failure).await;
     turn.keep_alive &= !ends;
-    match answer(core, client, turn, response).await {
+    match answer(core, client, turn, response, true).await {
         Next::Close if ends => Next::Linger,
         next => next,
     }
@@ -276,7 +282,7 @@ async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Box
     turn.keep_alive &= is_done;
     let next = if plan.upgrade {
         let response = failure::own(reason.status(), bytes::Bytes::new(), plan.id);
-        answer(core, client, turn, response).await
+        answer(core, client, turn, response, true).await
     } else {
         fail(core, client, turn, Failure::of_plan(reason, &plan)).await
     };

@@ -106,9 +106,12 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response<Streamed> {
     let counts = &core.parts.counts;
-    counts.requests.fetch_add(1, Ordering::Relaxed);
+    let counted = request.uri().path() != front::HEALTH_PATH;
     let mut response = route(&core, peer, slot, request).await;
-    counts.answered(response.status().as_u16());
+    if counted {
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        counts.answered(response.status().as_u16());
+    }
     if peer.secure
         && let Some(age) = core.config.hsts
         && let Ok(value) = HeaderValue::from_str(&format!("max-age={}", age.get().as_secs()))
@@ -167,7 +170,9 @@ async fn route(
     }
     drop(head);
     match verdict {
-        Verdict::Answer(response) => clean(*response).map(Streamed::body),
+        Verdict::Answer(response) | Verdict::Health(response) => {
+            clean(*response).map(Streamed::body)
+        }
         Verdict::Fail(failure) => failure::fail(core, *failure).await.map(Streamed::body),
         Verdict::Forward(plan) => match upgrade {
             None => forward(core, plan, body, &length).await,
