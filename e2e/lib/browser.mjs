@@ -22,13 +22,22 @@ const FLAGS = [
 
 /** Starts a browser; `Visitor`s share it without sharing cookies. */
 export async function startBrowser() {
-  return chromium.launch({
+  return chromium.launch(options());
+}
+
+/** Starts a browser that keeps its cache in a folder, as a person's does; what it gives is closed to end it. */
+export async function startProfile(folder) {
+  return chromium.launchPersistentContext(folder, { ...options(), viewport: { width: 1280, height: 800 } });
+}
+
+function options() {
+  return {
     executablePath: findChromium(),
     headless: true,
     // Chromium refuses its sandbox to root.
     chromiumSandbox: process.getuid() !== 0,
     args: FLAGS,
-  });
+  };
 }
 
 function findChromium() {
@@ -56,6 +65,7 @@ export class Visitor {
     visitor.context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
       javaScriptEnabled: options.javaScriptEnabled ?? true,
+      ignoreHTTPSErrors: options.ignoreHTTPSErrors ?? false,
     });
     visitor.context.setDefaultTimeout(ACTION_LIMIT);
     visitor.context.setDefaultNavigationTimeout(ACTION_LIMIT);

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer, request } from "node:http";
+import { request as requestByTls } from "node:https";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -29,12 +30,13 @@ export class Proxy {
   output = "";
 
   /** Starts one on free ports; `options` are those of its command line, `token` that of its API. */
-  static async start(kind, options = [], { token, port, apiPort } = {}) {
+  static async start(kind, options = [], { token, port, apiPort, https = false } = {}) {
     const proxy = new Proxy();
     proxy.kind = kind;
     proxy.port = port ?? (await freePort());
     proxy.apiPort = apiPort ?? (await freePort());
     proxy.token = token;
+    proxy.https = https;
     const places = ["--ip", "127.0.0.1", "--port", proxy.port, "--api-ip", "127.0.0.1", "--api-port", proxy.apiPort];
     proxy.spawn([...places, ...options]);
     const answers = async () =>
@@ -92,7 +94,7 @@ export class Proxy {
 
   /** Asks for a page, as a browser would. */
   get(path, headers = {}) {
-    return ask({ port: this.port, method: "GET", path, headers });
+    return ask({ port: this.port, method: "GET", path, headers, https: this.https });
   }
 
   /** Ends it politely. */
@@ -109,9 +111,9 @@ export class Proxy {
 }
 
 /** Sends a request as it is written, and gives `{ status, type, body, headers }`; `status` is `"none"` without an answer. */
-export function ask(options, body, limit = 3_000) {
+export function ask({ https, ...options }, body, limit = 3_000) {
   return new Promise((done, fail) => {
-    const sent = request({ host: "127.0.0.1", agent: false, ...options }, (answer) => {
+    const sent = (https ? requestByTls : request)({ host: "127.0.0.1", agent: false, ...options }, (answer) => {
       let text = "";
       answer.setEncoding("utf8");
       answer.on("data", (piece) => (text += piece));

@@ -7,11 +7,13 @@ import { Demo } from "./demo.mjs";
 import { JupyterHub } from "./jupyterhub.mjs";
 import { Proxy } from "./proxies.mjs";
 import { Serve } from "./serve.mjs";
+import { startSites } from "./sites.mjs";
 
 /**
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
  * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser,
- * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy.
+ * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy, `app(starting)`
+ * keeps an application until the end, `sites(sites, groups)` starts a gateway with such applications.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -29,6 +31,7 @@ export function scenario(name, story, limit = 10 * 60_000) {
 
 class Stage {
   demos = [];
+  apps = [];
   visitors = [];
   /** What is there beside a Lyceum. */
   others = [];
@@ -39,6 +42,8 @@ class Stage {
     this.step = this.step.bind(this);
     this.demo = this.demo.bind(this);
     this.serve = this.serve.bind(this);
+    this.app = this.app.bind(this);
+    this.sites = this.sites.bind(this);
     this.visitor = this.visitor.bind(this);
     this.jupyterhub = this.jupyterhub.bind(this);
     this.proxy = this.proxy.bind(this);
@@ -66,6 +71,18 @@ class Stage {
     const serve = await Serve.start(this.name, options);
     this.demos.push(serve);
     return serve;
+  }
+
+  async app(starting) {
+    const app = await starting;
+    this.apps.push(app);
+    return app;
+  }
+
+  async sites(sites, groups) {
+    const front = await startSites(this, sites, groups);
+    if (!this.demos.includes(front)) this.demos.push(front);
+    return front;
   }
 
   async jupyterhub(environment, settings, options) {
@@ -96,6 +113,7 @@ class Stage {
   async clean() {
     await this.browser?.close();
     for (const demo of this.demos) await demo.clean();
+    for (const app of this.apps) await app.close();
     for (const other of this.others) await other.clean();
   }
 }

@@ -19,6 +19,9 @@ use crate::shell::{self, Counts, cargo, command, run_counting};
 use crate::tidy;
 use needs::{Installing, Package};
 
+/// Applications from PyPI that the browser tests put behind the gateway.
+const APPS: [&str; 2] = ["flask>=3,<4", "streamlit>=1.40,<2"];
+
 /// What `cargo xtask test` can be told.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -287,6 +290,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     }
     needs::npm_packages(root, installing)?;
     let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
+    let apps = needs::python_packages(root, "test-env-apps", &APPS, installing)?;
     let folder = root.join("target/e2e");
     remove_old_results(&folder)?;
     let report = folder.join("report.tap");
@@ -307,6 +311,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     for environment in &environments {
         tests.env(environment.variable, &environment.prefix);
     }
+    tests.env("LYCEUM_TEST_APPS", apps);
     let result = shell::run(&mut tests);
     counts.add(Counts::read_all(&fs::read_to_string(&report)?));
     println!(
@@ -375,7 +380,13 @@ fn packages(parts: &[Part]) -> Vec<Package> {
         packages.push(Package::PythonVenv);
     }
     if parts.contains(&Part::E2e) {
-        packages.extend([Package::PythonVenv, Package::Chromium, Package::Node]);
+        packages.extend([
+            Package::PythonVenv,
+            Package::Chromium,
+            Package::Node,
+            Package::OpenSsl,
+            Package::Shiny,
+        ]);
     }
     packages.dedup();
     packages
@@ -390,7 +401,10 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
-        needs.push("python3-venv, Chromium, Node.js and npm from apt, playwright-core and configurable-http-proxy from npm");
+        needs.push(
+            "python3-venv, Chromium, Node.js, npm, openssl and R's shiny from apt, playwright-core and \
+             configurable-http-proxy from npm, streamlit and flask from PyPI",
+        );
     }
     if needs.is_empty() {
         "nothing but cargo".to_owned()

@@ -29,26 +29,23 @@ impl ClientTls {
         own: Option<(&Path, &Path)>,
     ) -> Result<Self, CertificateError> {
         let mut roots = RootCertStore::empty();
-        match authorities {
-            Some(path) => {
-                for certificate in read_certificates(path)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|source| CertificateError::Authority {
-                            path: path.to_owned(),
-                            source,
-                        })?;
-                }
+        if let Some(path) = authorities {
+            for certificate in read_certificates(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|source| CertificateError::Authority {
+                        path: path.to_owned(),
+                        source,
+                    })?;
             }
-            None => {
-                // A machine without authorities can still reach upstreams that need none.
-                let file = SYSTEM_AUTHORITIES
-                    .iter()
-                    .map(PathBuf::from)
-                    .find(|path| path.exists());
-                if let Some(file) = file {
-                    roots.add_parsable_certificates(read_certificates(&file)?);
-                }
+        } else {
+            // A machine without authorities can still reach upstreams that need none.
+            let file = SYSTEM_AUTHORITIES
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| path.exists());
+            if let Some(file) = file {
+                roots.add_parsable_certificates(read_certificates(&file)?);
             }
         }
         let builder = ClientConfig::builder_with_provider(provider())

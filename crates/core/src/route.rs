@@ -147,6 +147,17 @@ pub struct Route {
     pub data: serde_json::Map<String, serde_json::Value>,
 }
 
+impl Route {
+    /// The key of [`Route::data`] under which the environment is told that a server runs from, as far as the
+    /// spawner knows it: its static files are the same for everybody, and the gateway may answer them.
+    pub const ENVIRONMENT: &str = "environment";
+
+    /// The environment that the server of this route runs from, if it is told.
+    pub fn environment(&self) -> Option<&str> {
+        self.data.get(Self::ENVIRONMENT)?.as_str()
+    }
+}
+
 /// A route as it is now, with what the gateway has seen of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteStatus {

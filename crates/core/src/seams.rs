@@ -122,6 +122,13 @@ pub trait Spawner: fmt::Debug + Send + Sync {
 
     /// Removes what is kept for a server that is deleted for ever (its log, its socket's folder).
     async fn forget(&self, server: &ServerRef) -> Result<(), SpawnError>;
+
+    /// Names the environment that the server of this handle was started from, if its static files may be
+    /// answered without the server; see [`Route::ENVIRONMENT`]. Looks at the handle only.
+    fn environment(&self, handle: &Handle) -> Option<String> {
+        let _ = handle;
+        None
+    }
 }
 
 /// What a spawner is asked to start.

@@ -121,7 +121,7 @@ pub(crate) fn write_status(out: &mut Vec<u8>, status: u16, reason: &str) {
     out.extend_from_slice(b"HTTP/1.1 ");
     let _ = write!(out, "{status:03} ");
     if reason.is_empty() {
-        let usual = http::StatusCode::from_u16(status).ok();
+        let usual = StatusCode::from_u16(status).ok();
         let usual = usual.and_then(|status| status.canonical_reason());
         out.extend_from_slice(usual.unwrap_or_default().as_bytes());
     } else {

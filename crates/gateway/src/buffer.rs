@@ -85,8 +85,8 @@ enum Place {
 }
 
 impl Inbox {
-    /// Begins with what somebody else has read.
-    pub(crate) fn with(bytes: &[u8]) -> Self {
+    #[cfg(test)]
+    fn with(bytes: &[u8]) -> Self {
         Self {
             place: Place::Parked(bytes.into()),
             start: 0,

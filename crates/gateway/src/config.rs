@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use lyceum_core::HumanDuration;
 
 use crate::address::ListenAddress;
+use crate::compress::CompressMode;
 use crate::network::Network;
 
 /// How Lyceum listens, whom it believes, and how long it waits.
@@ -113,6 +114,11 @@ pub struct GatewayConfig {
     /// How long an open notebook (WebSocket), or whatever else a connection was upgraded to, may be silent in both
     /// directions before it is closed; `0s` is for ever. Whoever leaves a notebook open over lunch is silent, too.
     pub tunnel_idle_timeout: HumanDuration,
+    /// Which answers of servers and services are compressed on their way: `data` (JSON, scripts, tables and other
+    /// text, but no HTML), `all` (HTML too), or `off`. Answers that are made for requests from other sites, and
+    /// streams of events, never are. A page that has a secret in it beside words that a stranger can choose tells of
+    /// the secret by its compressed length (BREACH), which is why HTML is left out. See `docs/static-files.md`.
+    pub compress: CompressMode,
 
     /// When Lyceum ends: how long running requests and open notebooks (WebSockets) are given before they are
     /// cut off. Users' servers are not touched by this.
@@ -159,6 +165,7 @@ impl Default for GatewayConfig {
             connect_timeout: HumanDuration::from_secs(5),
             response_timeout: HumanDuration::from_secs(0),
             tunnel_idle_timeout: HumanDuration::from_secs(0),
+            compress: CompressMode::default(),
             drain_timeout: HumanDuration::from_secs(10),
             canonical_host: None,
             https_redirect: false,

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, Bytes};
 use http::Response;
@@ -31,6 +31,7 @@ pub(crate) struct Deliver {
 impl Deliver {
     /// Writes the head. `keep_alive` says whether the connection goes on; `old` is HTTP/1.0.
     pub(crate) fn new(
+        core: &Core,
         response: Response<Body>,
         to_head: bool,
         connection: &[u8],
@@ -48,11 +49,7 @@ impl Deliver {
             }
         }
         if !head.headers.contains_key(DATE) {
-            push(
-                out,
-                "date",
-                httpdate::fmt_http_date(SystemTime::now()).as_bytes(),
-            );
+            push(out, "date", date(core).as_bytes());
         }
         let status = head.status.as_u16();
         let bodiless = status < 200 || status == 204 || status == 304;
@@ -155,4 +152,10 @@ impl Deliver {
             self.out.0.extend_from_slice(b"\r\n");
         }
     }
+}
+
+/// The time as `Date` has it (RFC 9110 §6.6.1).
+fn date(core: &Core) -> String {
+    let seconds = u64::try_from(core.parts.clock.now().as_second()).unwrap_or(0);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }

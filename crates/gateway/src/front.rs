@@ -3,21 +3,21 @@
 //! The same for every protocol by which a request can come: it is shown here as a [`RequestHead`], and what comes
 //! out says what is to be done with it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::failure::{Failure, fail};
+use crate::files::{FileFolder, StaticFile, StaticRequest};
 use crate::forwarded;
 use crate::gate::Visit;
-use crate::head::{BadHead, Facts, Field, Length, RequestHead, find, with_request};
-use crate::pages::{self, ErrorContext, ErrorReason};
+use crate::head::{BadHead, Facts, Length, RequestHead};
+use crate::pages::ErrorReason;
 use crate::path;
 use crate::plan::{Admitted, Asked, Peer, Plan};
-use crate::request_id::{self, RequestId};
+use crate::request_id::RequestId;
 use crate::rewrite;
 use crate::serve::Core;
 use crate::site::{Site, SiteAction};
@@ -28,8 +28,6 @@ const HEALTH_PATH: &str = "/_chp_healthz";
 
 /// After how many seconds a site that is closed is worth another try.
 const SITE_RETRY: u64 = 300;
-/// Fields of a head that was written here, at most.
-const MOST_FIELDS: usize = 4096;
 
 /// What is to be done with a request.
 pub(crate) enum Verdict {
@@ -41,18 +39,39 @@ pub(crate) enum Verdict {
     Forward(Box<Plan>),
     /// The gate is asked first, and then this again.
     Ask(Box<Visit>),
+    /// It is answered with a file of the environment of a user's server, if that can be read; else this again.
+    File(Box<(StaticFile, Request<()>)>),
+    /// It is answered with a file of a site's folder.
+    Folder(Box<FolderRequest>),
     /// The hub answers it. The body is still to be put in.
     Hub(Box<Request<()>>),
 }
 
-/// Decides about a request. `admitted` is there if the gate has let it pass.
+/// What was found out about a request that is decided about again.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The gate has let it pass.
+    pub(crate) admitted: Option<Admitted>,
+    /// There is no file to answer it with.
+    pub(crate) no_file: bool,
+}
+
+/// A request for a file in the folder of a site.
+pub(crate) struct FolderRequest {
+    site: Arc<Site>,
+    below: String,
+    request: Request<()>,
+    id: RequestId,
+}
+
+/// Decides about a request.
 pub(crate) fn decide(
     core: &Core,
     head: RequestHead<'_>,
     facts: Facts<'_>,
     peer: Peer,
     length: &Length,
-    admitted: Option<&Admitted>,
+    known: &Known,
 ) -> Verdict {
     let id = RequestId::new();
     let asked = match check(head, facts, peer, id) {
@@ -64,6 +83,7 @@ pub(crate) fn decide(
     if asked.path == HEALTH_PATH {
         return Verdict::Answer(Box::new(health()));
     }
+    let admitted = known.admitted.as_ref();
     let options = &*core.parts.options;
     let trusted = &core.config.trusted_proxies;
     let fail = |reason, entry: Option<&Arc<Entry>>| {
@@ -86,6 +106,9 @@ pub(crate) fn decide(
         return Verdict::Fail(Box::new(failure));
     }
     let Some(site) = entry.site.clone() else {
+        if let Some(file) = file(core, &asked, &entry).filter(|_| !known.no_file) {
+            return Verdict::File(Box::new(file));
+        }
         return Verdict::Forward(Box::new(
             asked.plan(entry, options, trusted, length, admitted),
         ));
@@ -130,9 +153,25 @@ pub(crate) fn decide(
             let prefix = site.spec.path_prefix();
             let target = rewrite::redirect_target(to, prefix, &asked.path_and_query());
             let target = target.unwrap_or_else(|| to.clone());
-            Verdict::Answer(Box::new(redirect(Cow::Owned(target), *status)))
+            Verdict::Answer(Box::new(redirect(&target, *status)))
         }
-        SiteAction::Files(_) => fail(ErrorReason::NotFound, Some(&entry)),
+        SiteAction::Files(_) => match to_hub(core, &asked) {
+            Some(request) => {
+                let path = rewrite::strip(site.spec.path_prefix(), &asked.path);
+                let below = path
+                    .as_deref()
+                    .unwrap_or("/")
+                    .trim_start_matches('/')
+                    .to_owned();
+                Verdict::Folder(Box::new(FolderRequest {
+                    site,
+                    below,
+                    request,
+                    id,
+                }))
+            }
+            None => fail(ErrorReason::BadRequest, Some(&entry)),
+        },
     }
 }
 
@@ -211,12 +250,27 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether a text can be a host with or without a port: no path, user name, space or list.
+/// Whether a text can be a host with or without a port (RFC 9110 §7.2): no path, user name, space or list.
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%~".contains(&byte))
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, rest)) if !name.is_empty() => (name, rest),
+            _ => return false,
+        },
+        None => match text.find(':') {
+            Some(at) => text.split_at(at),
+            None => (text, ""),
+        },
+    };
+    let bracketed = text.starts_with('[');
+    let in_name = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b".-_%~".contains(&byte) || (bracketed && byte == b':')
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    !name.is_empty() && name.bytes().all(in_name) && port
 }
 
 fn health() -> Response<Body> {
@@ -261,6 +315,66 @@ fn visit(core: &Core, asked: &Asked<'_>, site: &Site) -> Option<Visit> {
     })
 }
 
+/// Finds the file of an environment that a request is for.
+fn file(core: &Core, asked: &Asked<'_>, entry: &Entry) -> Option<(StaticFile, Request<()>)> {
+    if asked.upgrade || !matches!(asked.head.method, "GET" | "HEAD") {
+        return None;
+    }
+    let file = core.parts.statics.find(&entry.route, &asked.path)?;
+    Some((file, to_hub(core, asked)?))
+}
+
+/// Answers with a file of an environment; `None` if the server has to.
+pub(crate) async fn answer_file(
+    core: &Core,
+    file: &StaticFile,
+    request: &Request<()>,
+) -> Option<Response<Body>> {
+    let asked = StaticRequest {
+        method: request.method(),
+        headers: request.headers(),
+    };
+    file.respond(asked, &core.hub.runtime).await
+}
+
+/// Answers with a file of a site's folder, or says that there is none.
+pub(crate) async fn answer_folder(core: &Core, folder: FolderRequest) -> Response<Body> {
+    let FolderRequest {
+        site,
+        below,
+        request,
+        id,
+    } = folder;
+    let SiteAction::Files(path) = &site.action else {
+        return fail(
+            core,
+            Failure::of_request(ErrorReason::NotFound, &request, id),
+        )
+        .await;
+    };
+    let asked = StaticRequest {
+        method: request.method(),
+        headers: request.headers(),
+    };
+    let files = FileFolder::new(path, &core.parts.statics);
+    let answer = files.respond(&below, request.uri(), asked, &core.hub.runtime);
+    match answer.await {
+        Some(mut response) => {
+            for (name, value) in &site.response_headers {
+                response.headers_mut().insert(name.clone(), value.clone());
+            }
+            response
+        }
+        None => {
+            fail(
+                core,
+                Failure::of_request(ErrorReason::NotFound, &request, id),
+            )
+            .await
+        }
+    }
+}
+
 /// Sends whoever comes by another name or without encryption where they should be.
 fn to_proper_address(
     core: &Core,
@@ -293,7 +407,7 @@ fn to_proper_address(
         .as_deref()
         .unwrap_or_else(|| crate::table::without_port(&client.host));
     let to = format!("{scheme}://{host}{}", asked.path_and_query());
-    Some(redirect(Cow::Owned(to), asked.moved()))
+    Some(redirect(&to, asked.moved()))
 }
 
 /// Refuses what is closed by the switch.
@@ -328,170 +442,42 @@ fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
     } else {
         308
     };
-    Some(redirect(Cow::Owned(to), status))
+    Some(redirect(&to, status))
 }
 
-fn redirect(to: Cow<'_, str>, status: u16) -> Response<Body> {
+fn redirect(to: &str, status: u16) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-    if let Ok(to) = HeaderValue::from_str(&to) {
+    if let Ok(to) = HeaderValue::from_str(to) {
         response.headers_mut().insert(LOCATION, to);
     }
     response
 }
 
-/// A request that cannot be served, with what its error page needs.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) reason: ErrorReason,
-    /// The route, if one was found.
-    pub(crate) entry: Option<Arc<Entry>>,
-    id: RequestId,
-    path_and_query: String,
-    wants_json: bool,
-    languages: String,
-    cookies: String,
-    /// What is said of it, if not the usual.
-    message: Option<String>,
-    /// After how many seconds it is worth another try.
-    retry_after: Option<u64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Failure {
-    pub(crate) fn of(
-        reason: ErrorReason,
-        target: &str,
-        fields: &[Field<'_>],
-        id: RequestId,
-    ) -> Self {
-        let text = |name: &str| {
-            find(fields, name)
-                .map(|value| String::from_utf8_lossy(value).into_owned())
-                .unwrap_or_default()
-        };
-        Self {
-            reason,
-            entry: None,
-            id,
-            wants_json: pages::wants_json(target, find(fields, "accept").unwrap_or_default()),
-            path_and_query: target.to_owned(),
-            languages: text("accept-language"),
-            cookies: text("cookie"),
-            message: None,
-            retry_after: None,
+    #[test]
+    fn hosts_have_a_name_and_perhaps_a_port() {
+        for good in [
+            "h",
+            "hub.example",
+            "hub.example:80",
+            "h:",
+            "127.0.0.1:8000",
+            "[::1]",
+            "[::1]:80",
+            "a_b-c",
+            "%C3%BC.example",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "", ":80", "h:port", "h:80:80", "[::1", "[]", "[::1]x", "::1", "u@h", "h/x", "a,b",
+            "a b", "h:123456",
+        ] {
+            assert!(!is_host(bad), "{bad}");
         }
     }
-
-    /// For a request of which nothing is known.
-    pub(crate) fn unknown(reason: ErrorReason) -> Self {
-        Self::of(reason, "", &[], RequestId::new())
-    }
-
-    /// For a request that was to go to an upstream.
-    pub(crate) fn of_plan(reason: ErrorReason, plan: &Plan) -> Self {
-        let found = with_request(&plan.head.0, MOST_FIELDS, |head| {
-            let target = plan.original.as_deref().unwrap_or(head.target);
-            Self::of(reason, target, head.fields, plan.id)
-        });
-        let mut failure = found.unwrap_or_else(|_| Self::unknown(reason));
-        failure.entry = Some(Arc::clone(&plan.entry));
-        failure
-    }
-
-    /// For a request that was to go to the hub.
-    pub(crate) fn of_request<B>(reason: ErrorReason, request: &Request<B>, id: RequestId) -> Self {
-        let text = |name: &str| {
-            request
-                .headers()
-                .get(name)
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                .unwrap_or_default()
-        };
-        let target = request.uri().to_string();
-        Self {
-            reason,
-            entry: None,
-            id,
-            wants_json: pages::wants_json(&target, text("accept").as_bytes()),
-            path_and_query: target,
-            languages: text("accept-language"),
-            cookies: text("cookie"),
-            message: None,
-            retry_after: None,
-        }
-    }
-
-    /// The same with another reason.
-    pub(crate) fn because(self, reason: ErrorReason) -> Self {
-        Self { reason, ..self }
-    }
-
-    fn context(self) -> ErrorContext {
-        ErrorContext {
-            reason: self.reason,
-            route: self.entry.map(|entry| entry.route.spec.clone()),
-            path_and_query: self.path_and_query,
-            wants_json: self.wants_json,
-            languages: self.languages,
-            cookies: self.cookies,
-            request_id: self.id.to_string(),
-            message: self.message,
-            retry_after: self.retry_after,
-        }
-    }
-}
-
-/// Makes the answer with an error page.
-pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
-    let id = failure.id;
-    let reason = failure.reason;
-    let status = reason.status();
-    let retry_after = failure.retry_after;
-    let context = failure.context();
-    // Programs get our JSON, and broken requests no work.
-    let worth_a_page = status.is_server_error()
-        || matches!(
-            reason,
-            ErrorReason::ContentTooLarge | ErrorReason::Forbidden | ErrorReason::NotFound
-        );
-    let for_all = core.parts.options.error_pages_for_all;
-    let rendered = if !for_all && (context.wants_json || !worth_a_page) {
-        None
-    } else {
-        core.hub.render(context.clone()).await
-    };
-    let page = rendered.unwrap_or_else(|| pages::plain(&context));
-    let mut response = own(status, page.body, id);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, page.content_type);
-    if let Some(seconds) = retry_after {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
-/// Whether nobody knows, after an error, what the next bytes of the client mean.
-pub(crate) fn ends_connection(reason: ErrorReason) -> bool {
-    matches!(
-        reason,
-        ErrorReason::BadRequest
-            | ErrorReason::RequestTimeout
-            | ErrorReason::MethodNotAllowed
-            | ErrorReason::HeadTooLarge
-            | ErrorReason::TargetTooLong
-            | ErrorReason::ContentTooLarge
-    )
-}
-
-/// An answer of the gateway's own.
-pub(crate) fn own(status: StatusCode, body: Bytes, id: RequestId) -> Response<Body> {
-    let mut response = Response::new(Body::full(body));
-    *response.status_mut() = status;
-    if let Some(id) = id.header_value() {
-        response.headers_mut().insert(request_id::HEADER, id);
-    }
-    response
 }

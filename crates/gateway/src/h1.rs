@@ -1,5 +1,6 @@
 //! HTTP/1.0 and 1.1 with a client: one request after the other, each to where `front` says.
 
+use std::borrow::Cow;
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -15,13 +16,14 @@ use crate::buffer::Text;
 use crate::client::{Client, NoHead};
 use crate::deliver::Deliver;
 use crate::exchange::{self, NoReply, Reply};
+use crate::failure::{self, Failure};
 use crate::feed::Feed;
-use crate::front::{self, Failure, Verdict};
+use crate::front::{self, Known, Verdict};
 use crate::h2;
 use crate::head::{BadHead, Facts, Length, with_answer, with_request};
 use crate::hub::NoAnswer;
 use crate::pages::ErrorReason;
-use crate::plan::{Admitted, Plan, push};
+use crate::plan::{Plan, push};
 use crate::pool::Link;
 use crate::relay::{Broken, Relay};
 use crate::request_id::RequestId;
@@ -55,16 +57,22 @@ struct Turn {
     old: bool,
     to_head: bool,
     expects_continue: bool,
+    /// The client has come by TLS.
+    secure: bool,
 }
 
 impl Turn {
-    /// The `Connection` field of the answer.
-    fn connection(&self) -> &'static [u8] {
-        match (self.keep_alive, self.old) {
+    /// The lines of the answer's head that are about the connection.
+    fn connection(&self, core: &Core) -> Cow<'static, [u8]> {
+        let connection: &'static [u8] = match (self.keep_alive, self.old) {
             (false, _) => b"connection: close\r\n",
             (true, true) => b"connection: keep-alive\r\n",
             (true, false) => b"",
+        };
+        if self.secure && !core.hsts.is_empty() {
+            return Cow::Owned([connection, core.hsts.as_bytes()].concat());
         }
+        Cow::Borrowed(connection)
     }
 }
 
@@ -100,9 +108,9 @@ pub(crate) async fn serve(core: Rc<Core>, mut client: Client) {
 
 /// Answers a request that cannot be read, and ends the connection.
 async fn refuse(core: &Core, mut client: Client, reason: ErrorReason) {
-    let response = front::fail(core, Failure::unknown(reason)).await;
+    let response = failure::fail(core, Failure::unknown(reason)).await;
     core.parts.counts.answered(response.status().as_u16());
-    let mut deliver = Deliver::new(response, false, b"connection: close\r\n", false);
+    let mut deliver = Deliver::new(core, response, false, b"connection: close\r\n", false);
     let _ = poll_fn(|cx| deliver.poll(cx, core, &mut client)).await;
     client.linger().await;
 }
@@ -113,7 +121,7 @@ fn read_turn(
     client: &Client,
     length: usize,
     last: bool,
-    admitted: Option<&Admitted>,
+    known: &Known,
 ) -> (Turn, Verdict) {
     let bytes = client.inbox.data().get(..length).unwrap_or_default();
     let seen = with_request(bytes, core.config.max_headers.into(), |head| {
@@ -127,7 +135,7 @@ fn read_turn(
         } else {
             !facts.close
         };
-        let verdict = front::decide(core, head, facts, client.peer, &length, admitted);
+        let verdict = front::decide(core, head, facts, client.peer, &length, known);
         let turn = Turn {
             length,
             // What follows a wish for another protocol may be anything.
@@ -135,6 +143,7 @@ fn read_turn(
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
+            secure: client.peer.secure,
         };
         Ok::<_, BadHead>((turn, verdict))
     });
@@ -145,6 +154,7 @@ fn read_turn(
             old: false,
             to_head: false,
             expects_continue: false,
+            secure: client.peer.secure,
         };
         let failure = Failure::unknown(front::reason(bad));
         (turn, Verdict::Fail(Box::new(failure)))
@@ -153,12 +163,24 @@ fn read_turn(
 
 async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) -> Next {
     core.parts.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let (mut turn, mut verdict) = read_turn(core, client, length, last, None);
+    let mut known = Known::default();
+    let (mut turn, mut verdict) = read_turn(core, client, length, last, &known);
     if let Verdict::Ask(visit) = verdict {
         (turn, verdict) = match core.hub.admit(*visit).await {
-            Ok(admitted) => read_turn(core, client, length, last, Some(&admitted)),
+            Ok(admitted) => {
+                known.admitted = Some(admitted);
+                read_turn(core, client, length, last, &known)
+            }
             Err(response) => (turn, Verdict::Answer(Box::new(response))),
         };
+    }
+    if let Verdict::File(file) = verdict {
+        if let Some(response) = front::answer_file(core, &file.0, &file.1).await {
+            verdict = Verdict::Answer(Box::new(response));
+        } else {
+            known.no_file = true;
+            (turn, verdict) = read_turn(core, client, length, last, &known);
+        }
     }
     client.inbox.consume(length);
     match verdict {
@@ -166,8 +188,12 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
         Verdict::Fail(failure) => fail(core, client, turn, *failure).await,
         Verdict::Forward(plan) => forward(core, client, turn, plan).await,
         Verdict::Hub(request) => ask_hub(core, client, turn, *request).await,
-        // Asked once, the gate has answered.
-        Verdict::Ask(_) => Next::Abort,
+        Verdict::Folder(folder) => {
+            let response = front::answer_folder(core, *folder).await;
+            answer(core, client, turn, response).await
+        }
+        // Neither comes a second time.
+        Verdict::Ask(_) | Verdict::File(_) => Next::Abort,
     }
 }
 
@@ -183,7 +209,13 @@ async fn answer(
     if Deliver::needs_close(&response, turn.old) {
         turn.keep_alive = false;
     }
-    let mut deliver = Deliver::new(response, turn.to_head, turn.connection(), turn.old);
+    let mut deliver = Deliver::new(
+        core,
+        response,
+        turn.to_head,
+        &turn.connection(core),
+        turn.old,
+    );
     let outcome = poll_fn(|cx| match deliver.poll(cx, core, client) {
         Poll::Pending if turn.length.is_empty() => client.poll_gone(cx).map(Err),
         outcome => outcome,
@@ -198,8 +230,8 @@ async fn answer(
 }
 
 async fn fail(core: &Core, client: &mut Client, mut turn: Turn, failure: Failure) -> Next {
-    let ends = front::ends_connection(failure.reason);
-    let response = front::fail(core, failure).await;
+    let ends = failure::ends_connection(failure.reason);
+    let response = failure::fail(core, failure).await;
     turn.keep_alive &= !ends;
     match answer(core, client, turn, response).await {
         Next::Close if ends => Next::Linger,
@@ -243,7 +275,7 @@ async fn forward(core: &Rc<Core>, client: &mut Client, mut turn: Turn, plan: Box
     let is_done = upload.is_done();
     turn.keep_alive &= is_done;
     let next = if plan.upgrade {
-        let response = front::own(reason.status(), bytes::Bytes::new(), plan.id);
+        let response = failure::own(reason.status(), bytes::Bytes::new(), plan.id);
         answer(core, client, turn, response).await
     } else {
         fail(core, client, turn, Failure::of_plan(reason, &plan)).await
@@ -270,17 +302,28 @@ async fn pass_on(
         length,
         close,
     } = reply;
-    let manner = match &length {
-        Length::UntilClose if turn.old => Manner::UntilClose,
-        Length::UntilClose => Manner::Chunked,
-        Length::Chunked(_) if turn.old => Manner::UntilClose,
-        Length::Bytes(_) | Length::Chunked(_) => Manner::AsItCame,
+    let squeezed = crate::squeeze::plan(core, &plan, &link, head, &length);
+    let unknown = squeezed.is_some() || length == Length::UntilClose;
+    let chunked = unknown || matches!(length, Length::Chunked(_));
+    let manner = match (chunked, turn.old) {
+        // HTTP/1.0 knows no chunks.
+        (true, true) => Manner::UntilClose,
+        _ if unknown => Manner::Chunked,
+        _ => Manner::AsItCame,
     };
     turn.keep_alive &= manner != Manner::UntilClose && upload.is_done() && !core.is_draining();
     let mut out = Text::new();
     let bytes = link.inbox.data().get(..head).unwrap_or_default();
-    let _ = with_answer(bytes, |head, _| {
-        write_head(&mut out.0, &plan, &head, &length, manner, turn.connection());
+    let _ = with_answer(bytes, |head, _| match &squeezed {
+        Some(squeezed) => squeezed.write_head(&mut out.0, &head, manner, &turn.connection(core)),
+        None => write_head(
+            &mut out.0,
+            &plan,
+            &head,
+            &length,
+            manner,
+            &turn.connection(core),
+        ),
     });
     link.inbox.consume(head);
     core.parts.counts.answered(status);
@@ -288,7 +331,8 @@ async fn pass_on(
     let limit = exchange::response_timeout(core, &plan)
         .filter(|_| plan.entry.site.is_some())
         .map(|(limit, _)| limit);
-    let mut relay = Relay::new(out, length, manner, entry, limit);
+    let encoder = squeezed.map(|squeezed| squeezed.encoder);
+    let mut relay = Relay::new(out, length, manner, entry, limit).compressing(encoder);
     let mut uploading = !upload.is_done();
     let outcome = poll_fn(|cx| {
         if uploading {
@@ -413,7 +457,13 @@ async fn ask_hub(core: &Core, client: &mut Client, mut turn: Turn, request: Requ
     };
     turn.keep_alive &= feed.is_done() && !Deliver::needs_close(&response, turn.old);
     core.parts.counts.answered(response.status().as_u16());
-    let mut deliver = Deliver::new(response, turn.to_head, turn.connection(), turn.old);
+    let mut deliver = Deliver::new(
+        core,
+        response,
+        turn.to_head,
+        &turn.connection(core),
+        turn.old,
+    );
     let outcome = poll_fn(|cx| {
         let fed = feed.poll(cx, core, client);
         match deliver.poll(cx, core, client) {

@@ -182,7 +182,11 @@ fn parse_answer<'b>(
         return Ok(None);
     };
     let head = AnswerHead {
-        status: answer.code.ok_or(httparse::Error::Status)?,
+        // Below 100, we would see no body where others see one; there are no such statuses (RFC 9110 §15).
+        status: answer
+            .code
+            .filter(|status| *status >= 100)
+            .ok_or(httparse::Error::Status)?,
         reason: answer.reason.unwrap_or_default(),
         minor: answer.version.ok_or(httparse::Error::Version)?,
         fields: answer.headers,
@@ -209,6 +213,8 @@ pub(crate) struct Facts<'b> {
     pub(crate) expects_continue: bool,
     /// `TE: trailers`.
     pub(crate) takes_trailers: bool,
+    /// `Accept-Encoding` is there.
+    pub(crate) accepts_coding: bool,
     /// There is a field by which proxies or gates tell who somebody is.
     pub(crate) claims: bool,
 }
@@ -273,19 +279,18 @@ impl<'b> Facts<'b> {
         match name.len() {
             2 if is("te") => {
                 self.takes_trailers |=
-                    words(value).any(|word| word.eq_ignore_ascii_case(b"trailers"))
+                    words(value).any(|word| word.eq_ignore_ascii_case(b"trailers"));
             }
-            4 if is("host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(BadHead::Malformed("there are several hosts"));
-                }
+            4 if is("host") && self.host.replace(value).is_some() => {
+                return Err(BadHead::Malformed("there are several hosts"));
             }
             6 if is("expect") => {
-                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue")
+                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
             }
             7 if is("upgrade") => self.upgrade = Some(value),
             10 if is("connection") => words(value).for_each(|word| self.connection(word)),
             14 if is("content-length") => self.content_length(value, side)?,
+            15 if is("accept-encoding") => self.accepts_coding = true,
             17 if is("transfer-encoding") => {
                 if self.chunked {
                     return Err(BadHead::Malformed("there are several transfer encodings"));

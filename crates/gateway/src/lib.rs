@@ -13,11 +13,14 @@ mod buffer;
 mod call;
 mod chunks;
 mod client;
+mod compress;
 mod config;
 mod counts;
 mod deliver;
 mod exchange;
+mod failure;
 mod feed;
+mod files;
 mod forwarded;
 mod front;
 #[doc(hidden)]
@@ -47,6 +50,7 @@ mod serve;
 mod site;
 mod socket;
 mod splice;
+mod squeeze;
 mod table;
 mod tunnel;
 mod upload;
@@ -54,11 +58,15 @@ mod upload;
 pub use address::{AddressError, ListenAddress};
 pub use body::{Body, BodyError};
 pub use call::{CallError, HttpClient};
-pub use config::GatewayConfig;
-pub use counts::Counts;
 /// Names and values of headers, as the settings of a [`Site`] have them.
 pub use http::header::{HeaderName, HeaderValue};
 
+pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
+pub use config::GatewayConfig;
+pub use counts::Counts;
+pub use files::{
+    FileFolder, Progress, StaticError, StaticFile, StaticRequest, StaticSet, StaticSets, Summary,
+};
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};

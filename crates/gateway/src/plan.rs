@@ -67,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) idempotent: bool,
     /// The answer has no body (`HEAD`).
     pub(crate) to_head: bool,
+    /// The client has said which codings it takes.
+    pub(crate) accepts_coding: bool,
     /// Host and scheme that the browser sees, for the rewriting of answers; only where that is done.
     pub(crate) public: Option<Box<Public>>,
 }
@@ -243,6 +245,7 @@ impl Asked<'_> {
             upgrade: self.upgrade,
             idempotent: is_idempotent(self.head.method),
             to_head: self.head.method == "HEAD",
+            accepts_coding: self.facts.accepts_coding,
             public,
             entry,
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::answer::Manner;
 use crate::buffer::{CHUNK, Text};
 use crate::client::{Client, Gone};
+use crate::compress::Encoder;
 use crate::head::Length;
 use crate::patience::Patience;
 use crate::pool::Link;
@@ -36,6 +37,8 @@ pub(crate) struct Relay {
     copied: u64,
     /// For a body that has shown itself big.
     pipe: Option<Pipe>,
+    /// For a body that is compressed.
+    encoder: Option<Encoder>,
     /// Whose activity is noted when the whole answer has come; only for answers that tell of success.
     entry: Option<Arc<Entry>>,
     /// While the upstream is waited for.
@@ -77,11 +80,17 @@ impl Relay {
             ended: false,
             copied: 0,
             pipe: None,
+            encoder: None,
             entry,
             limit,
             waiting: None,
             patience: Patience::default(),
         }
+    }
+
+    /// Compresses the body; its head says so.
+    pub(crate) fn compressing(self, encoder: Option<Encoder>) -> Self {
+        Self { encoder, ..self }
     }
 
     /// Ready when the whole answer was written.
@@ -170,6 +179,7 @@ impl Relay {
             && self.copied >= BIG
             && *left >= BIG
             && link.inbox.is_empty()
+            && self.encoder.is_none()
         {
             let pipe = self.pipe.get_or_insert_with(Pipe::new);
             let filled = pipe.poll_fill(cx, from, *left);
@@ -192,6 +202,11 @@ impl Relay {
     /// The body has ended with its connection.
     fn end(&mut self) {
         self.ended = true;
+        if let Some(encoder) = self.encoder.take() {
+            let mut packed = Vec::new();
+            self.last_piece(encoder, &mut packed);
+            return;
+        }
         if self.manner == Manner::Chunked {
             self.out.0.extend_from_slice(b"0\r\n\r\n");
         }
@@ -203,6 +218,9 @@ impl Relay {
         let new = waiting.get(self.cleared..).unwrap_or_default();
         if new.is_empty() {
             return Ok(());
+        }
+        if self.encoder.is_some() {
+            return self.compress(link);
         }
         match (&mut self.length, self.manner) {
             (Length::Bytes(left), _) => {
@@ -242,5 +260,64 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// Compresses what has come, as soon as what was compressed before is on its way.
+    fn compress(&mut self, link: &mut Link) -> Result<(), Broken> {
+        let Some(mut encoder) = self.encoder.take_if(|_| self.out.0.is_empty()) else {
+            return Ok(());
+        };
+        let mut packed = Vec::new();
+        let failed = |_| Broken::Upstream;
+        while !link.inbox.is_empty() && !self.is_complete() {
+            let waiting = link.inbox.data();
+            let (consumed, data) = match &mut self.length {
+                Length::Bytes(left) => {
+                    let count = usize::try_from(*left)
+                        .map_or(waiting.len(), |left| left.min(waiting.len()));
+                    *left -= count as u64;
+                    (count, waiting.get(..count).unwrap_or_default())
+                }
+                Length::UntilClose => (waiting.len(), waiting),
+                Length::Chunked(chunks) => {
+                    let step = chunks.step(waiting).map_err(|_| Broken::Upstream)?;
+                    (step.consumed, step.data)
+                }
+            };
+            encoder.push(data, &mut packed).map_err(failed)?;
+            link.inbox.consume(consumed);
+        }
+        if self.is_complete() {
+            self.last_piece(encoder, &mut packed);
+            return Ok(());
+        }
+        // Nothing is held back: who knows when the next piece comes.
+        encoder.flush(&mut packed).map_err(failed)?;
+        self.encoder = Some(encoder);
+        self.piece(&packed);
+        Ok(())
+    }
+
+    fn last_piece(&mut self, mut encoder: Encoder, packed: &mut Vec<u8>) {
+        // Writing to memory does not fail; if it did, the client would miss the end, and notice.
+        if encoder.finish(packed).is_ok() {
+            self.piece(packed);
+            if self.manner == Manner::Chunked {
+                self.out.0.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+    }
+
+    fn piece(&mut self, packed: &[u8]) {
+        if packed.is_empty() {
+            return;
+        }
+        if self.manner == Manner::Chunked {
+            let _ = write!(self.out.0, "{:x}\r\n", packed.len());
+            self.out.0.extend_from_slice(packed);
+            self.out.0.extend_from_slice(b"\r\n");
+        } else {
+            self.out.0.extend_from_slice(packed);
+        }
     }
 }

@@ -21,8 +21,10 @@ use lyceum_core::RouteSpec;
 use lyceum_core::clock::Clock;
 
 use crate::accept;
+use crate::compress::Compression;
 use crate::config::GatewayConfig;
 use crate::counts::Counts;
+use crate::files::StaticSets;
 use crate::gate::Gate;
 use crate::h2;
 use crate::hub::{HubCaller, HubService};
@@ -69,6 +71,8 @@ pub struct Parts {
     pub counts: Arc<Counts>,
     /// Closes what routes and sites lead to.
     pub maintenance: MaintenanceSwitch,
+    /// The static files of the environments that servers run from, and what is kept of files in memory.
+    pub statics: StaticSets,
 }
 
 impl std::fmt::Debug for Parts {
@@ -86,6 +90,9 @@ pub(crate) struct Core {
     pub(crate) hub: HubCaller,
     pub(crate) h2: hyper::server::conn::http2::Builder<LocalTasks>,
     pub(crate) tls: Option<ServerTls>,
+    pub(crate) compression: Compression,
+    /// The line by which browsers are told to come by TLS alone; empty if they are not.
+    pub(crate) hsts: String,
     pub(crate) pool: Pool,
     pub(crate) limits: Arc<Limits>,
     /// Owns connections and tunnels of clients.
@@ -247,6 +254,7 @@ struct Start {
     calls: TaskTracker,
     limits: Arc<Limits>,
     tls: Option<ServerTls>,
+    compression: Compression,
 }
 
 impl BoundGateway {
@@ -264,6 +272,7 @@ impl BoundGateway {
         let _drain_when_dropped = draining.clone().drop_guard();
         let calls = TaskTracker::new();
         let limits = Limits::new(&self.config);
+        let compression = Compression::new(self.config.compress);
         let mut unix = Some(self.unix);
         let mut ends = Vec::new();
         for (number, tcp) in self.per_thread.into_iter().enumerate() {
@@ -276,6 +285,7 @@ impl BoundGateway {
                 calls: calls.clone(),
                 limits: Arc::clone(&limits),
                 tls: self.tls.clone(),
+                compression: compression.clone(),
             };
             let (ended, end) = oneshot::channel();
             std::thread::Builder::new()
@@ -318,6 +328,17 @@ fn run(start: Start) -> Result<(), GatewayError> {
                 },
                 h2: h2::builder(&start.config, LocalTasks(clients.clone())),
                 tls: start.tls,
+                compression: start.compression,
+                hsts: start
+                    .config
+                    .hsts
+                    .map(|age| {
+                        format!(
+                            "strict-transport-security: max-age={}\r\n",
+                            age.get().as_secs()
+                        )
+                    })
+                    .unwrap_or_default(),
                 pool: Pool::new(start.config.connect_timeout.get()),
                 limits: start.limits,
                 clients,

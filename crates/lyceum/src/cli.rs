@@ -55,6 +55,8 @@ enum Command {
     ///
     /// Takes its options and its REST API: set `c.ConfigurableHTTPProxy.command = ["lyceum", "proxy"]`. Routes are
     /// kept in memory, and the hub puts them again after a restart.
+    // A hub adds its own options after those of its configuration; then the last one counts.
+    #[command(args_override_self = true)]
     Proxy(Box<proxy::ProxyArgs>),
     /// Checks, shows and explains the configuration.
     #[command(subcommand)]

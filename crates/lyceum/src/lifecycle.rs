@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{
     ClosedGate, ForwardOptions, GatewayError, ListenAddress, MaintenanceSwitch, Parts,
-    PlainErrorPages, RouteTable,
+    PlainErrorPages, RouteTable, StaticSets,
 };
 use lyceum_hub::Ending;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -88,6 +88,7 @@ pub(crate) async fn run(
         services,
         admin,
         commands,
+        statics,
     } = assembly;
     let shutdown = CancellationToken::new();
     hub.provision()
@@ -99,6 +100,13 @@ pub(crate) async fn run(
         .context("could not read from the database which servers run")?;
     hub.run_background();
     hub.tasks().spawn("give memory back", memory::give_back());
+
+    let static_sets = statics
+        .as_ref()
+        .map_or_else(StaticSets::new, |statics| statics.sets.clone());
+    if let Some(statics) = statics {
+        hub.tasks().spawn("static files", statics.keep_up());
+    }
 
     let addresses = gateway.local_addrs().to_vec();
     let runtime = tokio::runtime::Handle::current();
@@ -123,6 +131,7 @@ pub(crate) async fn run(
         options: Arc::new(options),
         counts: Arc::default(),
         maintenance: commands.switch.clone(),
+        statics: static_sets,
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -138,6 +147,7 @@ pub(crate) async fn run(
         options: Arc::default(),
         counts: Arc::default(),
         maintenance: MaintenanceSwitch::new(),
+        statics: StaticSets::new(),
     };
     let owner = Parts {
         table: RouteTable::new(),
@@ -150,6 +160,7 @@ pub(crate) async fn run(
         options: Arc::default(),
         counts: Arc::default(),
         maintenance: MaintenanceSwitch::new(),
+        statics: StaticSets::new(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

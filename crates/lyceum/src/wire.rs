@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::admin::{self, Commands};
 use crate::lifecycle;
+use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
@@ -22,7 +23,7 @@ use lyceum_core::declared::Declared;
 use lyceum_core::seams::{Authenticator, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
-use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
+use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable, StaticSets};
 use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::process::{Places, ProcessSpawner};
@@ -49,6 +50,8 @@ pub(crate) struct Assembly {
     /// The listener for the owner's commands, and who answers them.
     pub(crate) admin: BoundGateway,
     pub(crate) commands: Commands,
+    /// The static files of users' servers, if Lyceum answers them.
+    pub(crate) statics: Option<Statics>,
 }
 
 /// What the command adds to the configuration.
@@ -86,18 +89,33 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         ProcessServices::new(&instance, extras.programs.clone(), open_files)
             .context("could not start the thread for services")?,
     );
+    let routes = RouteTable::new();
+    let mut statics = None;
     let spawner: Arc<dyn Spawner> = match config.spawner.clone() {
         SpawnerConfig::Process(process) => {
+            let static_files = process.static_files;
             let places = Places {
                 data_dir: config.hub.data_dir.clone(),
                 runtime_dir: config.hub.runtime_dir.clone(),
                 programs: extras.programs,
                 open_files,
             };
-            Arc::new(
+            let spawner = Arc::new(
                 ProcessSpawner::new(process, places, &instance)
                     .context("could not set up the spawner `process`")?,
-            )
+            );
+            if static_files {
+                let asked = Arc::clone(&spawner);
+                let expected =
+                    tokio::task::spawn_blocking(move || asked.find_environment()).await?;
+                statics = Some(Statics {
+                    sets: StaticSets::new(),
+                    cache: config.hub.data_dir.join("static-cache"),
+                    expected,
+                    routes: routes.clone(),
+                });
+            }
+            spawner
         }
     };
     let routes = RouteTable::new();
@@ -144,6 +162,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         services,
         admin,
         commands,
+        statics,
     })
 }
 

@@ -73,23 +73,27 @@ impl ExternalProxy {
         }
     }
 
-    /// Tells whether the proxy has the route to the hub; `false` after it has started anew. Puts it then.
-    pub async fn mend_hub_route(&self) -> Result<bool, RoutesError> {
+    /// Tells whether the proxy has the route to the hub; without it, it has started anew.
+    pub async fn has_hub_route(&self) -> Result<bool, RoutesError> {
         // One slash would be the question for all routes.
         let path = match path_of(&self.hub.spec) {
             path if path == "/" => "//".to_owned(),
             path => path,
         };
         let answer = self.ask(Method::GET, &path, Bytes::new()).await?;
-        let there = answer.status() == StatusCode::OK
-            && serde_json::from_slice::<Map<String, Value>>(answer.body())
-                .ok()
-                .and_then(|data| read(&self.hub.spec.to_string(), data))
-                .is_some_and(|status| status.route.target == self.hub.target);
-        if !there {
-            self.post(&self.hub).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => return Ok(false),
+            StatusCode::OK => {}
+            _ => return Err(unexpected("the question for the route to the hub", &answer)),
         }
-        Ok(there)
+        let data = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
+        let status = data.and_then(|data| read(&self.hub.spec.to_string(), data));
+        Ok(status.is_some_and(|status| status.route.target == self.hub.target))
+    }
+
+    /// Puts the route to the hub. Better after those of servers: with it, whoever comes is told that there are none.
+    pub async fn put_hub_route(&self) -> Result<(), RoutesError> {
+        self.post(&self.hub).await
     }
 
     async fn post(&self, route: &Route) -> Result<(), RoutesError> {
@@ -203,7 +207,7 @@ impl Routes for ExternalProxy {
         }
     }
 
-    /// Lists the routes that a hub has put, other than the one to itself, which is mended on the way.
+    /// Lists the routes that a hub has put, other than the one to itself.
     async fn list(&self) -> Result<Vec<RouteStatus>, RoutesError> {
         let answer = self.ask(Method::GET, "", Bytes::new()).await?;
         if answer.status() != StatusCode::OK {
@@ -214,7 +218,6 @@ impl Routes for ExternalProxy {
                 RoutesError(format!("the proxy's list of routes is garbled: {error}"))
             })?;
         let mut routes = Vec::with_capacity(all.len());
-        let mut has_hub = false;
         for (path, data) in all {
             if !data.contains_key(MARK) {
                 continue;
@@ -223,15 +226,9 @@ impl Routes for ExternalProxy {
                 tracing::warn!(route = %path, "the proxy has a route that leads nowhere");
                 continue;
             };
-            if status.route.spec == self.hub.spec {
-                has_hub = status.route.target == self.hub.target;
-            } else {
+            if status.route.spec != self.hub.spec {
                 routes.push(status);
             }
-        }
-        if !has_hub {
-            tracing::warn!(route = %self.hub.spec, "the proxy lacks the route to the hub, and gets it");
-            self.post(&self.hub).await?;
         }
         Ok(routes)
     }

@@ -1,5 +1,4 @@
-//! configurable-http-proxy's REST API, both sides: served over our gateway's route table, and spoken to a proxy that
-//! runs elsewhere.
+//! The REST API of configurable-http-proxy, both sides: served over our gateway's table, and spoken to a proxy elsewhere.
 //!
 //! `lyceum proxy` is made of [`RestApi`], [`Unrouted`] and its kin on gateways of their own; [`ExternalProxy`] is what
 //! a hub has in place of our gateway's table. Nothing here opens a listener, reads a command line or knows users.

@@ -12,6 +12,7 @@ mod identity;
 mod launch;
 mod logs;
 mod paths;
+mod prefix;
 pub mod services;
 mod stop;
 
@@ -220,6 +221,12 @@ impl ProcessSpawner {
         self.settings.config.stop_timeout.get()
     }
 
+    /// Finds the Python environment whose static files may be answered for servers that start from now on, if
+    /// the configuration wants that and there is one. Blocks for moments.
+    pub fn find_environment(&self) -> Option<PathBuf> {
+        prefix::of_command(&self.settings)
+    }
+
     fn watch(&self, launched: &mut Launched) -> Result<(), Failure> {
         let doing = "watch the server's process";
         // On an error the process is still the launched one's, and is killed with it.
@@ -395,6 +402,11 @@ impl Spawner for ProcessSpawner {
             .run(move || log.remove())
             .await?
             .map_err(|error| system(doing, error))
+    }
+
+    fn environment(&self, handle: &Handle) -> Option<String> {
+        let environment = ProcessHandle::decode(handle).ok()?.environment?;
+        Some(environment.to_str()?.to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::needs::Installing;
+use super::needs::{self, Installing};
 use crate::shell::{self, cargo, command};
 
 /// The tool, in the version whose options are used here.
@@ -36,7 +36,9 @@ pub(super) fn run(root: &Path, installing: Installing) -> Result<()> {
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
     }
-    let tool = install(root, installing)?;
+    let environment =
+        needs::python_packages(root, "test-env-schemathesis", &[PACKAGE], installing)?;
+    let tool = environment.join("bin/schemathesis");
     let notebook = [
         "build",
         "--locked",
@@ -54,30 +56,6 @@ pub(super) fn run(root: &Path, installing: Installing) -> Result<()> {
         trial.ask(root, &folder, &tool, pinned)?;
     }
     Ok(())
-}
-
-/// Makes a Python environment with the tool, unless there is one.
-fn install(root: &Path, installing: Installing) -> Result<PathBuf> {
-    let folder = root.join("target/test-env-schemathesis");
-    let tool = folder.join("bin/schemathesis");
-    let stamp = folder.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == PACKAGE) {
-        return Ok(tool);
-    }
-    if installing == Installing::Forbidden {
-        bail!("schemathesis is missing in {}", folder.display());
-    }
-    let path = folder.display().to_string();
-    shell::run(&mut command(
-        root,
-        "python3",
-        &["-m", "venv", "--clear", &path],
-    ))?;
-    let pip = folder.join("bin/pip");
-    let arguments = ["install", "--quiet", "--disable-pip-version-check", PACKAGE];
-    shell::run(&mut command(root, pip, &arguments))?;
-    fs::write(stamp, PACKAGE)?;
-    Ok(tool)
 }
 
 /// A Lyceum with users, groups and a server, which ends with this value.

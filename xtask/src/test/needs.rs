@@ -25,6 +25,10 @@ pub(super) enum Package {
     PostgreSql,
     Chromium,
     Node,
+    /// The program, for certificates of tests.
+    OpenSsl,
+    /// R with its package shiny.
+    Shiny,
 }
 
 impl Package {
@@ -36,6 +40,8 @@ impl Package {
             Self::Chromium if is_ubuntu() => &["chromium-browser"],
             Self::Chromium => &["chromium"],
             Self::Node => &["nodejs", "npm"],
+            Self::OpenSsl => &["openssl"],
+            Self::Shiny => &["r-base-core", "r-cran-shiny"],
         }
     }
 
@@ -55,6 +61,13 @@ impl Package {
                         .any(|name| find_program(name).is_some())
             }
             Self::Node => find_program("node").is_some() && find_program("npm").is_some(),
+            Self::OpenSsl => find_program("openssl").is_some(),
+            Self::Shiny => {
+                let check = "quit(status = !requireNamespace('shiny', quietly = TRUE))";
+                command(Path::new("/"), "Rscript", &["--vanilla", "-e", check])
+                    .output()
+                    .is_ok_and(|output| output.status.success())
+            }
         }
     }
 }
@@ -124,6 +137,34 @@ pub(super) fn npm_packages(root: &Path, installing: Installing) -> Result<()> {
         "npm",
         &["ci", "--no-audit", "--no-fund", "--ignore-scripts"],
     ))
+}
+
+/// Makes a Python environment below `target` with packages from PyPI, unless it is there; gives its folder.
+pub(super) fn python_packages(
+    root: &Path,
+    name: &str,
+    packages: &[&str],
+    installing: Installing,
+) -> Result<PathBuf> {
+    let folder = root.join("target").join(name);
+    let stamp = folder.join("installed");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
+        return Ok(folder);
+    }
+    let list = packages.join(", ");
+    if installing == Installing::Forbidden {
+        bail!("missing: {list} from PyPI in {}", folder.display());
+    }
+    println!("    installing from PyPI: {list}");
+    let path = folder.display().to_string();
+    let arguments = ["-m", "venv", "--clear", &path];
+    shell::run(&mut command(root, "python3", &arguments))?;
+    let pip = folder.join("bin/pip");
+    let quietly = ["install", "--quiet", "--disable-pip-version-check"];
+    shell::run(command(root, pip, &quietly).args(packages))?;
+    fs::write(stamp, wanted)?;
+    Ok(folder)
 }
 
 /// Finds cargo-deny, or builds it once into `target/tools`.

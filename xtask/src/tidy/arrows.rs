@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["hub"]),
     ("hub", &["store"]),
     ("gateway", &["certs"]),
-    ("proxy", &["gateway", "certs"]),
+    ("proxy", &["gateway"]),
     ("auth", &["broker"]),
     ("spawn", &["broker"]),
     (

@@ -115,6 +115,8 @@ fn answers_say_how_long_they_are() {
     check("200 OK\r\nContent-Length: -1", false, None);
     check("200 OK\r\nTransfer-Encoding: gzip", false, None);
     check("200 OK\r\nX: a\r\n b", false, None);
+    check("099 Early", false, None);
+    check("000 OK\r\nTransfer-Encoding: chunked", false, None);
 }
 
 proptest! {

@@ -6,6 +6,7 @@ mod activity;
 mod drain;
 #[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod hub;
@@ -18,11 +19,14 @@ mod patience;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod strictness;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tls;
 
 #[cfg(test)]

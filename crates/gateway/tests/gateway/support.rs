@@ -20,7 +20,8 @@ use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
     Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, ForwardOptions, Gateway, GatewayConfig,
-    GatewayError, HubService, ListenAddress, MaintenanceSwitch, Parts, RouteTable, UpstreamEvents,
+    GatewayError, HubService, ListenAddress, MaintenanceSwitch, Parts, RouteTable, StaticSets,
+    UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -202,6 +203,7 @@ impl Setup {
             options: Arc::new(self.options),
             counts: Arc::default(),
             maintenance: MaintenanceSwitch::new(),
+            statics: StaticSets::new(),
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();

@@ -168,10 +168,11 @@ async fn secure_peer(certificate: &Certificate) -> (Peer, Upstream) {
     };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
+        let mut open = tokio::task::JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let (acceptor, host) = (acceptor.clone(), host.clone());
-            tokio::task::spawn(async move {
+            open.spawn(async move {
                 let Ok(mut secure) = acceptor.accept(stream).await else {
                     return;
                 };

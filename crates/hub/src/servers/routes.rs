@@ -42,10 +42,13 @@ pub(super) async fn remove(shared: &Shared, server: &ServerRef) {
 
 fn route(shared: &Shared, server: &ServerRef, running: &Running) -> Route {
     let text = |name: &str| Value::String(name.to_owned());
-    let data = Map::from_iter([
+    let mut data = Map::from_iter([
         ("user".to_owned(), text(server.user.as_str())),
         ("server_name".to_owned(), text(server.server.as_str())),
     ]);
+    if let Some(environment) = shared.spawner.environment(&running.handle) {
+        data.insert(Route::ENVIRONMENT.to_owned(), Value::String(environment));
+    }
     Route {
         spec: spec(shared, server),
         target: running.upstream.clone(),

@@ -200,6 +200,7 @@ fn config(data_dir: &Path, environment: &PythonEnvironment) -> Result<Config, Re
                 .display()
                 .to_string(),
         ],
+        static_files: true,
         ..ProcessConfig::default()
     });
     Ok(config)

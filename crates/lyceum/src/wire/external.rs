@@ -86,11 +86,12 @@ pub(crate) async fn watch(hub: Hub, proxy: Arc<ExternalProxy>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match proxy.mend_hub_route().await {
+        match proxy.has_hub_route().await {
             Ok(true) => {}
             Ok(false) => {
                 tracing::info!("the proxy has started anew, and gets its routes");
-                if let Err(error) = hub.mend_routes().await {
+                let mended = hub.mend_routes().await;
+                if let Err(error) = mended.and(proxy.put_hub_route().await) {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "could not give the proxy its routes"

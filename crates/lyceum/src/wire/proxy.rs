@@ -156,6 +156,7 @@ fn parts(service: impl HubService) -> Parts {
         options: Arc::default(),
         counts: Arc::default(),
         maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+        statics: lyceum_gateway::StaticSets::new(),
     }
 }
 

@@ -9,6 +9,8 @@ mod maintenance;
 mod operations;
 #[cfg(test)]
 mod passed;
+#[cfg(test)]
+mod proxy;
 mod serve;
 #[cfg(test)]
 mod services;

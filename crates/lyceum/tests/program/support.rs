@@ -94,11 +94,7 @@ impl Site {
                 .map_while(Result::ok)
                 .collect()
         });
-        let mut running = Running {
-            child,
-            port: self.port,
-            log: Some(log),
-        };
+        let mut running = Running::new(child, self.port, log);
         let deadline = Instant::now() + LIMIT;
         while running.try_get("/hub/health").await.is_none() {
             if let Some(status) = running.child.try_wait().unwrap() {
@@ -127,6 +123,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A program that answers on a port, with the thread that reads its log.
+    pub(crate) fn new(child: Child, port: u16, log: std::thread::JoinHandle<Vec<String>>) -> Self {
+        Self {
+            child,
+            port,
+            log: Some(log),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) async fn try_get(&self, path: &str) -> Option<Response<Bytes>> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         send(Request::get(url).body(Bytes::new()).unwrap())

@@ -1,3 +1,5 @@
+//! The client beside our own side of the API, over real sockets.
+
 use std::sync::Arc;
 
 use lyceum_core::SystemClock;
@@ -57,6 +59,7 @@ impl Elsewhere {
             options: Arc::default(),
             counts: Arc::default(),
             maintenance: lyceum_gateway::MaintenanceSwitch::new(),
+            statics: lyceum_gateway::StaticSets::new(),
         };
         let shutdown = CancellationToken::new();
         let mut served = JoinSet::new();
@@ -122,20 +125,18 @@ async fn routes_come_back_from_the_other_side_as_they_were_put() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_route_to_the_hub_is_kept_and_that_of_others_left_alone() {
+async fn the_route_to_the_hub_is_missed_and_those_of_others_are_left_alone() {
     let other = Elsewhere::start("127.0.0.1:0", None, false);
     let proxy = client(&other.url, None);
     other.book.put_target("/elsewhere", "http://h:1").unwrap();
-    assert!(
-        !proxy.mend_hub_route().await.unwrap(),
-        "the proxy has just begun"
-    );
-    assert!(proxy.mend_hub_route().await.unwrap());
+    let has = async || proxy.has_hub_route().await.unwrap();
+    assert!(!has().await, "the proxy has just begun");
+    proxy.put_hub_route().await.unwrap();
+    assert!(has().await);
     assert!(proxy.list().await.unwrap().is_empty());
     other.book.put_target("/", "http://h:1").unwrap();
-    assert!(!proxy.mend_hub_route().await.unwrap(), "it leads elsewhere");
-    other.book.remove("/");
-    proxy.list().await.unwrap();
+    assert!(!has().await, "it leads elsewhere");
+    proxy.put_hub_route().await.unwrap();
     let hub = other.book.get("/").unwrap();
     assert_eq!(hub.text("target"), Some("http://127.0.0.1:8000"));
     assert_eq!(other.book.count(), 2);
@@ -189,7 +190,7 @@ async fn a_change_waits_for_a_proxy_that_starts_anew() {
     let other = Elsewhere::start("127.0.0.1:0", None, false);
     let url = other.url.clone();
     let proxy = client(&url, None);
-    proxy.mend_hub_route().await.unwrap();
+    proxy.put_hub_route().await.unwrap();
     other.stop().await;
     let listen = url.strip_prefix("http://").unwrap();
     let (put, other) = tokio::join!(

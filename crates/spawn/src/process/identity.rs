@@ -34,6 +34,9 @@ pub(super) struct ProcessHandle {
     pub(super) marker: String,
     pub(super) log: PathBuf,
     pub(super) socket: Option<PathBuf>,
+    /// The Python environment whose static files may be answered for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) environment: Option<PathBuf>,
 }
 
 impl ProcessHandle {
@@ -53,6 +56,7 @@ impl ProcessHandle {
             marker,
             log,
             socket,
+            environment: None,
         })
     }
 

@@ -20,7 +20,9 @@ use rustix::process::Resource;
 use super::children::Reservation;
 use super::identity::ProcessHandle;
 use super::logs::Log;
-use super::{INSTANCE_VARIABLE, SERVER_VARIABLE, Settings, SocketKind, failure, family, paths};
+use super::{
+    INSTANCE_VARIABLE, SERVER_VARIABLE, Settings, SocketKind, failure, family, paths, prefix,
+};
 
 /// Programs that take JupyterHub's variables and Jupyter Server's options.
 const JUPYTER_PROGRAMS: [&str; 2] = ["jupyterhub-singleuser", "jupyter-labhub"];
@@ -89,9 +91,12 @@ pub(super) fn launch(
     let log = settings.log(&request.server);
     let output = open_log(settings, &log)?;
 
+    let arguments = arguments(settings, &place);
+    let served_from = prefix::of_start(settings, &program, &arguments, &environment);
+
     let mut command = Command::new(&program);
     command
-        .args(arguments(settings, &place))
+        .args(&arguments)
         .env_clear()
         .envs(&environment)
         .current_dir(&working_dir)
@@ -107,7 +112,8 @@ pub(super) fn launch(
     let socket = place.socket().map(Path::to_owned);
     let described =
         ProcessHandle::of_child(child.id().cast_signed(), marker, log.path.clone(), socket)
-            .and_then(|handle| {
+            .and_then(|mut handle| {
+                handle.environment = served_from;
                 let pidfd = handle.open()?;
                 Ok((pidfd.ok_or(io::ErrorKind::NotFound)?, handle))
             });
@@ -335,7 +341,7 @@ fn arguments(settings: &Settings, place: &Place) -> Vec<String> {
 }
 
 /// Finds the program as a shell would, but tells a missing one from one that may not be run.
-fn find_program(command: &[String], search: &str) -> Result<PathBuf, Failure> {
+pub(super) fn find_program(command: &[String], search: &str) -> Result<PathBuf, Failure> {
     let name = command.first().map_or("", String::as_str);
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]

@@ -15,7 +15,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
     BoundGateway, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
-    MaintenanceSwitch, Parts as GatewayParts, PlainErrorPages, RouteTable, Site,
+    MaintenanceSwitch, Parts as GatewayParts, PlainErrorPages, RouteTable, Site, StaticSets,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
 use lyceum_spawn::service::ProcessServices;
@@ -223,6 +223,7 @@ impl Begin {
             options: Arc::new(options),
             counts: Arc::default(),
             maintenance: self.maintenance,
+            statics: StaticSets::new(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -238,6 +239,7 @@ impl Begin {
             options: Arc::default(),
             counts: Arc::default(),
             maintenance: MaintenanceSwitch::new(),
+            statics: StaticSets::new(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {

@@ -238,6 +238,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
+    #[command(args_override_self = true)]
     struct Alone {
         #[command(flatten)]
         proxy: ProxyArgs,
@@ -290,6 +291,17 @@ mod tests {
         )
         .unwrap();
         read("--insecure --error-path p --socket s --api-socket a --metrics-socket m").unwrap();
+    }
+
+    #[test]
+    fn of_an_option_that_comes_twice_the_last_counts_and_all_headers_do() {
+        let read = read(
+            "--port 1 --port 2 --log-level debug --log-level warn --host-routing --host-routing --custom-header a:b --custom-header c:d",
+        )
+        .unwrap();
+        assert_eq!(read.public.port, 2);
+        assert_eq!(read.log_level, ProxyLogLevel::Warn);
+        assert_eq!(read.forward.custom_header.len(), 2);
     }
 
     #[test]

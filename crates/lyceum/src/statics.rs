@@ -1,0 +1,263 @@
+//! Keeps the sets of static files in step with the environments that users' servers run from.
+//!
+//! Nothing depends on it: what is in no set is answered by the servers themselves.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyceum_core::seams::Routes as _;
+use lyceum_gateway::{Coding, RouteTable, StaticError, StaticSet, StaticSets};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether there is another environment, or one has changed.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// What is made before a set is used, in half a second: every browser understands it.
+const FIRST: Coding = Coding::Gzip;
+/// What is made then, in some 25 seconds; the quicker one first.
+const THEN: [Coding; 2] = [Coding::Zstd, Coding::Brotli];
+
+/// The static files of all environments.
+#[derive(Debug)]
+pub(crate) struct Statics {
+    /// Where the sets go.
+    pub(crate) sets: StaticSets,
+    /// The folder for compressed files.
+    pub(crate) cache: PathBuf,
+    /// The environment of servers that are started from now on.
+    pub(crate) expected: Option<PathBuf>,
+    /// Tells which environments servers were started from that still run.
+    pub(crate) routes: RouteTable,
+}
+
+/// What has become of one environment at a look.
+enum Looked {
+    Unchanged,
+    New(Arc<StaticSet>),
+    Failed(StaticError),
+}
+
+impl Statics {
+    /// Keeps the sets in step, for ever. May be dropped at any await.
+    pub(crate) async fn keep_up(self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = BTreeSet::new();
+        let mut swept = false;
+        loop {
+            ticks.tick().await;
+            let wanted = self.wanted().await;
+            for key in self.sets.keys() {
+                if !wanted.contains(&key) {
+                    self.sets.remove(&key);
+                }
+            }
+            let mut fine = true;
+            for key in wanted {
+                match self.look(&key).await {
+                    Ok(()) => {
+                        told.remove(&key);
+                    }
+                    Err(error) => {
+                        fine = false;
+                        if told.insert(key) {
+                            tracing::warn!(
+                                error = &error as &dyn std::error::Error,
+                                "static files are left to users' servers; {}",
+                                error.hint()
+                            );
+                        }
+                    }
+                }
+            }
+            if fine && !swept {
+                swept = true;
+                self.sweep().await;
+            }
+        }
+    }
+
+    async fn wanted(&self) -> BTreeSet<String> {
+        let routes = self.routes.list().await.unwrap_or_default();
+        let running = routes
+            .iter()
+            .filter_map(|status| status.route.environment());
+        let expected = self.expected.as_deref().and_then(Path::to_str);
+        running.chain(expected).map(str::to_owned).collect()
+    }
+
+    /// Makes the set of an environment if there is none, or the environment has changed.
+    async fn look(&self, key: &str) -> Result<(), StaticError> {
+        let (known, cache, prefix) = (self.sets.get(key), self.cache.clone(), PathBuf::from(key));
+        let looking = tokio::task::spawn_blocking(move || match known {
+            Some(set) if set.is_current() => Looked::Unchanged,
+            _ => match StaticSet::read(&prefix, &cache) {
+                Ok(set) => Looked::New(Arc::new(set)),
+                Err(error) => Looked::Failed(error),
+            },
+        });
+        let set = match looking.await {
+            Ok(Looked::New(set)) => set,
+            Ok(Looked::Failed(error)) => {
+                // What was there is not what is there now.
+                self.sets.remove(key);
+                return Err(error);
+            }
+            // A panic was logged; the next look may do better.
+            Ok(Looked::Unchanged) | Err(_) => return Ok(()),
+        };
+        let made = compress(&set, &[FIRST]).await;
+        let summary = set.summary();
+        self.sets.put(key, &set);
+        tracing::info!(
+            files = summary.files,
+            "static files of {key} are answered without users' servers"
+        );
+        if summary.distrusted > 0 {
+            tracing::warn!(
+                "{} files or folders of {key} are left to users' servers, since other accounts can write to them",
+                summary.distrusted
+            );
+        }
+        made?;
+        compress(&set, &THEN).await
+    }
+
+    /// Removes what no environment has any more.
+    async fn sweep(&self) {
+        let sets: Vec<_> = self
+            .sets
+            .keys()
+            .iter()
+            .filter_map(|key| self.sets.get(key))
+            .collect();
+        let swept = tokio::task::spawn_blocking(move || StaticSet::sweep(&sets)).await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not remove compressed files that nobody needs"
+            );
+        }
+    }
+}
+
+/// Compresses on a thread of its own, at the lowest priority; ends soon after it is dropped.
+async fn compress(set: &Arc<StaticSet>, codings: &'static [Coding]) -> Result<(), StaticError> {
+    let dropped = CancellationToken::new();
+    let _guard = dropped.clone().drop_guard();
+    let (ended, end) = oneshot::channel();
+    let set = Arc::clone(set);
+    let thread = std::thread::Builder::new().name("static-files".to_owned());
+    let started = thread.spawn(move || {
+        // On Linux this is the priority of this thread alone. Without it, it is only less polite.
+        let _ = rustix::process::setpriority_process(None, 19);
+        let mut go_on = |_| !dropped.is_cancelled();
+        let outcome = codings
+            .iter()
+            .try_for_each(|coding| set.compress(*coding, &mut go_on));
+        let _ = ended.send(outcome);
+    });
+    if let Err(error) = started {
+        tracing::warn!(error = %error, "could not start a thread to compress static files");
+        return Ok(());
+    }
+    end.await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use lyceum_core::{Route, RouteSpec, Upstream};
+
+    use super::*;
+
+    fn environment(base: &Path, name: &str) -> String {
+        let prefix = base.join(name);
+        let lab = prefix.join("share/jupyter/lab/static");
+        fs::create_dir_all(&lab).unwrap();
+        fs::write(lab.join("0123456789abcdef.js"), "text ".repeat(1000)).unwrap();
+        prefix.to_str().unwrap().to_owned()
+    }
+
+    fn route(environment: &str) -> Route {
+        let mut data = serde_json::Map::new();
+        data.insert(Route::ENVIRONMENT.to_owned(), environment.into());
+        Route {
+            spec: RouteSpec::path("/user/ada/"),
+            target: Upstream::Unix(PathBuf::new()),
+            target_path: String::new(),
+            data,
+        }
+    }
+
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let holds = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), holds)
+            .await
+            .unwrap_or_else(|_| panic!("not within the time limit: {what}"));
+    }
+
+    #[tokio::test]
+    async fn there_is_a_set_for_each_environment_that_servers_run_from() {
+        let base = tempfile::tempdir().unwrap();
+        let (next, running) = (environment(base.path(), "2"), environment(base.path(), "1"));
+        let sets = StaticSets::new();
+        let routes = RouteTable::new();
+        routes.put(route(&running)).await.unwrap();
+        let cache = base.path().join("cache");
+        fs::create_dir_all(cache.join("1")).unwrap();
+        fs::write(cache.join("1/left-over.br.new"), "half").unwrap();
+        let statics = Statics {
+            sets: sets.clone(),
+            cache: cache.clone(),
+            expected: Some(PathBuf::from(&next)),
+            routes: routes.clone(),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(statics.keep_up());
+        until("both have their set", || {
+            sets.get(&running).is_some() && sets.get(&next).is_some()
+        })
+        .await;
+        until("all forms are there, and no left-overs", || {
+            let names = fs::read_dir(cache.join("1")).unwrap();
+            let mut names: Vec<_> = names
+                .map(|entry| entry.unwrap().path().extension().unwrap().to_owned())
+                .collect();
+            names.sort();
+            names == ["br", "gz", "zst"]
+        })
+        .await;
+        let found = sets.find(&route(&running), "/user/ada/static/lab/0123456789abcdef.js");
+        assert!(found.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_environment_that_goes_loses_its_set() {
+        let base = tempfile::tempdir().unwrap();
+        let key = environment(base.path(), "1");
+        let sets = StaticSets::new();
+        let statics = Statics {
+            sets: sets.clone(),
+            cache: base.path().join("cache"),
+            expected: None,
+            routes: RouteTable::new(),
+        };
+        statics.look(&key).await.unwrap();
+        assert!(sets.get(&key).is_some());
+        let before = sets.get(&key).unwrap();
+        statics.look(&key).await.unwrap();
+        assert!(Arc::ptr_eq(&before, &sets.get(&key).unwrap()));
+        fs::remove_dir_all(&key).unwrap();
+        assert!(statics.look(&key).await.is_err());
+        assert!(sets.get(&key).is_none());
+    }
+}

@@ -1,0 +1,46 @@
+// Abuse of the gateway from both sides, by clients and by servers, as black box: each case of abuse/run.py is a test.
+// Many of them are bytes that no HTTP library would send, so that they are written in Python with bare sockets.
+
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { program } from "./lib/folders.mjs";
+import { within } from "./lib/wait.mjs";
+
+const script = join(dirname(fileURLToPath(import.meta.url)), "abuse/run.py");
+
+const GROUPS = {
+  http1: "requests in HTTP/1 that could be read in two ways",
+  http2: "floods and odd requests in HTTP/2",
+  floods: "clients that are slow, or many",
+  upstream: "servers that misbehave",
+};
+
+for (const [group, title] of Object.entries(GROUPS)) {
+  test(title, { timeout: 10 * 60_000 }, async (context) => {
+    const child = spawn("python3", [script, "--json", "--groups", group, "--program", program], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let complaints = "";
+    child.stderr.setEncoding("utf8").on("data", (text) => (complaints += text));
+    const exit = new Promise((resolve) => child.on("close", (code) => resolve(code)));
+    let count = 0;
+    try {
+      for await (const line of createInterface({ input: child.stdout })) {
+        const { case: name, failure, note } = JSON.parse(line);
+        count += 1;
+        await context.test(name, (each) => {
+          if (note) each.diagnostic(note);
+          if (failure) throw new Error(failure);
+        });
+      }
+      const code = await within("the script ends", exit, 30_000);
+      if (count === 0 || (code !== 0 && code !== 1)) throw new Error(`it ended with status ${code}:\n${complaints}`);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+}
