@@ -66,6 +66,27 @@ fn every_example_of_the_page_can_be_loaded() {
 }
 
 #[test]
+fn every_example_of_services_under_paths_of_their_own_can_be_loaded() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/services.md");
+    let page = fs::read_to_string(path).unwrap();
+    let part = page
+        .split("## A service under a path of its own")
+        .nth(1)
+        .unwrap();
+    let part = part.split("## Services made by API").next().unwrap();
+    let examples: Vec<_> = part.split("```toml\n").skip(1).collect();
+    assert!(examples.len() >= 4, "only {} examples", examples.len());
+    for example in examples {
+        let text = example.split("```").next().unwrap();
+        if let Err(errors) = Folder::with(text).load() {
+            // What an example names need not be on this machine.
+            let is_fine = |problem: &crate::Problem| problem.to_string().contains("No such file");
+            assert!(errors.errors().iter().all(is_fine), "{text}\n{errors}");
+        }
+    }
+}
+
+#[test]
 fn every_setting_is_documented() {
     let page = reference_page();
     let mut sections = page.split("\n#### ");

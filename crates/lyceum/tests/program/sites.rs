@@ -127,16 +127,62 @@ async fn people_come_to_an_application_by_their_login_and_it_knows_who_they_are(
     let forged = [("X-Forwarded-User", "root"), ("Remote_User", "root")];
     let page = ada.send(Method::GET, "/r/x", &forged, "").await;
     assert_eq!(sent(&page, "x-forwarded-user"), ["ada"]);
-    assert!(!page.text().contains("root"), "{}", page.text());
+    assert!(!page.text().contains(": root"), "{}", page.text());
     let page = nobody.send(Method::GET, "/open/x", &forged, "").await;
     assert_eq!(line(&page), "GET /open/x HTTP/1.1");
-    assert!(!page.text().contains("root"), "{}", page.text());
+    assert!(!page.text().contains(": root"), "{}", page.text());
 
     // A logout ends it.
     ada.get("/hub/logout").await;
     assert_eq!(ada.get("/r/x").await.status, 302);
     let redirect = nobody.get("/old/a?b").await;
     assert_eq!((redirect.status, redirect.location()), (302, "/r/a?b"));
+}
+
+#[tokio::test]
+async fn what_applications_answer_is_right_for_the_browser() {
+    let echo = Echo::new();
+    let site = Site::new();
+    std::fs::create_dir(site.dir.path().join("files")).unwrap();
+    std::fs::write(site.dir.path().join("files/a b.txt"), "of a file").unwrap();
+    site.add(&format!(
+        "[[services]]\nname = \"r\"\nprefix = \"/r/\"\nurl = \"{}\"\nkind = \"rstudio\"\naccess = \"public\"\n\
+         response_headers = {{ X-Course = \"statistics\" }}\nmax_body = \"10B\"\n\
+         [[services]]\nname = \"files\"\nprefix = \"/files/\"\nkind = \"static\"\nfolder = \"files\"\naccess = \"public\"\n\
+         [[services]]\nname = \"closed\"\nprefix = \"/closed/\"\nkind = \"static\"\nfolder = \"files\"\naccess = \"public\"\n\
+         maintenance = \"Back at noon.\"\n\
+         [[services]]\nname = \"far\"\nprefix = \"/far/\"\nurl = \"{}\"\nkind = \"generic\"\n\
+         access = {{ public = true, networks = [\"203.0.113.0/24\"] }}\n",
+        echo.url(),
+        echo.url(),
+    ));
+    let _running = site.serve().await;
+    let mut nobody = site.visitor();
+    let answer = nobody.get("/r/go").await;
+    let own = format!("http://127.0.0.1:{}", site.port);
+    assert_eq!(answer.location(), format!("{own}/r/next?x=1"));
+    assert_eq!(answer.header("set-cookie"), "app=1; Path=/r/");
+    assert_eq!(answer.header("x-course"), "statistics");
+    let page = nobody.follow("/r/go").await;
+    assert_eq!(line(&page), "GET /next?x=1 HTTP/1.1");
+    assert_eq!(sent(&page, "cookie"), ["app=1"]);
+    assert_eq!(sent(&page, "x-forwarded-prefix"), ["/r"]);
+    assert_eq!(sent(&page, "x-rstudio-root-path"), ["/r"]);
+    let whole = format!("{own}/r/next?x=1");
+    assert_eq!(sent(&page, "x-rstudio-request"), [whole]);
+    assert_eq!(sent(&page, "x-forwarded-proto"), ["http"]);
+
+    let large = nobody
+        .send(Method::POST, "/r/x", &[], "more than ten")
+        .await;
+    assert_eq!(large.status, 413);
+    let file = nobody.get("/files/a%20b.txt").await;
+    assert_eq!((file.status, file.text().as_str()), (200, "of a file"));
+    let closed = nobody.get("/closed/a").await;
+    assert_eq!(closed.status, 503);
+    assert!(closed.text().contains("Back at noon."), "{}", closed.text());
+    assert!(!closed.header("retry-after").is_empty());
+    assert_eq!(nobody.get("/far/").await.status, 403);
 }
 
 #[tokio::test]
