@@ -37,6 +37,7 @@ pub(crate) fn passed_on(
         let skipped = is_hop_by_hop(name)
             || (name.len() == 14 && name.eq_ignore_ascii_case("content-length"))
             || (facts.names_others && is_named(head.fields, name))
+            || (plan.says_hsts && name.eq_ignore_ascii_case("strict-transport-security"))
             || replaced
                 .iter()
                 .any(|(set, _)| set.as_str().eq_ignore_ascii_case(name));

@@ -175,7 +175,7 @@ fn check_trailer(line: &[u8]) -> Result<(), Offence> {
 
 /// Fields that say how a message is read, or who sends it, must not come when it has been read.
 pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
-    const FORBIDDEN: [&[u8]; 9] = [
+    const FORBIDDEN: [&[u8]; 12] = [
         b"content-length",
         b"transfer-encoding",
         b"host",
@@ -185,10 +185,16 @@ pub(crate) fn may_be_trailer(name: &[u8]) -> bool {
         b"te",
         b"authorization",
         b"cookie",
+        b"set-cookie",
+        b"keep-alive",
+        b"expect",
     ];
-    !FORBIDDEN
+    let is_forbidden = FORBIDDEN
         .iter()
-        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden));
+    let tells_who = crate::forwarded::is_claim(name)
+        || std::str::from_utf8(name).is_ok_and(crate::rewrite::is_identity_name);
+    !is_forbidden && !tells_who
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, Bytes};
 use http::Response;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+};
 use http_body::Body as _;
 
 use crate::answer::write_status;
@@ -42,7 +44,9 @@ impl Deliver {
         let out = &mut text.0;
         write_status(out, head.status.as_u16(), "");
         for (name, value) in &head.headers {
-            if !is_hop_by_hop(name.as_str())
+            let said_already = !core.hsts.is_empty() && name == STRICT_TRANSPORT_SECURITY;
+            if !said_already
+                && !is_hop_by_hop(name.as_str())
                 && ![CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name)
             {
                 push(out, name.as_str(), value.as_bytes());

@@ -21,6 +21,10 @@ use crate::upload::{Upload, UploadError};
 /// The largest head of an answer.
 const LARGEST_HEAD: usize = 4 * CHUNK;
 
+/// How long an upstream may take nothing of a request. Long, as programs with one thread read nothing while they
+/// compute.
+const DEAF_LIMIT: Duration = Duration::from_mins(10);
+
 /// An answer of which the head has come. It is still at the front of the link's inbox.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -146,16 +150,18 @@ async fn attempt<U: Upload>(
     mut link: Link,
     upload: &mut U,
 ) -> Result<Reply, Failed> {
-    let mut head = plan.head.0.as_slice();
+    let mut unsent = plan.head.0.as_slice();
     let mut patience = Patience::default();
     let limit = response_timeout(core, plan);
     let mut waiting_since = None;
     // The upstream takes nothing more; perhaps it has answered before that.
     let mut deaf = false;
     let mut interim = 0;
+    // Since when the upstream has taken nothing of what is there for it, and how much that is.
+    let mut stalled: Option<(Instant, usize)> = None;
     let found = poll_fn(|cx| {
         if !deaf {
-            match poll_send(cx, core, plan, &mut head, &mut link, upload) {
+            match poll_send(cx, core, plan, &mut unsent, &mut link, upload) {
                 Poll::Ready(Err(Sending::Upload(error))) => {
                     return Poll::Ready(Err(Failed::Final(NoReply::Reason(match error {
                         UploadError::Broken => ErrorReason::BadRequest,
@@ -167,7 +173,23 @@ async fn attempt<U: Upload>(
                 Poll::Ready(Ok(())) if upload.poll_gone(cx).is_ready() => {
                     return Poll::Ready(Err(Failed::Final(NoReply::ClientGone)));
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Ok(())) => {}
+                // Nothing comes from the client, which has a limit of its own, or the upstream takes nothing.
+                Poll::Pending => {
+                    let left = unsent.len() + upload.bytes().len();
+                    if left == 0 {
+                        stalled = None;
+                    } else {
+                        let (since, before) =
+                            *stalled.get_or_insert_with(|| (Instant::now(), left));
+                        if before != left {
+                            stalled = Some((Instant::now(), left));
+                        } else if patience.poll(cx, since + DEAF_LIMIT).is_ready() {
+                            let reason = NoReply::Reason(ErrorReason::UpstreamTimeout);
+                            return Poll::Ready(Err(Failed::Final(reason)));
+                        }
+                    }
+                }
             }
         }
         loop {
@@ -217,7 +239,8 @@ async fn attempt<U: Upload>(
             status,
             head,
             length,
-            close: close || !upload.is_done(),
+            // What was not sent to its end must not be followed by another request.
+            close: close || deaf || !unsent.is_empty() || !upload.is_done(),
         }),
         Found::Interim(_) => Err(bad_answer(plan)),
     }
@@ -337,15 +360,23 @@ fn poll_pump<U: Upload>(
     Poll::Ready(Ok(()))
 }
 
-/// Goes on with an upload while the answer is being read; ready when there is no more to do for it.
+/// Goes on with an upload while the answer is being read; ready when there is no more to do for it. An error is the
+/// client's: nobody knows what it sends next.
 pub(crate) fn poll_rest<U: Upload>(
     cx: &mut Context<'_>,
     core: &Core,
     plan: &Plan,
     link: &mut Link,
     upload: &mut U,
-) -> Poll<()> {
-    poll_pump(cx, core, plan, link, upload).map(|_| {
-        let _ = Pin::new(&mut link.io).poll_flush(cx);
-    })
+) -> Poll<Result<(), UploadError>> {
+    match poll_pump(cx, core, plan, link, upload) {
+        Poll::Ready(Err(Sending::Upload(error))) => Poll::Ready(Err(error)),
+        // It has answered, and may want no more.
+        Poll::Ready(Err(Sending::Upstream)) => Poll::Ready(Ok(())),
+        Poll::Ready(Ok(())) => match Pin::new(&mut link.io).poll_flush(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+        },
+        Poll::Pending => Poll::Pending,
+    }
 }

@@ -110,6 +110,12 @@ pub(crate) fn write(
     if let Some(peer) = inbound.peer {
         let peer = Cow::Owned(peer.to_canonical().to_string());
         field(FOR, appended(FOR, peer).as_bytes());
+    } else if claims {
+        // A proxy on a Unix socket has no address to add.
+        let told = items(fields, FOR).collect::<Vec<_>>().join(&b","[..]);
+        if !told.is_empty() {
+            field(FOR, &told);
+        }
     }
     let own_port = match port(inbound) {
         "80" => Cow::Borrowed("80"),
@@ -385,6 +391,11 @@ mod tests {
             peer: None,
             ..believed("h")
         };
+        let sent = [("X-Forwarded-For", "203.0.113.9, 10.0.0.2")];
+        assert!(
+            written(&fields(&sent), on_socket)
+                .contains(&"x-forwarded-for: 203.0.113.9,10.0.0.2".to_owned())
+        );
         let told = client(&[], on_socket, &trusted());
         assert_eq!((told.addr, told.scheme), (None, "http"));
         assert!(

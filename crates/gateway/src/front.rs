@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use crate::body::Body;
 use crate::failure::{Failure, fail};
@@ -52,8 +53,8 @@ pub(crate) enum Verdict {
 /// What was found out about a request that is decided about again.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// The gate has let it pass.
-    pub(crate) admitted: Option<Admitted>,
+    /// The gate of the site of this name has let it pass.
+    pub(crate) admitted: Option<(String, Admitted)>,
     /// There is no file to answer it with.
     pub(crate) no_file: bool,
 }
@@ -85,7 +86,7 @@ pub(crate) fn decide(
     if asked.path == HEALTH_PATH {
         return Verdict::Health(Box::new(health()));
     }
-    let admitted = known.admitted.as_ref();
+    let admission = known.admitted.as_ref();
     let options = &*core.parts.options;
     let trusted = &core.config.trusted_proxies;
     let fail = |reason, entry: Option<&Arc<Entry>>| {
@@ -111,9 +112,11 @@ pub(crate) fn decide(
         if let Some(file) = file(core, &asked, &entry).filter(|_| !known.no_file) {
             return Verdict::File(Box::new(file));
         }
-        return Verdict::Forward(Box::new(
-            asked.plan(entry, options, trusted, length, admitted),
-        ));
+        return forward(
+            core,
+            asked.plan(entry, options, trusted, length, None),
+            peer,
+        );
     };
     if let Some(answer) = without_slash(&site, &asked) {
         return Verdict::Answer(Box::new(answer));
@@ -136,6 +139,10 @@ pub(crate) fn decide(
             return fail(ErrorReason::Forbidden, Some(&entry));
         }
     }
+    // What the gate has said of another site, which was here a moment ago, counts for nothing.
+    let admitted = admission
+        .filter(|(name, _)| *name == site.name)
+        .map(|(_, admitted)| admitted);
     if site.access.gated && admitted.is_none() {
         return match visit(core, &asked, &site) {
             Some(visit) => Verdict::Ask(Box::new(visit)),
@@ -148,9 +155,11 @@ pub(crate) fn decide(
         return fail(ErrorReason::ContentTooLarge, Some(&entry));
     }
     match &site.action {
-        SiteAction::Forward(_) => Verdict::Forward(Box::new(
+        SiteAction::Forward(_) => forward(
+            core,
             asked.plan(entry, options, trusted, length, admitted),
-        )),
+            peer,
+        ),
         SiteAction::Redirect { to, status } => {
             let prefix = site.spec.path_prefix();
             let target = rewrite::redirect_target(to, prefix, &asked.path_and_query());
@@ -175,6 +184,11 @@ pub(crate) fn decide(
             None => fail(ErrorReason::BadRequest, Some(&entry)),
         },
     }
+}
+
+fn forward(core: &Core, plan: Plan, peer: Peer) -> Verdict {
+    let says_hsts = peer.secure && !core.hsts.is_empty();
+    Verdict::Forward(Box::new(Plan { says_hsts, ..plan }))
 }
 
 /// Checks what the parsers do not, brings the URL into one form, and finds the host.
@@ -398,7 +412,7 @@ fn to_proper_address(
     let wanted = config
         .canonical_host
         .as_deref()
-        .filter(|host| !host.eq_ignore_ascii_case(&client.host));
+        .filter(|host| !is_same_host(host, &client.host, client.scheme));
     let insecure = config.https_redirect && client.scheme == "http";
     if wanted.is_none() && !insecure {
         return None;
@@ -410,6 +424,13 @@ fn to_proper_address(
         .unwrap_or_else(|| crate::table::without_port(&client.host));
     let to = format!("{scheme}://{host}{}", asked.path_and_query());
     Some(redirect(&to, asked.moved()))
+}
+
+/// Whether two hosts are one, the port of the scheme being said or not.
+fn is_same_host(one: &str, other: &str, scheme: &str) -> bool {
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    let bare = |host: &'_ str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    bare(one) == bare(other)
 }
 
 /// Refuses what is closed by the switch.
@@ -450,7 +471,8 @@ fn without_slash(site: &Site, asked: &Asked<'_>) -> Option<Response<Body>> {
 fn redirect(to: &str, status: u16) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-    if let Ok(to) = HeaderValue::from_str(to) {
+    let to = utf8_percent_encode(to, CONTROLS).to_string();
+    if let Ok(to) = HeaderValue::from_str(&to) {
         response.headers_mut().insert(LOCATION, to);
     }
     response

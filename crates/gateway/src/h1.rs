@@ -53,6 +53,8 @@ enum Next {
 struct Turn {
     length: Length,
     keep_alive: bool,
+    /// The client believes that it does, and may have sent more.
+    expects_more: bool,
     /// HTTP/1.0.
     old: bool,
     to_head: bool,
@@ -62,6 +64,15 @@ struct Turn {
 }
 
 impl Turn {
+    /// How the connection ends after an answer, when the whole request was read.
+    fn end(&self) -> Next {
+        if self.expects_more {
+            Next::Linger
+        } else {
+            Next::Close
+        }
+    }
+
     /// The lines of the answer's head that are about the connection.
     fn connection(&self, core: &Core) -> Cow<'static, [u8]> {
         let connection: &'static [u8] = match (self.keep_alive, self.old) {
@@ -140,6 +151,7 @@ fn read_turn(
             length,
             // What follows a wish for another protocol may be anything.
             keep_alive: lasts && !last && facts.upgrade.is_none() && !core.is_draining(),
+            expects_more: lasts,
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
@@ -151,6 +163,7 @@ fn read_turn(
         let turn = Turn {
             length: Length::Bytes(0),
             keep_alive: false,
+            expects_more: true,
             old: false,
             to_head: false,
             expects_continue: false,
@@ -165,9 +178,10 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
     let mut known = Known::default();
     let (mut turn, mut verdict) = read_turn(core, client, length, last, &known);
     if let Verdict::Ask(visit) = verdict {
+        let site = visit.site.clone();
         (turn, verdict) = match core.hub.admit(*visit).await {
             Ok(admitted) => {
-                known.admitted = Some(admitted);
+                known.admitted = Some((site, admitted));
                 read_turn(core, client, length, last, &known)
             }
             Err(response) => (turn, Verdict::Answer(Box::new(response))),
@@ -230,7 +244,7 @@ async fn answer(
     match outcome {
         Err(_) => Next::Abort,
         Ok(()) if turn.keep_alive => Next::Another,
-        Ok(()) if turn.length.is_empty() => Next::Close,
+        Ok(()) if turn.length.is_empty() => turn.end(),
         Ok(()) => Next::Linger,
     }
 }
@@ -308,6 +322,9 @@ async fn pass_on(
         length,
         close,
     } = reply;
+    if !upload.keep_quiet() {
+        return Next::Abort;
+    }
     let squeezed = crate::squeeze::plan(core, &plan, &link, head, &length);
     let unknown = squeezed.is_some() || length == Length::UntilClose;
     let chunked = unknown || matches!(length, Length::Chunked(_));
@@ -339,14 +356,19 @@ async fn pass_on(
         .map(|(limit, _)| limit);
     let encoder = squeezed.map(|squeezed| squeezed.encoder);
     let mut relay = Relay::new(out, length, manner, entry, limit).compressing(encoder);
-    let mut uploading = !upload.is_done();
+    // Even if all was written, TLS may hold some of it.
+    let mut uploading = !upload.is_absent();
     let outcome = poll_fn(|cx| {
         if uploading {
             let mut upload = Uploading {
                 client,
                 upload: &mut upload,
             };
-            uploading = exchange::poll_rest(cx, core, &plan, &mut link, &mut upload).is_pending();
+            match exchange::poll_rest(cx, core, &plan, &mut link, &mut upload) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Client)),
+                Poll::Ready(Ok(())) => uploading = false,
+                Poll::Pending => {}
+            }
         }
         match relay.poll(cx, core, &mut link, client) {
             Poll::Pending if !uploading => client.poll_gone(cx).map(|_| Err(Broken::Client)),
@@ -361,7 +383,7 @@ async fn pass_on(
             }
             match turn.keep_alive {
                 true => Next::Another,
-                false if upload.is_done() => Next::Close,
+                false if upload.is_done() => turn.end(),
                 false => Next::Linger,
             }
         }
@@ -481,7 +503,7 @@ async fn ask_hub(core: &Core, client: &mut Client, mut turn: Turn, request: Requ
     match outcome {
         Err(_) => Next::Abort,
         Ok(()) if turn.keep_alive => Next::Another,
-        Ok(()) if feed.is_done() => Next::Close,
+        Ok(()) if feed.is_done() => turn.end(),
         Ok(()) => Next::Linger,
     }
 }

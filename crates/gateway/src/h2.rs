@@ -4,9 +4,13 @@ mod answer;
 mod rewound;
 mod tunnel;
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use http::header::{
     CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
@@ -18,6 +22,7 @@ use hyper::ext::Protocol;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use self::answer::{FromUpstream, Streamed};
 use self::rewound::Rewound;
@@ -29,10 +34,11 @@ use crate::config::GatewayConfig;
 use crate::exchange::{self, NoReply, Reply};
 use crate::failure::{self, Failure};
 use crate::front::{self, Known, Verdict};
-use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, with_answer};
+use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, is_token, with_answer};
 use crate::hub::NoAnswer;
 use crate::limit::Slot;
 use crate::pages::ErrorReason;
+use crate::patience::Patience;
 use crate::plan::{Peer, Plan};
 use crate::request_id::RequestId;
 use crate::serve::{Core, LocalTasks};
@@ -74,12 +80,16 @@ pub(crate) async fn serve(core: Rc<Core>, client: Client) {
         ..
     } = client;
     let slot = Rc::new(slot);
+    let streams = Rc::new(Streams::default());
     let service = {
-        let core = Rc::clone(&core);
+        let (core, streams) = (Rc::clone(&core), Rc::clone(&streams));
         service_fn(move |request| {
             let core = Rc::clone(&core);
             let slot = Rc::clone(&slot);
-            async move { Ok::<_, Infallible>(Box::pin(respond(core, peer, slot, request)).await) }
+            let stream = Streams::begin(&streams);
+            async move {
+                Ok::<_, Infallible>(Box::pin(respond(core, peer, slot, stream, request)).await)
+            }
         })
     };
     let connection = core
@@ -88,7 +98,16 @@ pub(crate) async fn serve(core: Rc<Core>, client: Client) {
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
+        () = streams.unused(&core) => {
+            connection.as_mut().graceful_shutdown();
+            let limit = core.config.send_timeout.get();
+            Patience::within(limit, connection).await.unwrap_or(Ok(()))
+        }
+        // Before the first request, there is nothing to finish.
         () = core.draining.cancelled() => {
+            if !streams.any.get() {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -98,16 +117,113 @@ pub(crate) async fn serve(core: Rc<Core>, client: Client) {
     }
 }
 
+/// The streams of one connection.
+#[derive(Debug)]
+struct Streams {
+    open: Cell<usize>,
+    /// There was one.
+    any: Cell<bool>,
+    /// When the last one ended; before the first, when the connection began.
+    since: Cell<Instant>,
+    /// Who waits for the next one.
+    watcher: RefCell<Option<Waker>>,
+    /// Answers of upstreams that are on their way.
+    answers: RefCell<Vec<Weak<RefCell<FromUpstream>>>>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            open: Cell::new(0),
+            any: Cell::new(false),
+            since: Cell::new(Instant::now()),
+            watcher: RefCell::default(),
+            answers: RefCell::default(),
+        }
+    }
+}
+
+/// One stream, while it is open.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenStream(Rc<OpenGuard>);
+
+#[derive(Debug)]
+struct OpenGuard(Rc<Streams>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.since.set(Instant::now());
+    }
+}
+
+impl OpenStream {
+    /// Has an answer given up when its client takes nothing of it.
+    fn watch(&self, answer: &Rc<RefCell<FromUpstream>>) {
+        self.0.0.answers.borrow_mut().push(Rc::downgrade(answer));
+    }
+}
+
+impl Streams {
+    fn begin(streams: &Rc<Self>) -> OpenStream {
+        streams.open.set(streams.open.get() + 1);
+        streams.any.set(true);
+        if let Some(watcher) = streams.watcher.take() {
+            watcher.wake();
+        }
+        OpenStream(Rc::new(OpenGuard(Rc::clone(streams))))
+    }
+
+    /// Ready when nothing was asked for in time. Meanwhile, answers that nobody takes lose what they hold.
+    async fn unused(&self, core: &Core) {
+        const LOOK: Duration = Duration::from_secs(1);
+        let config = &core.config;
+        let send = config.send_timeout.get();
+        loop {
+            self.answers.borrow_mut().retain(|answer| {
+                answer.upgrade().is_some_and(|answer| {
+                    answer.borrow_mut().give_up_after(send);
+                    true
+                })
+            });
+            let limit = if self.any.get() {
+                config.idle_timeout.get()
+            } else {
+                config.header_timeout.get()
+            };
+            let (pause, over) = if self.open.get() > 0 {
+                (send.min(LOOK), false)
+            } else {
+                let left = limit.saturating_sub(self.since.get().elapsed());
+                (left.min(limit), left.is_zero())
+            };
+            if over {
+                return;
+            }
+            let busy = self.open.get() > 0;
+            let begins = poll_fn(|cx| {
+                if !busy && self.open.get() > 0 {
+                    return Poll::Ready(());
+                }
+                *self.watcher.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            });
+            let _ = Patience::within(pause, begins).await;
+        }
+    }
+}
+
 /// Answers one request.
 async fn respond(
     core: Rc<Core>,
     peer: Peer,
     slot: Rc<Slot>,
+    stream: OpenStream,
     request: Request<Incoming>,
 ) -> Response<Streamed> {
     let counts = &core.parts.counts;
     let counted = request.uri().path() != front::HEALTH_PATH;
-    let mut response = route(&core, peer, slot, request).await;
+    let mut response = route(&core, peer, slot, &stream, request).await;
     if counted {
         counts.requests.fetch_add(1, Ordering::Relaxed);
         counts.answered(response.status().as_u16());
@@ -120,13 +236,14 @@ async fn respond(
             .headers_mut()
             .insert(STRICT_TRANSPORT_SECURITY, value);
     }
-    response
+    response.map(|body| body.of(stream))
 }
 
 async fn route(
     core: &Rc<Core>,
     peer: Peer,
     slot: Rc<Slot>,
+    stream: &OpenStream,
     mut request: Request<Incoming>,
 ) -> Response<Streamed> {
     let mut tunnel = None;
@@ -136,6 +253,12 @@ async fn route(
             let failure = Failure::unknown(ErrorReason::MethodNotAllowed);
             return failure::fail(core, failure).await.map(Streamed::body);
         };
+        // The library lets any text pass, and it is written into a head of HTTP/1.1.
+        let is_name = |byte: u8| is_token(byte) || byte == b'/';
+        if protocol.as_str().is_empty() || !protocol.as_str().bytes().all(is_name) {
+            let failure = Failure::unknown(ErrorReason::BadRequest);
+            return failure::fail(core, failure).await.map(Streamed::body);
+        }
         tunnel = Some(protocol.as_str().to_owned());
     }
     let upgrade = tunnel.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -152,9 +275,10 @@ async fn route(
     let mut known = Known::default();
     let mut verdict = decide(core, &head, peer, &length, tunnel.as_deref(), &known);
     if let Verdict::Ask(visit) = verdict {
+        let site = visit.site.clone();
         verdict = match core.hub.admit(*visit).await {
             Ok(admitted) => {
-                known.admitted = Some(admitted);
+                known.admitted = Some((site, admitted));
                 decide(core, &head, peer, &length, tunnel.as_deref(), &known)
             }
             Err(response) => Verdict::Answer(Box::new(response)),
@@ -176,7 +300,10 @@ async fn route(
         Verdict::Fail(failure) => failure::fail(core, *failure).await.map(Streamed::body),
         Verdict::Forward(plan) => match upgrade {
             None => forward(core, plan, body, &length).await,
-            Some(upgrade) => tunnel::switch(core, plan, slot, upgrade).await,
+            Some(upgrade) => {
+                let held = (slot, stream.clone());
+                tunnel::switch(core, plan, held, upgrade).await
+            }
         },
         Verdict::Hub(request) => ask_hub(core, *request, body).await,
         Verdict::Folder(folder) => {
@@ -367,6 +494,8 @@ fn pass_on(
         success,
         upload: Some(upload),
         encoder,
+        given: Some(Instant::now()),
+        given_up: false,
     });
     response.map(|()| body)
 }

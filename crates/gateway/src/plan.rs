@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) to_head: bool,
     /// The client has said which codings it takes.
     pub(crate) accepts_coding: bool,
+    /// How long browsers shall come by TLS only is said here, whatever the upstream says.
+    pub(crate) says_hsts: bool,
     /// Host and scheme that the browser sees, for the rewriting of answers; only where that is done.
     pub(crate) public: Option<Box<Public>>,
 }
@@ -243,6 +245,7 @@ impl Asked<'_> {
             original,
             id: self.id,
             upgrade: self.upgrade,
+            says_hsts: false,
             idempotent: is_idempotent(self.head.method),
             to_head: self.head.method == "HEAD",
             accepts_coding: self.facts.accepts_coding,
@@ -355,7 +358,9 @@ impl Public {
     }
 }
 
+/// Writes one field. Whoever calls it has seen to it that neither part ends a line.
 pub(crate) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    debug_assert!(memchr::memchr3(b'\r', b'\n', b'\0', value).is_none());
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

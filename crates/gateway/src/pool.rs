@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
 
 use crate::buffer::Inbox;
+use crate::patience::Patience;
 use crate::socket::Socket;
 
 /// How long an unused connection to an upstream is kept.
@@ -87,7 +88,10 @@ impl Pool {
                 continue;
             }
             if since.elapsed() >= limit || (!repeatable && link.io.is_spent()) {
-                // Those before it are older still.
+                // Those before it are older still. For others it may be good yet.
+                if since.elapsed() < KEEP {
+                    connections.push(Idle { link, since });
+                }
                 return None;
             }
             return Some(link);
@@ -139,16 +143,16 @@ impl Pool {
             }
         };
         let limit = limit.unwrap_or(self.connect_timeout);
-        match tokio::time::timeout(limit, connect).await {
-            Ok(Ok(io)) => Ok(Link {
+        match Patience::within(limit, connect).await {
+            Some(Ok(io)) => Ok(Link {
                 io,
                 inbox: Inbox::default(),
             }),
-            Ok(Err(source)) => Err(ConnectError::Unreachable {
+            Some(Err(source)) => Err(ConnectError::Unreachable {
                 target: target.clone(),
                 source,
             }),
-            Err(_) => Err(ConnectError::Timeout {
+            None => Err(ConnectError::Timeout {
                 target: target.clone(),
                 limit,
             }),

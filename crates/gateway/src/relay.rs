@@ -148,7 +148,7 @@ impl Relay {
             }
             match self.poll_more(cx, link, client) {
                 Poll::Ready(Ok(count)) if count > 0 => self.waiting = None,
-                Poll::Ready(Ok(_)) if self.length == Length::UntilClose => self.end(),
+                Poll::Ready(Ok(_)) if self.length == Length::UntilClose => self.end()?,
                 Poll::Ready(_) => return Poll::Ready(Err(Broken::Upstream)),
                 Poll::Pending => {
                     if client.poll_flush(cx, limit)?.is_pending() {
@@ -200,16 +200,15 @@ impl Relay {
     }
 
     /// The body has ended with its connection.
-    fn end(&mut self) {
+    fn end(&mut self) -> Result<(), Broken> {
         self.ended = true;
         if let Some(encoder) = self.encoder.take() {
-            let mut packed = Vec::new();
-            self.last_piece(encoder, &mut packed);
-            return;
+            return self.last_piece(encoder, &mut Vec::new());
         }
         if self.manner == Manner::Chunked {
             self.out.0.extend_from_slice(b"0\r\n\r\n");
         }
+        Ok(())
     }
 
     /// Looks at what has come beyond what was looked at.
@@ -288,8 +287,7 @@ impl Relay {
             link.inbox.consume(consumed);
         }
         if self.is_complete() {
-            self.last_piece(encoder, &mut packed);
-            return Ok(());
+            return self.last_piece(encoder, &mut packed);
         }
         // Nothing is held back: who knows when the next piece comes.
         encoder.flush(&mut packed).map_err(failed)?;
@@ -298,14 +296,13 @@ impl Relay {
         Ok(())
     }
 
-    fn last_piece(&mut self, mut encoder: Encoder, packed: &mut Vec<u8>) {
-        // Writing to memory does not fail; if it did, the client would miss the end, and notice.
-        if encoder.finish(packed).is_ok() {
-            self.piece(packed);
-            if self.manner == Manner::Chunked {
-                self.out.0.extend_from_slice(b"0\r\n\r\n");
-            }
+    fn last_piece(&mut self, mut encoder: Encoder, packed: &mut Vec<u8>) -> Result<(), Broken> {
+        encoder.finish(packed).map_err(|_| Broken::Upstream)?;
+        self.piece(packed);
+        if self.manner == Manner::Chunked {
+            self.out.0.extend_from_slice(b"0\r\n\r\n");
         }
+        Ok(())
     }
 
     fn piece(&mut self, packed: &[u8]) {

@@ -33,6 +33,7 @@ use crate::listen::{BoundGateway, BoundUnix, GatewayError};
 use crate::maintenance::MaintenanceSwitch;
 use crate::options::ForwardOptions;
 use crate::pages::{ErrorPages, ErrorReason};
+use crate::patience;
 use crate::pool::Pool;
 use crate::socket::Socket;
 use crate::table::{Entry, RouteTable};
@@ -198,16 +199,16 @@ impl Core {
     }
 
     /// Joins a stream of HTTP/2 with a connection, until both have ended.
-    pub(crate) async fn join_tunnel<C>(
+    pub(crate) async fn join_tunnel<C, H>(
         &self,
         entry: Arc<Entry>,
         client: End<C>,
         upstream: End<Socket>,
-        slot: Rc<Slot>,
+        held: H,
     ) where
         C: Stream,
     {
-        let _counted = (slot, OpenTunnel::new(Arc::clone(&self.parts.counts)));
+        let _counted = (held, OpenTunnel::new(Arc::clone(&self.parts.counts)));
         let idle = self.tunnel_limit(&entry);
         join(&entry, &*self.parts.clock, idle, client, upstream).await;
     }
@@ -365,6 +366,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
             }
             let sweeping = Rc::clone(&core);
             let sweeper = tokio::task::spawn_local(async move { sweep(sweeping).await });
+            let keeper = tokio::task::spawn_local(patience::keep());
             core.draining.cancelled().await;
             core.begin_to_drain();
             listeners.close();
@@ -380,6 +382,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
                 );
             }
             sweeper.abort();
+            keeper.abort();
             Ok::<_, io::Error>(())
         })
         .map_err(GatewayError::Thread)

@@ -71,6 +71,8 @@ pub(crate) struct Entry {
 pub(crate) struct Activity(AtomicI64);
 
 const NEVER: i64 = i64::MIN;
+/// Activity that close to the last, in microseconds, is not noted.
+const FINEST: i64 = 5_000;
 
 impl Activity {
     fn new() -> Self {
@@ -79,7 +81,11 @@ impl Activity {
 
     /// Moves the last activity forward; never back.
     fn touch(&self, now: Timestamp) {
-        self.0.fetch_max(now.as_microsecond(), Ordering::Relaxed);
+        let now = now.as_microsecond();
+        // Reading is cheap while nobody writes; several threads that write the same place are not.
+        if now.saturating_sub(self.0.load(Ordering::Relaxed)) > FINEST {
+            self.0.fetch_max(now, Ordering::Relaxed);
+        }
     }
 
     fn last(&self) -> Option<Timestamp> {

@@ -15,8 +15,9 @@ use bytes::{Buf as _, Bytes};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use crate::patience::Patience;
 use crate::socket::Socket;
 use crate::splice::{Pipe, PlainSocket};
 
@@ -81,11 +82,13 @@ where
     }
     let mut inward = Direction::new(client.early);
     let mut outward = Direction::new(upstream.early);
-    let mut limit: Option<Pin<Box<Sleep>>> = None;
+    let mut patience = Patience::default();
+    let mut silent_since = Instant::now();
     poll_fn(|cx| {
         let (client, upstream) = (&mut ends.0, &mut ends.1);
-        let in_moved = inward.copy(cx, client, upstream, &from_client)?;
-        let out_moved = outward.copy(cx, upstream, client, &|| {})?;
+        // When one way has ended, the end of the other needs not be said: both sockets are closed.
+        let in_moved = inward.copy(cx, client, upstream, outward.done, &from_client)?;
+        let out_moved = outward.copy(cx, upstream, client, inward.done, &|| {})?;
         if inward.done && outward.done {
             return Poll::Ready(Ok(()));
         }
@@ -93,12 +96,10 @@ where
         let Some(most) = half_closed.into_iter().chain(idle).min() else {
             return Poll::Pending;
         };
-        let deadline = Instant::now() + most;
-        let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if in_moved || out_moved || limit.deadline() > deadline {
-            limit.as_mut().reset(deadline);
+        if in_moved || out_moved {
+            silent_since = Instant::now();
         }
-        limit.as_mut().poll(cx).map(Ok)
+        patience.poll(cx, silent_since + most).map(Ok)
     })
     .await
 }
@@ -134,6 +135,7 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &mut F,
         to: &mut T,
+        last: bool,
         on_data: &impl Fn(),
     ) -> io::Result<bool> {
         let mut moved = false;
@@ -142,7 +144,7 @@ impl Direction {
                 return Ok(moved);
             }
             if self.ended {
-                if Pin::new(to).poll_shutdown(cx)?.is_ready() {
+                if (last && to.plain().is_some()) || Pin::new(to).poll_shutdown(cx)?.is_ready() {
                     self.done = true;
                 }
                 return Ok(moved);

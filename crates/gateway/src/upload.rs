@@ -109,6 +109,17 @@ impl ClientUpload {
         }
     }
 
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent
+    }
+
+    /// An answer begins: the client is not told any more to go on. `false` if it was told a part of that already.
+    pub(crate) fn keep_quiet(&mut self) -> bool {
+        let whole = self.go_on.is_empty() || self.go_on.len() == GO_ON.len();
+        self.go_on = &[];
+        whole
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.cleared == 0 && self.is_complete()
     }
@@ -157,6 +168,7 @@ impl ClientUpload {
         client: &mut Client,
         core: &Core,
     ) -> Poll<Result<(), UploadError>> {
+        let goes_on = !self.go_on.is_empty();
         while !self.go_on.is_empty() && client.inbox.is_empty() {
             let written =
                 ready!(client.poll_write(cx, core.config.send_timeout.get(), self.go_on, &[]));
@@ -164,11 +176,9 @@ impl ClientUpload {
             self.go_on = self.go_on.get(count..).unwrap_or_default();
         }
         self.go_on = &[];
-        if client
-            .poll_flush(cx, core.config.send_timeout.get())?
-            .is_pending()
-        {
-            return Poll::Pending;
+        if goes_on {
+            // If it does not go at once, what is written next takes it along.
+            let _ = client.poll_flush(cx, core.config.send_timeout.get())?;
         }
         match client.inbox.poll_fill(cx, &mut client.io, CHUNK) {
             Poll::Ready(Ok(count)) if count > 0 => {

@@ -89,7 +89,7 @@ impl Compression {
         }
     }
 
-    fn take_slot(&self) -> Option<Slot> {
+    pub(super) fn take_slot(&self) -> Option<Slot> {
         let before = self.at_work.fetch_add(1, Ordering::Relaxed);
         let slot = Slot(Arc::clone(&self.at_work));
         (before < MOST_ENCODERS).then_some(slot)

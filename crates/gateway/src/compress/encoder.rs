@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::sync::LazyLock;
 
 use brotli::CompressorWriter;
 use brotli::enc::BrotliEncoderParams;
 use flate2::write::GzEncoder;
 
 use super::Coding;
-use super::decide::Slot;
+use super::decide::{Compression, Slot};
 
 /// Levels for what is compressed while it is sent; measured in `docs/benchmarks.md`.
 const GZIP_LEVEL: u32 = 5;
@@ -38,6 +39,13 @@ impl Encoder {
     /// `None` if there is no memory for it.
     pub(super) fn new(coding: Coding, slot: Slot) -> Option<Self> {
         Self::with(coding, Some(slot)).ok()
+    }
+
+    /// An encoder for a file that is read while its client takes it; `None` if there are too many of them already.
+    pub(crate) fn of_file(coding: Coding) -> Option<Self> {
+        /// All files of the process share it.
+        static FILES: LazyLock<Compression> = LazyLock::new(Compression::default);
+        Self::with(coding, Some(FILES.take_slot()?)).ok()
     }
 
     /// An encoder that is not counted, for work that is bounded otherwise.

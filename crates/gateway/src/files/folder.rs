@@ -130,7 +130,8 @@ impl<'a> FileFolder<'a> {
             let length = bytes.len() as u64;
             return Some(head.whole(coding, Some(length), Body::full(bytes)));
         }
-        let encoder = coding.map(Encoder::uncounted).transpose().ok()?;
+        let encoder = coding.and_then(Encoder::of_file);
+        let coding = encoder.as_ref().and(coding);
         let length = coding.is_none().then_some(id.size);
         let body = self.stream(file, 0, id.size, encoder, disk);
         Some(head.whole(coding, length, body))

@@ -1,12 +1,17 @@
 //! The body of an answer on its way to an HTTP/2 client.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::OpenStream;
 
 use crate::body::{Body, BodyError};
 use crate::buffer::CHUNK;
@@ -19,16 +24,23 @@ use crate::serve::Core;
 use crate::upload::StreamUpload;
 
 /// The body of an answer to a client.
-pub(super) struct Streamed(Source);
+pub(super) struct Streamed {
+    source: Source,
+    /// The stream counts as open as long as its answer is on the way.
+    stream: Option<OpenStream>,
+}
 
 enum Source {
     Body(Body),
-    Upstream(Box<FromUpstream>),
+    Upstream(Rc<RefCell<FromUpstream>>),
 }
 
 impl Streamed {
     pub(super) fn body(body: Body) -> Self {
-        Self(Source::Body(body))
+        Self {
+            source: Source::Body(body),
+            stream: None,
+        }
     }
 
     /// A body that is empty ends at once, as nobody will ask for its pieces.
@@ -36,7 +48,19 @@ impl Streamed {
         if body.is_complete() && body.encoder.is_none() {
             body.finish();
         }
-        Self(Source::Upstream(Box::new(body)))
+        Self {
+            source: Source::Upstream(Rc::new(RefCell::new(body))),
+            stream: None,
+        }
+    }
+
+    /// Keeps the stream to which it belongs open.
+    pub(super) fn of(mut self, stream: OpenStream) -> Self {
+        if let Source::Upstream(body) = &self.source {
+            stream.watch(body);
+        }
+        self.stream = Some(stream);
+        self
     }
 }
 
@@ -54,6 +78,10 @@ pub(super) struct FromUpstream {
     pub(super) upload: Option<StreamUpload>,
     /// For a body that is compressed.
     pub(super) encoder: Option<Encoder>,
+    /// Since when the client could take what was given to it last; `None` while the upstream is waited for.
+    pub(super) given: Option<Instant>,
+    /// The client took nothing for too long.
+    pub(super) given_up: bool,
 }
 
 impl FromUpstream {
@@ -76,10 +104,34 @@ impl FromUpstream {
         }
     }
 
+    /// Lets go of everything if the client has taken nothing for so long; the stream is reset when it does.
+    pub(super) fn give_up_after(&mut self, limit: Duration) {
+        let Some(link) = &self.link else { return };
+        // Nobody has asked for what has come meanwhile: the library asks when the client takes something.
+        if self.given.is_none() && (!link.inbox.is_empty() || link.io.is_spent()) {
+            self.given = Some(Instant::now());
+        }
+        if self.given.is_some_and(|given| given.elapsed() > limit) && !self.is_complete() {
+            self.given_up = true;
+            self.link = None;
+            self.encoder = None;
+            self.upload = None;
+        }
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.given_up {
+            return Poll::Ready(Some(Err(BodyError::new("the client took nothing"))));
+        }
+        let frame = self.poll_next(cx);
+        self.given = frame.is_ready().then(Instant::now);
+        frame
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if self.is_complete() {
                 if let Some(mut encoder) = self.encoder.take() {
@@ -100,10 +152,15 @@ impl FromUpstream {
             let Some(link) = &mut self.link else {
                 return Poll::Ready(None);
             };
-            if let Some(upload) = &mut self.upload
-                && exchange::poll_rest(cx, &self.core, &self.plan, link, upload).is_ready()
-            {
-                self.upload = None;
+            if let Some(upload) = &mut self.upload {
+                match exchange::poll_rest(cx, &self.core, &self.plan, link, upload) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.upload = None,
+                    Poll::Ready(Err(_)) => {
+                        self.link = None;
+                        return Poll::Ready(Some(Err(BodyError::new("the upload broke off"))));
+                    }
+                }
             }
             let waiting = link.inbox.data();
             if !waiting.is_empty() {
@@ -186,26 +243,32 @@ impl HttpBody for Streamed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Body(body) => Pin::new(body).poll_frame(cx),
-            Source::Upstream(body) => body.poll_frame(cx),
+            Source::Upstream(body) => body.borrow_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.source {
             Source::Body(body) => body.is_end_stream(),
-            Source::Upstream(body) => body.link.is_none() && body.encoder.is_none(),
+            Source::Upstream(body) => {
+                let body = body.borrow();
+                body.link.is_none() && body.encoder.is_none()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.source {
             Source::Body(body) => body.size_hint(),
-            Source::Upstream(body) => match body.length {
-                Length::Bytes(left) if body.encoder.is_none() => SizeHint::with_exact(left),
-                _ => SizeHint::default(),
-            },
+            Source::Upstream(body) => {
+                let body = body.borrow();
+                match body.length {
+                    Length::Bytes(left) if body.encoder.is_none() => SizeHint::with_exact(left),
+                    _ => SizeHint::default(),
+                }
+            }
         }
     }
 }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use super::answer::{FromUpstream, Streamed};
-use super::own;
+use super::{OpenStream, own};
 use crate::answer;
 use crate::exchange::{self, NoReply, Reply};
 use crate::failure;
@@ -34,14 +35,17 @@ pub(super) fn websocket_key() -> String {
 pub(super) async fn switch(
     core: &Rc<Core>,
     plan: Box<Plan>,
-    slot: Rc<Slot>,
+    held: (Rc<Slot>, OpenStream),
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Response<Streamed> {
+    if !plan.upgrade {
+        return own(StatusCode::NOT_IMPLEMENTED);
+    }
     core.parts.counts.upgrades.fetch_add(1, Ordering::Relaxed);
     let mut none = NoUpload;
     let reason = match exchange::ask(core, &plan, &mut none).await {
         Ok(reply) if reply.status == 101 => {
-            return join(core, &plan, slot, upgrade, reply);
+            return join(core, &plan, held, upgrade, reply);
         }
         Ok(reply) => return refused(core, plan, reply),
         Err(NoReply::ClientGone) => return own(StatusCode::BAD_REQUEST),
@@ -60,7 +64,11 @@ fn refused(core: &Rc<Core>, plan: Box<Plan>, reply: Reply) -> Response<Streamed>
         ..
     } = reply;
     link.inbox.consume(head);
-    let mut response = own(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY));
+    // To the client, success would mean that the other protocol has begun.
+    let told = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| !status.is_success());
+    let mut response = own(told.unwrap_or(StatusCode::BAD_GATEWAY));
     *response.body_mut() = Streamed::upstream(FromUpstream {
         core: Rc::clone(core),
         plan,
@@ -70,6 +78,8 @@ fn refused(core: &Rc<Core>, plan: Box<Plan>, reply: Reply) -> Response<Streamed>
         success: false,
         upload: None,
         encoder: None,
+        given: Some(Instant::now()),
+        given_up: false,
     });
     response
 }
@@ -77,7 +87,7 @@ fn refused(core: &Rc<Core>, plan: Box<Plan>, reply: Reply) -> Response<Streamed>
 fn join(
     core: &Rc<Core>,
     plan: &Plan,
-    slot: Rc<Slot>,
+    held: (Rc<Slot>, OpenStream),
     upgrade: hyper::upgrade::OnUpgrade,
     reply: Reply,
 ) -> Response<Streamed> {
@@ -115,7 +125,7 @@ fn join(
             early: inbox.take_all().into(),
             socket: io,
         };
-        task_core.join_tunnel(entry, client, upstream, slot).await;
+        task_core.join_tunnel(entry, client, upstream, held).await;
     });
     response
 }

@@ -312,3 +312,86 @@ async fn floods_of_resets_and_continuations_end_their_connection_only() {
     })
     .await;
 }
+
+/// Asks for another protocol by HTTP/2, and gives the status.
+async fn connect(client: &mut Client2, protocol: &'static str) -> u16 {
+    let mut asked = request("CONNECT", "/user/ada/ws", "");
+    asked
+        .extensions_mut()
+        .insert(hyper::ext::Protocol::from_static(protocol));
+    soon(client.sender.ready()).await.unwrap();
+    let response = soon(client.sender.send_request(asked)).await.unwrap();
+    response.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_protocol_is_a_name_and_no_line_of_a_head() {
+    let peer = Peer::echo().await;
+    let gateway = TestGateway::to(&peer).await;
+    let mut client = Client2::new(gateway.connect().await).await;
+    assert_eq!(client.get("/hub/").await.text(), "hub");
+    for bad in [
+        "x\r\nX-Forwarded-User: admin\r\n\r\nDELETE /secret HTTP/1.1\r\nHost: h",
+        "x y",
+        "x\0",
+        "",
+    ] {
+        assert_eq!(connect(&mut client, bad).await, 400, "{bad:?}");
+    }
+    assert_eq!(peer.connections(), 0);
+    // HTTP/2 in HTTP/1.1 would reach past the routes.
+    assert_eq!(connect(&mut client, "h2c").await, 501);
+    // The upstream answers with 200, which by HTTP/2 would mean that the protocol has begun.
+    assert_eq!(connect(&mut client, "websocket").await, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_asks_for_nothing_is_ended() {
+    let gateway = Setup::default()
+        .config(|config| {
+            config.header_timeout = crate::support::millis(200);
+            config.idle_timeout = crate::support::millis(300);
+            config.send_timeout = crate::support::millis(200);
+        })
+        .start();
+    // The preface is begun and not ended.
+    let mut silent = gateway.connect().await;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = soon(silent.read_to_end(&mut bytes)).await;
+    // Nothing is asked for after the first request.
+    let mut client = Client2::new(gateway.connect().await).await;
+    assert_eq!(client.get("/hub/").await.text(), "hub");
+    until("the idle connection is ended", async || {
+        client.sender.is_closed()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_its_client_does_not_take_lets_the_upstream_go() {
+    let (told, mut ended) = tokio::sync::mpsc::channel(1);
+    let peer = Peer::raw(move |mut stream, _| {
+        let told = told.clone();
+        async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let piece = vec![0; 65_536];
+            while stream.write_all(&piece).await.is_ok() {}
+            told.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let gateway = Setup::default()
+        .config(|config| config.send_timeout = crate::support::millis(300))
+        .start();
+    gateway.route("/user/ada/", &peer.target).await;
+    let mut client = Client2::new(gateway.connect().await).await;
+    soon(client.sender.ready()).await.unwrap();
+    let response = soon(client.sender.send_request(request("GET", "/user/ada/", ""))).await;
+    // The head is taken, and nothing else.
+    let _response = response.unwrap();
+    soon(ended.recv()).await.unwrap();
+    assert_eq!(client.get("/hub/").await.text(), "hub");
+}

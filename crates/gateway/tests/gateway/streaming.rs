@@ -301,3 +301,68 @@ async fn an_answer_that_breaks_off_is_not_passed_on_as_whole() {
     assert!(answer.contains("part"), "{answer}");
     assert!(!answer.contains("\r\n0\r\n"), "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_goes_wrong_after_the_answer_has_begun_ends_both() {
+    let (told, mut ended) = mpsc::channel(1);
+    let peer = Peer::raw(move |mut stream, _| {
+        let told = told.clone();
+        async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+            stream.write_all(head).await.unwrap();
+            read_to_end(&mut stream).await;
+            told.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let gateway = TestGateway::to(&peer).await;
+    let mut stream = gateway.connect().await;
+    let head =
+        b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n";
+    stream.write_all(head).await.unwrap();
+    read_until(&mut stream, "ok\r\n").await;
+    stream.write_all(b"zz\r\n").await.unwrap();
+    soon(ended.recv()).await.unwrap();
+    read_to_end(&mut stream).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_a_head_was_cut_off_is_not_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = Peer::raw_unix(&folder.path().join("up.sock"), |mut stream, _| async move {
+        let mut begun = [0; 100];
+        stream.read_exact(&mut begun).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+        stream.write_all(answer).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    });
+    let gateway = crate::support::Setup::default()
+        .config(|config| config.max_header_bytes = 1_000_000)
+        .start();
+    gateway.route("/user/ada/", &peer.target).await;
+    let mut client = gateway.client().await;
+    let mut big = request("GET", "/user/ada/", "");
+    let value = "x".repeat(900_000).parse().unwrap();
+    big.headers_mut().insert("x-big", value);
+    assert_eq!(client.ask(big).await.text(), "early");
+    for _ in 0..3 {
+        assert_eq!(client.get("/user/ada/").await.text(), "early");
+    }
+    assert!(peer.connections() > 1, "the first was used again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_do_not_say_who_somebody_is() {
+    let peer = Peer::echo().await;
+    let gateway = TestGateway::to(&peer).await;
+    for name in ["X-Forwarded-User", "remote_user", "X-Real-IP", "Set-Cookie"] {
+        let answer = gateway
+            .raw(format!(
+                "POST /user/ada/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 0\r\n{name}: admin\r\n\r\n"
+            ))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{name}: {answer}");
+    }
+}
