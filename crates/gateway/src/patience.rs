@@ -142,9 +142,8 @@ impl Patience {
             }
             match entry.deadline {
                 Some(before) if before <= deadline => return Poll::Pending,
-                Some(_) => {}
                 None if Instant::now() >= deadline => return Poll::Ready(()),
-                None => {}
+                Some(_) | None => {}
             }
             entry.deadline = Some(deadline);
             list.expect(deadline);

@@ -111,7 +111,7 @@ async fn big_answers_and_websockets_pass_by_tls() {
     assert_eq!(client.get("/user/ada/").await.body.len(), 5_000_000);
     let request = "wss://localhost/user/bob/ws".into_client_request().unwrap();
     let stream = certificate.connect(&gateway, &[]).await;
-    let (mut socket, _) = soon(tokio_tungstenite::client_async(request, stream))
+    let (mut socket, _) = soon(Box::pin(tokio_tungstenite::client_async(request, stream)))
         .await
         .unwrap();
     for size in [1, 1000, 1_000_000] {

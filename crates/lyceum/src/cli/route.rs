@@ -117,7 +117,7 @@ impl Test<'_> {
             );
         }
         let Some(site) = site else {
-            text.push_str(self.without_site(winner.is_some()));
+            text.push_str(without_site(winner.is_some()));
             return text;
         };
         let prefix = site.spec.path_prefix();
@@ -243,15 +243,6 @@ impl Test<'_> {
         all
     }
 
-    /// What is to be said of a request that no site answers.
-    fn without_site(&self, has_route: bool) -> &'static str {
-        if has_route {
-            "\nsent on as it is; the program there asks the hub who it is\n"
-        } else {
-            "\nthe hub answers\n"
-        }
-    }
-
     fn spec_of(&self, name: &str) -> Option<&ServiceSpec> {
         let mut services = self.declared.services.iter();
         services.find(|spec| spec.name.as_str() == name)
@@ -259,6 +250,15 @@ impl Test<'_> {
 }
 
 const HUB: &str = "the hub";
+
+/// What is to be said of a request that no site answers.
+fn without_site(has_route: bool) -> &'static str {
+    if has_route {
+        "\nsent on as it is; the program there asks the hub who it is\n"
+    } else {
+        "\nthe hub answers\n"
+    }
+}
 
 fn action(action: &SiteAction) -> String {
     match action {

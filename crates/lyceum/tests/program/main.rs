@@ -6,14 +6,17 @@ mod config;
 mod import;
 #[cfg(test)]
 mod maintenance;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod passed;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
 mod sites;
 #[cfg(test)]
 mod support;

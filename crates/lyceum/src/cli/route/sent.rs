@@ -22,9 +22,10 @@ impl Test<'_> {
     /// The head of the request to the application.
     pub(super) fn sent(&self, site: &Site, forwarding: &Forwarding) -> String {
         let question = self.question;
-        let target = match forwarding.strip_prefix {
-            true => rewrite::strip(site.spec.path_prefix(), &question.target).unwrap_or_default(),
-            false => question.target.as_str().into(),
+        let target = if forwarding.strip_prefix {
+            rewrite::strip(site.spec.path_prefix(), &question.target).unwrap_or_default()
+        } else {
+            question.target.as_str().into()
         };
         let mut headers = question.headers.clone();
         rewrite::apply_admission(&mut headers, &self.admitted(site), &[]);
