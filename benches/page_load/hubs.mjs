@@ -162,6 +162,13 @@ c.JupyterHub.log_level = "WARN"
 
 /** `lyceum serve`, with the same environment for users' servers as JupyterHub has. */
 class Lyceum extends Hub {
+  async start() {
+    await super.start();
+    // Compressed once for each environment; what is measured is all the time after that.
+    const isDone = async () => (await readFile(join(this.folder, "log"), "utf8")).includes("compressed as far as");
+    await until("static files are compressed", isDone, 240_000);
+  }
+
   async command() {
     const config = join(this.folder, "lyceum.toml");
     const bin = `${this.options.environment}/bin`;
@@ -185,8 +192,6 @@ kind = "process"
 command = ["${bin}/jupyterhub-singleuser"]
 path = ["${bin}", "/usr/local/bin", "/usr/bin", "/bin"]
 environment = { ${variables.join(", ")} }
-[log]
-level = "warn"
 ${this.options.config ?? ""}
 `,
     );

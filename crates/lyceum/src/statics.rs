@@ -123,7 +123,9 @@ impl Statics {
             );
         }
         made?;
-        compress(&set, &THEN).await
+        compress(&set, &THEN).await?;
+        tracing::info!("static files of {key} are compressed as far as they can be");
+        Ok(())
     }
 
     /// Removes what no environment has any more.

@@ -41,8 +41,8 @@ pub struct ProcessConfig {
     pub log_limit_mib: u32,
     /// Whether Lyceum answers requests for JupyterLab's own scripts, fonts and icons from the folder of the Python
     /// environment that `command` belongs to, without the user's server, and compressed. Nothing that a user
-    /// or a server can change is among them. The first start compresses them, which takes half a minute to a
-    /// minute of processor time in the background. See `docs/static-files.md`.
+    /// or a server can change is among them. The first start compresses them, which takes some twenty seconds
+    /// of processor time in the background. See `docs/static-files.md`.
     pub static_files: bool,
     /// Allows this spawner on addresses that others can reach. Whoever logs in then runs programs under Lyceum's own
     /// account, and can read and change all that Lyceum keeps: do it only among people who trust each other.
@@ -77,7 +77,7 @@ impl Default for ProcessConfig {
             default_url: String::new(),
             stop_timeout: HumanDuration::from_secs(10),
             log_limit_mib: 10,
-            static_files: false,
+            static_files: true,
             allow_public: false,
         }
     }
