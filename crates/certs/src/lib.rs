@@ -1,11 +1,32 @@
-//! Certificates: read from files, and what TLS is made of them; which protocols and ciphers are spoken.
+//! Certificates: where they come from, when they are renewed, and what TLS is made of them.
 //!
-//! Nothing here opens a socket: the gateway speaks TLS with what it gets from here.
+//! Opens no listener: the gateway speaks TLS with what it gets from here, and shows authorities the answers that are
+//! put into [`Challenges`].
 
+mod challenge;
 mod client;
+mod config;
+mod disk;
 mod files;
+mod keys;
+mod live;
+mod name;
 mod server;
+mod trouble;
 
+pub use challenge::{
+    ACME_TLS_ALPN, Answering, ChallengeKind, Challenges, HTTP_CHALLENGE_PATH, HttpSolver, Proof,
+    Shown, Solver, TlsSolver,
+};
 pub use client::ClientTls;
+pub use config::{
+    AcmeConfig, Authority, AuthorityError, CertificateConfig, ChallengeChoice, DnsCommandConfig,
+    DnsConfig, DnsServer, DnsServerError, Origin, Rfc2136Config, TlsConfig, TlsSource, TlsVersion,
+    TsigAlgorithm, Wanted,
+};
 pub use files::{CertificateError, read_certificates, read_key};
-pub use server::{ServerTls, ServerTlsOptions};
+pub use keys::KeyType;
+pub use live::LiveCertificates;
+pub use name::{CertificateName, CertificateNameError};
+pub use server::{LiveTlsOptions, ServerTls, ServerTlsOptions};
+pub use trouble::{Trouble, TroubleKind};

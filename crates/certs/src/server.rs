@@ -1,12 +1,20 @@
 //! TLS as a server speaks it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::version::{TLS12, TLS13};
+
+use crate::challenge::ACME_TLS_ALPN;
+use crate::config::TlsVersion;
 use crate::files::{CertificateError, read_certificates, read_key};
+use crate::live::LiveCertificates;
 
 /// What a listener needs to speak TLS; cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,38 +35,28 @@ pub struct ServerTlsOptions {
     pub alpn: Vec<String>,
 }
 
+/// How a server with changing certificates speaks.
+#[derive(Debug, Clone, Default)]
+pub struct LiveTlsOptions {
+    /// The oldest version.
+    pub min_version: TlsVersion,
+    /// Authorities whose certificates clients may show; without them clients are not asked.
+    pub client_ca_file: Option<PathBuf>,
+}
+
 impl ServerTls {
     /// Reads the files; wrong ones are told at once.
     pub fn from_files(options: &ServerTlsOptions) -> Result<Self, CertificateError> {
         let chain = read_certificates(&options.certificate_file)?;
         let key = read_key(&options.key_file)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions(TlsVersion::Tls12))
             .map_err(CertificateError::Unusable)?;
+        let required = options.client_certificate_required;
         let builder = match &options.client_ca_file {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in read_certificates(path)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|source| CertificateError::Authority {
-                            path: path.clone(),
-                            source,
-                        })?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = if options.client_certificate_required {
-                    verifier
-                } else {
-                    verifier.allow_unauthenticated()
-                };
-                builder.with_client_cert_verifier(
-                    verifier.build().map_err(CertificateError::Verifier)?,
-                )
-            }
+            Some(path) => builder.with_client_cert_verifier(verifier(path, required, provider)?),
         };
         let mut config = builder
             .with_single_cert(chain, key)
@@ -68,6 +66,27 @@ impl ServerTls {
             .iter()
             .map(|name| name.as_bytes().to_vec())
             .collect();
+        resume(&mut config)?;
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Shows the certificates that are live at the moment of each handshake, and answers authorities.
+    pub fn live(
+        certificates: &LiveCertificates,
+        options: &LiveTlsOptions,
+    ) -> Result<Self, CertificateError> {
+        let provider = provider();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions(options.min_version))
+            .map_err(CertificateError::Unusable)?;
+        let builder = match &options.client_ca_file {
+            None => builder.with_no_client_auth(),
+            Some(path) => builder.with_client_cert_verifier(verifier(path, false, provider)?),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(certificates.clone()));
+        // The last one is chosen only by clients that offer nothing else: authorities.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
+        resume(&mut config)?;
         Ok(Self(Arc::new(config)))
     }
 
@@ -75,4 +94,46 @@ impl ServerTls {
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.0
     }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn versions(oldest: TlsVersion) -> &'static [&'static rustls::SupportedProtocolVersion] {
+    static FROM_12: [&rustls::SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    static FROM_13: [&rustls::SupportedProtocolVersion; 1] = [&TLS13];
+    match oldest {
+        TlsVersion::Tls12 => &FROM_12,
+        TlsVersion::Tls13 => &FROM_13,
+    }
+}
+
+/// Clients come back by tickets, whose keys are kept in memory alone and change every six hours.
+fn resume(config: &mut ServerConfig) -> Result<(), CertificateError> {
+    config.ticketer = Ticketer::new().map_err(CertificateError::Unusable)?;
+    Ok(())
+}
+
+fn verifier(
+    authorities: &Path,
+    required: bool,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(authorities)? {
+        roots
+            .add(certificate)
+            .map_err(|source| CertificateError::Authority {
+                path: authorities.to_owned(),
+                source,
+            })?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = if required {
+        verifier
+    } else {
+        verifier.allow_unauthenticated()
+    };
+    verifier.build().map_err(CertificateError::Verifier)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lyceum_auth::AuthConfig;
+use lyceum_certs::TlsConfig;
 use lyceum_gateway::GatewayConfig;
 use lyceum_store::StoreConfig;
 use schemars::JsonSchema;
@@ -59,6 +60,9 @@ pub struct Config {
 
     /// The gateway: the addresses that browsers reach, and its limits.
     pub gateway: GatewayConfig,
+
+    /// HTTPS: the names of this server, and where their certificates come from.
+    pub tls: TlsConfig,
 
     /// Which proxy carries people's traffic to their servers: Lyceum itself, or one that runs elsewhere.
     pub proxy: ProxyConfig,

@@ -118,7 +118,6 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
             spawner
         }
     };
-    let routes = RouteTable::new();
     let external = external::proxy(&config, &extras.gateway).await?;
     let hub_routes: Arc<dyn Routes> = match &external {
         Some(external) => Arc::<ExternalProxy>::clone(external),

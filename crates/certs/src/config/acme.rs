@@ -1,0 +1,263 @@
+//! `[tls.acme]`: from whom certificates come, and how names are proven.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::dns::DnsConfig;
+use crate::name::CertificateName;
+
+/// From whom certificates come (ACME, RFC 8555), and how names are proven.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// The address to which the authority may write. Not all do.
+    #[schemars(example = "admin@example.org")]
+    pub email: Option<String>,
+
+    /// Whether you have read the authority's terms and agree to them; without that, it gives no certificates. Those of
+    /// Let's Encrypt are at <https://letsencrypt.org/repository/>.
+    pub agree_to_terms: bool,
+
+    /// The authority: `letsencrypt`, `letsencrypt-staging` (for trials: browsers do not know its certificates, and its
+    /// limits are wide), or the URL of any other's directory.
+    pub directory: Authority,
+
+    /// A PEM file with the authorities that the directory's own certificate may come from, instead of those that this
+    /// machine knows: for an authority of one's own.
+    #[schemars(example = "/etc/lyceum/our-ca.pem", extend("format" = "path"))]
+    pub ca_file: Option<PathBuf>,
+
+    /// How names are proven. `auto` tries `http-01`, then `tls-alpn-01`, then, if `dns` is set, `dns-01`, which is the only
+    /// way for wildcards.
+    pub challenge: ChallengeChoice,
+
+    /// The profile of the certificates, where the authority has several, such as `shortlived` for those of six days.
+    #[schemars(example = &"shortlived")]
+    pub profile: Option<String>,
+
+    /// The id of the account at the authority to which this one is bound (external account binding), where it asks for
+    /// one. Needs `eab_hmac_file`.
+    #[schemars(example = "kid-1")]
+    pub eab_key_id: Option<String>,
+
+    /// A file with the key for that, as the authority has told it (base64url).
+    #[schemars(example = "/etc/lyceum/eab.key", extend("format" = "path"))]
+    pub eab_hmac_file: Option<PathBuf>,
+
+    /// How records for `dns-01` get into the DNS: by RFC 2136, or by a program of yours.
+    pub dns: DnsConfig,
+}
+
+impl AcmeConfig {
+    /// What cannot work for these names.
+    pub(super) fn problems(&self, names: &[CertificateName]) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if !self.agree_to_terms {
+            problems.push((
+                "agree_to_terms",
+                "must be `true` before the authority gives certificates: read its terms first"
+                    .to_owned(),
+            ));
+        }
+        if let Some(email) = &self.email
+            && (!email.contains('@') || email.contains([' ', '?', ',', '<']))
+        {
+            problems.push(("email", format!("`{email}` is not an e-mail address")));
+        }
+        if self.eab_key_id.is_some() != self.eab_hmac_file.is_some() {
+            problems.push((
+                "eab_key_id",
+                "`eab_key_id` and `eab_hmac_file` belong together".to_owned(),
+            ));
+        }
+        let wildcard = names.iter().find(|name| name.is_wildcard());
+        match (self.challenge, self.dns.is_set(), wildcard) {
+            (ChallengeChoice::Dns01, false, _) => {
+                problems.push(("dns", "is needed for `challenge = \"dns-01\"`".to_owned()));
+            }
+            (_, false, Some(name)) => problems.push((
+                "dns",
+                format!("is needed for `{name}`: wildcards are proven by dns-01 only"),
+            )),
+            (ChallengeChoice::Http01 | ChallengeChoice::TlsAlpn01, _, Some(name)) => problems.push((
+                "challenge",
+                format!("must be `auto` or `dns-01` for `{name}`: wildcards are proven by dns-01 only"),
+            )),
+            _ => {}
+        }
+        problems.extend(self.dns.problems());
+        problems
+    }
+}
+
+/// How names are proven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChallengeChoice {
+    /// By what works
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// By a file at port 80
+    #[serde(rename = "http-01")]
+    Http01,
+    /// By a certificate at port 443
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a record in the DNS
+    #[serde(rename = "dns-01")]
+    Dns01,
+}
+
+/// Who gives certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Authority {
+    /// Let's Encrypt.
+    #[default]
+    LetsEncrypt,
+    /// Let's Encrypt's own place for trials.
+    LetsEncryptStaging,
+    /// Any other, by the URL of its directory.
+    Url(String),
+}
+
+/// It is no authority.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no authority: write `letsencrypt`, `letsencrypt-staging`, or the URL of a directory that begins with \
+     `https://`"
+)]
+pub struct AuthorityError(String);
+
+impl Authority {
+    /// The URL of its directory.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::LetsEncrypt => "https://acme-v02.api.letsencrypt.org/directory",
+            Self::LetsEncryptStaging => "https://acme-staging-v02.api.letsencrypt.org/directory",
+            Self::Url(url) => url,
+        }
+    }
+
+    /// The place for trials that belongs to it, if there is one that is known.
+    pub fn staging(&self) -> Option<Self> {
+        match self {
+            Self::LetsEncrypt | Self::LetsEncryptStaging => Some(Self::LetsEncryptStaging),
+            Self::Url(_) => None,
+        }
+    }
+
+    /// A name for files.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::LetsEncrypt => "letsencrypt".to_owned(),
+            Self::LetsEncryptStaging => "letsencrypt-staging".to_owned(),
+            Self::Url(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let plain: String = rest
+                    .chars()
+                    .map(|c| {
+                        if c.is_ascii_alphanumeric() || c == '.' {
+                            c
+                        } else {
+                            '-'
+                        }
+                    })
+                    .collect();
+                plain.trim_matches(['-', '.']).to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LetsEncrypt => f.write_str("letsencrypt"),
+            Self::LetsEncryptStaging => f.write_str("letsencrypt-staging"),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+impl FromStr for Authority {
+    type Err = AuthorityError;
+
+    fn from_str(text: &str) -> Result<Self, AuthorityError> {
+        match text {
+            "letsencrypt" => Ok(Self::LetsEncrypt),
+            "letsencrypt-staging" => Ok(Self::LetsEncryptStaging),
+            url => match url.strip_prefix("https://") {
+                Some(rest) if !rest.is_empty() && url.parse::<http::Uri>().is_ok() => {
+                    Ok(Self::Url(url.to_owned()))
+                }
+                _ => Err(AuthorityError(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for Authority {
+    type Error = AuthorityError;
+    fn try_from(text: String) -> Result<Self, AuthorityError> {
+        text.parse()
+    }
+}
+
+impl From<Authority> for String {
+    fn from(authority: Authority) -> Self {
+        authority.to_string()
+    }
+}
+
+impl JsonSchema for Authority {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Authority".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "examples": ["letsencrypt", "letsencrypt-staging", "https://ca.example.org/acme/directory"],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_have_names_or_directories() {
+        for text in [
+            "letsencrypt",
+            "letsencrypt-staging",
+            "https://ca.example.org/acme/acme/directory",
+        ] {
+            assert_eq!(text.parse::<Authority>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "http://ca.example.org/",
+            "https://",
+            "lets-encrypt",
+            "https://a b",
+        ] {
+            assert!(text.parse::<Authority>().is_err(), "{text}");
+        }
+        let other: Authority = "https://ca.example.org:9000/acme/directory"
+            .parse()
+            .unwrap();
+        assert_eq!(other.file_name(), "ca.example.org-9000-acme-directory");
+    }
+}

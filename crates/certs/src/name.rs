@@ -1,0 +1,194 @@
+//! Names that certificates are for: DNS names, wildcards and addresses.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A name in a certificate: `jupyter.example.org`, `*.jupyter.example.org`, or an IP address. Lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CertificateName(String);
+
+/// What is wrong with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CertificateNameError {
+    /// It is not a host's name.
+    #[error(
+        "`{0}` is not a name for a certificate: write a host's name such as `jupyter.example.org`, without scheme, \
+         port and path"
+    )]
+    Malformed(String),
+    /// It has letters beyond ASCII.
+    #[error("`{0}` has letters beyond ASCII: write the name as DNS has it, beginning with `xn--`")]
+    NotAscii(String),
+    /// The star stands elsewhere than alone in front.
+    #[error(
+        "`{0}` is not a wildcard: the star stands for the whole first part, as in `*.example.org`"
+    )]
+    Wildcard(String),
+}
+
+impl CertificateName {
+    /// The name as it stands in a certificate.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it stands for all names of one level below another.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// The name without the star: of which the authority wants to see a proof.
+    pub fn base(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
+    }
+
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+
+    /// Whether a certificate with this name is right for a host (RFC 6125 §6.4.3: the star covers one level).
+    pub fn covers(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match self.0.strip_prefix('*') {
+            None => self.0.eq_ignore_ascii_case(host),
+            Some(rest) => host.split_once('.').is_some_and(|(first, parent)| {
+                !first.is_empty()
+                    && rest
+                        .strip_prefix('.')
+                        .is_some_and(|rest| rest.eq_ignore_ascii_case(parent))
+            }),
+        }
+    }
+
+    /// A name for files: the star becomes `_`, the colons of an address `-`.
+    pub fn file_name(&self) -> String {
+        self.0.replace('*', "_").replace(':', "-")
+    }
+}
+
+impl FromStr for CertificateName {
+    type Err = CertificateNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        if !text.is_ascii() {
+            return Err(CertificateNameError::NotAscii(text.to_owned()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let base = name.strip_prefix("*.").unwrap_or(&name);
+        if base.contains('*') {
+            return Err(CertificateNameError::Wildcard(text.to_owned()));
+        }
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        let is_number = base
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+        if base.is_empty() || base.len() > 253 || is_number || !base.split('.').all(label) {
+            return Err(CertificateNameError::Malformed(text.to_owned()));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for CertificateName {
+    type Error = CertificateNameError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<CertificateName> for String {
+    fn from(name: CertificateName) -> Self {
+        name.0
+    }
+}
+
+impl JsonSchema for CertificateName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "CertificateName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["jupyter.example.org", "*.jupyter.example.org"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_hosts_wildcards_and_addresses() {
+        for good in [
+            "jupyter.example.org",
+            "localhost",
+            "*.example.org",
+            "xn--bcher-kva.example",
+            "192.0.2.1",
+            "2001:db8::1",
+            "_dmarc.example.org",
+        ] {
+            assert_eq!(good.parse::<CertificateName>().unwrap().as_str(), good);
+        }
+        assert_eq!(
+            "Jupyter.Example.org.".parse::<CertificateName>().unwrap(),
+            "jupyter.example.org".parse().unwrap()
+        );
+        for bad in [
+            "",
+            "https://a.org",
+            "a.org:443",
+            "a.org/x",
+            "a..org",
+            "-a.org",
+            "*",
+            "a.*.org",
+            "*a.org",
+            "büro.example",
+            "1.2.3.400",
+            "a b.org",
+        ] {
+            assert!(bad.parse::<CertificateName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_star_covers_one_level() {
+        let covers = |name: &str, host: &str| name.parse::<CertificateName>().unwrap().covers(host);
+        assert!(covers("a.example.org", "A.example.ORG"));
+        assert!(covers("a.example.org", "a.example.org."));
+        assert!(covers("*.example.org", "a.example.org"));
+        assert!(!covers("*.example.org", "example.org"));
+        assert!(!covers("*.example.org", "a.b.example.org"));
+        assert!(!covers("*.example.org", ".example.org"));
+        assert!(!covers("a.example.org", "b.example.org"));
+    }
+}
