@@ -8,9 +8,11 @@ mod client;
 mod config;
 mod disk;
 mod files;
+mod inspect;
 mod keys;
 mod live;
 mod name;
+mod schedule;
 mod server;
 mod trouble;
 
