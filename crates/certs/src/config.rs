@@ -37,7 +37,7 @@ pub struct TlsConfig {
 
     /// Further certificates: from files, from certbot, or one for several names together. Which one a visitor is shown is
     /// decided by the name that they ask for; one from files is preferred to one for the same name that is signed by
-    /// itself. Entries of all files are taken together.
+    /// itself.
     ///
     /// ```toml
     /// [[tls.certificates]]

@@ -14,6 +14,7 @@ mod live;
 mod name;
 mod schedule;
 mod server;
+mod stored;
 mod trouble;
 
 pub use challenge::{

@@ -14,6 +14,7 @@ mod check;
 mod decode;
 mod explain;
 mod file;
+mod follow;
 mod given;
 mod load;
 mod mask;

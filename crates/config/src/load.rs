@@ -11,9 +11,9 @@ use crate::problem::{ConfigErrors, Problem, Report};
 use crate::schema::{Schema, Shape, is_path};
 use crate::semantic;
 use crate::settings::Config;
-use crate::source::{Origin, Place, Source, SourceKind, Sources};
+use crate::source::{Origin, Place, Sources};
 use crate::tree::{Data, Node, Step, Table, path_text};
-use crate::{catalog, check, decode, file};
+use crate::{catalog, check, decode, file, follow};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/lyceum/lyceum.toml";
@@ -100,7 +100,8 @@ pub(crate) fn load_or_default(
     let mut unusable = check::check(&tree, &schema, &mut report);
     remove_all(&mut tree, &unusable);
     name_kinds(&mut tree, &schema);
-    place_below_root(&mut tree, &mut sources);
+    follow::place_below_root(&mut tree, &mut sources);
+    follow::serve_https(&mut tree, &mut sources);
     make_paths_absolute(&mut tree, &schema, &sources);
 
     // What is left is read, so that values of the right type but without sense are found as well.
@@ -265,38 +266,6 @@ fn name_kinds(tree: &mut Node, schema: &Schema) {
         };
         let keys = [section.name, tag].map(str::to_owned);
         tree.put(&keys, &nowhere(), Node::text(default.to_owned(), nowhere()));
-    }
-}
-
-/// The folders that `root` moves, and what they are called below it.
-const BELOW_ROOT: [(&str, &str, &str); 2] =
-    [("hub", "data_dir", "data"), ("hub", "runtime_dir", "run")];
-
-/// Gives the folders that are not set their places below `root`.
-fn place_below_root(tree: &mut Node, sources: &mut Sources) {
-    let path = [Step::Key("root".to_owned())];
-    let Some(root) = tree.find(&path) else {
-        return;
-    };
-    let Some(folder) = root.as_str() else {
-        return;
-    };
-    let base = sources.base(&root.at).unwrap_or(Path::new("")).join(folder);
-    let number = sources.add(Source {
-        kind: SourceKind::Root,
-        text: String::new(),
-        base: base.clone(),
-    });
-    let at = Place {
-        source: number,
-        span: 0..0,
-    };
-    for (section, key, name) in BELOW_ROOT {
-        let keys = [section.to_owned(), key.to_owned()];
-        if tree.find(&keys.clone().map(Step::Key)).is_none() {
-            let folder = base.join(name).display().to_string();
-            tree.put(&keys, &at, Node::text(folder, at.clone()));
-        }
     }
 }
 

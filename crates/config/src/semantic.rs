@@ -27,6 +27,7 @@ pub(crate) fn check(
     rules.urls();
     rules.folders();
     rules.addresses();
+    rules.tls();
     rules.durations();
     rules.proxy();
     rules.login();
@@ -46,6 +47,7 @@ mod login;
 mod proxy;
 mod secrets;
 mod servers;
+mod tls;
 
 struct Rules<'a> {
     config: &'a Config,

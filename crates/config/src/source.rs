@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub enum Origin {
     /// Nobody has set it.
     Default,
-    /// It follows from the setting `root`.
-    Root,
+    /// It follows from another setting, such as `root`.
+    Follows(&'static str),
     /// A file, with the number of the line, counted from 1.
     File {
         /// The file.
@@ -28,7 +28,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Root => f.write_str("follows from `root`"),
+            Self::Follows(key) => write!(f, "follows from `{key}`"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
@@ -42,7 +42,8 @@ pub(crate) enum SourceKind {
     File(PathBuf),
     Environment(String),
     Flag(String),
-    Root,
+    /// What follows from a setting of this name.
+    Follows(&'static str),
 }
 
 /// One text that sets values.
@@ -95,7 +96,7 @@ impl Sources {
             },
             Some(SourceKind::Environment(name)) => Origin::Environment(name.clone()),
             Some(SourceKind::Flag(flag)) => Origin::Flag(flag.clone()),
-            Some(SourceKind::Root) => Origin::Root,
+            Some(SourceKind::Follows(key)) => Origin::Follows(key),
             None => Origin::Default,
         }
     }

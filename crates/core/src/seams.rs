@@ -2,6 +2,7 @@
 //!
 //! No method may be called "only after" another: what must be remembered is a value that the caller keeps.
 
+mod report;
 mod service;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::names::{GroupName, ServerRef};
 use crate::route::{Route, RouteSpec, RouteStatus, Upstream};
 use crate::secret::Secret;
 
+pub use self::report::{Gauge, Notice, Reporter};
 pub use self::service::{
     ServiceLaunch, ServiceLog, ServiceProcess, ServiceRunner, ServiceStartError,
 };

@@ -115,7 +115,7 @@ impl Hub {
     pub fn new(parts: Parts) -> Self {
         let (events, event_writer) = EventLog::new(parts.settings.servers.event_log.clone());
         let shared = Arc::new(Shared {
-            metrics: Metrics::new(&parts.settings.metrics),
+            metrics: Metrics::new(&parts.settings.metrics, &parts.settings.reporters),
             events,
             endings: Endings::default(),
             route_check: RouteCheck::default(),

@@ -3,12 +3,14 @@
 //! Measuring is cheap; what takes a look at the database or the system is found out when somebody reads.
 
 mod process;
+mod reported;
 mod text;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lyceum_core::lifecycle::{Cause, Failure};
+use lyceum_core::seams::Reporter;
 use lyceum_store::StoreError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -153,7 +155,7 @@ fn by_status(all: &[&'static str]) -> ByStatus {
 }
 
 impl Metrics {
-    pub(crate) fn new(settings: &MetricSettings) -> Self {
+    pub(crate) fn new(settings: &MetricSettings, reporters: &[Arc<dyn Reporter>]) -> Self {
         let bounds = |bounds: &[f64]| Bounds(Arc::from(bounds));
         let spawn = Family::new_with_constructor(bounds(&settings.spawn_buckets));
         for (status, reason) in [
@@ -195,13 +197,14 @@ impl Metrics {
             active_users,
             csp_reports: Counter::default(),
         };
-        metrics.register(&settings.prefix);
+        metrics.register(&settings.prefix, reporters);
         metrics
     }
 
-    fn register(&mut self, prefix: &str) {
+    fn register(&mut self, prefix: &str, reporters: &[Arc<dyn Reporter>]) {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(reported::Reported(reporters.to_vec())));
         let ours = registry.sub_registry_with_prefix(prefix);
         let (name, help) = (
             "request_duration_seconds",

@@ -3,9 +3,11 @@
 mod servers;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_core::declared::Declared;
+use lyceum_core::seams::Reporter;
 use lyceum_core::{UserName, lifecycle};
 
 use crate::{CryptKeys, MetricSettings};
@@ -69,6 +71,8 @@ pub struct HubSettings {
     pub access: Access,
     /// Custom scopes, roles, groups and services that the configuration declares; see [`crate::Hub::provision`].
     pub declared: Declared,
+    /// Parts that tell administrators and Prometheus of themselves.
+    pub reporters: Vec<Arc<dyn Reporter>>,
     /// What the token of a user's server may do; `None` for what the role `server` says.
     pub server_token_scopes: Option<Vec<String>>,
     /// The scopes that a user's server may use for whoever opens it in a browser.
@@ -152,6 +156,7 @@ impl Default for HubSettings {
             api_page_max_limit: 200,
             access: Access::default(),
             declared: Declared::default(),
+            reporters: Vec::new(),
             server_token_scopes: None,
             server_oauth_scopes: Vec::new(),
         }

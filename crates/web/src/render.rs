@@ -27,7 +27,7 @@ pub use pages::{
     ProgressPage, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage,
     UnreachablePage,
 };
-pub use site::{Announcement, AnnouncementLevel, Branding, Link, Options, Viewer, Visit};
+pub use site::{Announcement, AnnouncementLevel, Branding, Link, Notice, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};
 
 /// What the pages need of a browser, and nothing else: scripts, styles and pictures of our own, no framing.

@@ -9,7 +9,9 @@ use lyceum_hub::Session;
 use crate::caller::{self, facts, xsrf_token};
 use crate::client::{Client, header_text};
 use crate::cookies::{self, Attributes, Keep};
-use crate::render::{CONTENT_SECURITY_POLICY, Language, Page, Viewer, Visit};
+use crate::render::{
+    AnnouncementLevel, CONTENT_SECURITY_POLICY, Language, Notice, Page, Viewer, Visit,
+};
 use crate::{RequestId, Web, pages};
 
 /// How long the browser keeps the XSRF cookie of somebody who is not logged in.
@@ -101,7 +103,7 @@ impl Visitor {
 
     /// Makes a page, with the cookies that the browser lacks.
     pub(crate) fn page<P: Page>(&self, web: &Web, status: StatusCode, page: &P) -> Response {
-        match web.renderer().render(&self.visit(), page) {
+        match web.renderer().render(&self.visit(web), page) {
             Ok(html) => {
                 let mut response = html_response(status, html);
                 self.set_cookies(web, response.headers_mut());
@@ -154,8 +156,9 @@ impl Visitor {
         }
     }
 
-    fn visit(&self) -> Visit {
+    fn visit(&self, web: &Web) -> Visit {
         let user = self.session.as_ref();
+        let is_admin = user.is_some_and(|session| session.opens_admin_pages);
         Visit {
             user: user.map(|session| Viewer {
                 name: session.user.name.to_string(),
@@ -163,8 +166,27 @@ impl Visitor {
             }),
             language: self.language,
             here: self.here.clone(),
+            notices: if is_admin { notices(web) } else { Vec::new() },
         }
     }
+}
+
+/// What administrators should know of; nothing of it is for anybody else.
+fn notices(web: &Web) -> Vec<Notice> {
+    let reporters = &web.hub().settings().reporters;
+    reporters
+        .iter()
+        .flat_map(|reporter| reporter.notices())
+        .map(|notice| Notice {
+            level: if notice.urgent {
+                AnnouncementLevel::Alarm
+            } else {
+                AnnouncementLevel::Warning
+            },
+            text: notice.text,
+            hint: notice.hint,
+        })
+        .collect()
 }
 
 /// A session id is ours if it looks like ours; what else a browser sends does not get into logs or MACs.

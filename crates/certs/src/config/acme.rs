@@ -42,13 +42,13 @@ pub struct AcmeConfig {
     pub profile: Option<String>,
 
     /// The id of the account at the authority to which this one is bound (external account binding), where it asks for
-    /// one. Needs `eab_hmac_file`.
+    /// one. Needs `eab_secret_file`.
     #[schemars(example = "kid-1")]
     pub eab_key_id: Option<String>,
 
     /// A file with the key for that, as the authority has told it (base64url).
     #[schemars(example = "/etc/lyceum/eab.key", extend("format" = "path"))]
-    pub eab_hmac_file: Option<PathBuf>,
+    pub eab_secret_file: Option<PathBuf>,
 
     /// How records for `dns-01` get into the DNS: by RFC 2136, or by a program of yours.
     pub dns: DnsConfig,
@@ -70,10 +70,10 @@ impl AcmeConfig {
         {
             problems.push(("email", format!("`{email}` is not an e-mail address")));
         }
-        if self.eab_key_id.is_some() != self.eab_hmac_file.is_some() {
+        if self.eab_key_id.is_some() != self.eab_secret_file.is_some() {
             problems.push((
                 "eab_key_id",
-                "`eab_key_id` and `eab_hmac_file` belong together".to_owned(),
+                "`eab_key_id` and `eab_secret_file` belong together".to_owned(),
             ));
         }
         let wildcard = names.iter().find(|name| name.is_wildcard());

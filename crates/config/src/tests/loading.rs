@@ -141,7 +141,7 @@ fn root_moves_the_folders_that_are_not_set() {
     let loaded = Folder::with("root = \"/opt/jupyter\"\n[hub]\nruntime_dir = \"/run/j\"\n").good();
     assert_eq!(loaded.config.hub.data_dir, Path::new("/opt/jupyter/data"));
     assert_eq!(loaded.config.hub.runtime_dir, Path::new("/run/j"));
-    assert_eq!(loaded.origin("hub.data_dir"), Origin::Root);
+    assert_eq!(loaded.origin("hub.data_dir"), Origin::Follows("root"));
 }
 
 #[test]
@@ -257,4 +257,47 @@ fn a_key_is_explained_with_its_value_now() {
     assert_eq!(nearest("gateway.base_url").as_deref(), Some("hub.base_url"));
     assert_eq!(nearest("acess").as_deref(), Some("access"));
     assert_eq!(nearest("zzzzzzzzzz"), None);
+}
+
+#[test]
+fn a_name_is_enough_for_https() {
+    let folder = Folder::with(
+        "[tls]\ndomains = [\"*.a.example.org\", \"a.example.org\"]\nacme = { agree_to_terms = true, challenge = \"dns-01\", \
+         dns = { kind = \"command\", command = [\"/bin/true\"] } }\n[spawner]\nallow_public = true\n",
+    );
+    let loaded = folder.good();
+    let gateway = &loaded.config.gateway;
+    assert_eq!(gateway.listen[0].to_string(), "[::]:80");
+    assert_eq!(gateway.listen_tls[0].to_string(), "[::]:443");
+    assert!(gateway.https_redirect);
+    assert_eq!(
+        loaded.config.hub.public_url.as_deref(),
+        Some("https://a.example.org")
+    );
+    assert_eq!(
+        loaded.origin("gateway.listen"),
+        Origin::Follows("tls.domains")
+    );
+}
+
+#[test]
+fn what_is_set_about_https_stays() {
+    let folder = Folder::with(
+        "[tls]\ndomains = [\"a.example.org\"]\nsource = \"self-signed\"\n[gateway]\nlisten = [\"127.0.0.1:8000\"]\n\
+         listen_tls = [\"127.0.0.1:8443\"]\nhttps_redirect = false\n",
+    );
+    let config = folder.good().config;
+    assert_eq!(config.gateway.listen[0].to_string(), "127.0.0.1:8000");
+    assert!(!config.gateway.https_redirect);
+    assert_eq!(
+        config.hub.public_url.as_deref(),
+        Some("https://a.example.org:8443")
+    );
+}
+
+#[test]
+fn without_names_nothing_is_served_by_https() {
+    let config = Folder::with("[tls]\nkey_type = \"rsa\"\n").good().config;
+    assert!(config.gateway.listen_tls.is_empty());
+    assert!(!config.gateway.https_redirect);
 }

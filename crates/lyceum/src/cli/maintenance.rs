@@ -1,27 +1,22 @@
 //! `lyceum maintenance`: closes a running Lyceum to all but a few, and opens it again.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::{Method, Request, StatusCode};
-use lyceum_core::{HumanDuration, Timestamp, Upstream};
-use lyceum_gateway::{HttpClient, Network};
-use nix::unistd::geteuid;
+use http::{Method, StatusCode};
+use lyceum_core::{HumanDuration, Timestamp};
+use lyceum_gateway::Network;
 
 use super::report::Report;
+use super::running::Running;
 use super::{ConfigArgs, say};
 use crate::admin::{self, MAINTENANCE_PATH, Told};
 use crate::cli;
 
 /// How long the running Lyceum may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The longest answer.
-const LONGEST: usize = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MaintenanceCommand {
@@ -123,8 +118,7 @@ fn shown(told: &Told) -> String {
 /// Tells the running Lyceum, or asks it.
 fn ask(config: &ConfigArgs, wish: Option<&Told>) -> Result<Told, Report> {
     let config = cli::config::load(config)?.config;
-    let socket = admin::socket(&config.hub.runtime_dir);
-    check_owner(&socket)?;
+    let running = Running::find(&config.hub.runtime_dir)?;
     let body = wish.map(serde_json::to_vec).transpose();
     let body = body
         .map_err(|error| Report::new(&error))?
@@ -133,49 +127,14 @@ fn ask(config: &ConfigArgs, wish: Option<&Told>) -> Result<Told, Report> {
         Some(_) => Method::PUT,
         None => Method::GET,
     };
-    let request = Request::builder()
-        .method(method)
-        .uri(MAINTENANCE_PATH)
-        .body(Bytes::from(body))
-        .map_err(|error| Report::new(&error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Report::new(&error))?;
-    let target = Upstream::Unix(socket);
-    let answer = runtime
-        .block_on(HttpClient::new(None).call(&target, request, LIMIT, LONGEST))
-        .map_err(|error| {
-            Report::new(&error).hint("is `lyceum serve` running with this configuration?")
-        })?;
-    if answer.status() != StatusCode::OK {
-        let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let answer = running.ask(method, MAINTENANCE_PATH, body, LIMIT)?;
+    if answer.status != StatusCode::OK {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
         return Err(Report::text(format!(
             "error: the running Lyceum refused it: {text}"
         )));
     }
-    serde_json::from_slice(answer.body()).map_err(|error| Report::new(&error))
-}
-
-/// Whoever could put a socket there could also lie about what is closed.
-fn check_owner(socket: &Path) -> Result<(), Report> {
-    let hint = "is `lyceum serve` running with this configuration, and under your account?";
-    let metadata = std::fs::metadata(socket).map_err(|error| {
-        Report::text(format!(
-            "error: no running Lyceum can be told, as {} cannot be used\n  caused by: {error}",
-            socket.display()
-        ))
-        .hint(hint)
-    })?;
-    let me = geteuid();
-    if metadata.uid() == me.as_raw() || me.is_root() {
-        return Ok(());
-    }
-    Err(Report::text(format!(
-        "error: {} belongs to somebody else",
-        socket.display()
-    ))
-    .hint("run this under the account of Lyceum, or as root"))
+    serde_json::from_slice(&answer.body).map_err(|error| Report::new(&error))
 }
 
 #[cfg(test)]

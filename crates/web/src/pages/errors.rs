@@ -170,6 +170,7 @@ pub(crate) fn for_gateway(web: &Web, failure: &GatewayFailure<'_>) -> String {
         user: None,
         language: Language::choose(lang.as_deref(), failure.accept_language, default),
         here: None,
+        notices: Vec::new(),
     };
     let request_id = failure.request_id.map(str::to_owned);
     let html = if let Some(closed) = &failure.maintenance {

@@ -155,6 +155,7 @@ impl Renderer {
                 logo_url => format!("{base_url}logo"),
                 version => version,
                 user => Serde(&visit.user),
+                notices => Serde(&visit.notices),
                 language => visit.language.code(),
                 languages => languages,
             },

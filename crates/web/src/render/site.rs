@@ -69,6 +69,8 @@ pub enum AnnouncementLevel {
     Info,
     /// Something will not work as usual.
     Warning,
+    /// Something does not work now.
+    Alarm,
 }
 
 /// Who looks at a page, and how.
@@ -81,6 +83,19 @@ pub struct Visit {
     /// Path and query of this page, if it can be asked for again with GET: the choice of languages comes
     /// back here, over `language/CODE?next=…` below the hub. Without it no choice is offered.
     pub here: Option<String>,
+    /// What the viewer should know of as an administrator.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that administrators should know of.
+#[derive(Debug, Clone, Serialize)]
+pub struct Notice {
+    /// How loud it is told.
+    pub level: AnnouncementLevel,
+    /// What it is; a whole sentence.
+    pub text: String,
+    /// What to do, or where to look.
+    pub hint: String,
 }
 
 /// Who is logged in.

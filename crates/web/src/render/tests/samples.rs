@@ -7,9 +7,9 @@ use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
     LoginPage, LoginProblem, MadeToken, MaintenancePage, NewServerForm, NoEntryPage, NoEntryReason,
-    NotRunningPage, Options, Page, ProgressPage, RenderError, Renderer, ScopeLine, ServerCard,
-    ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage, TokenLine, TokenPage,
-    UnreachablePage, Viewer, Visit,
+    NotRunningPage, Notice, Options, Page, ProgressPage, RenderError, Renderer, ScopeLine,
+    ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage, TokenLine,
+    TokenPage, UnreachablePage, Viewer, Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -56,7 +56,7 @@ pub(super) fn branded() -> Options {
     }
 }
 
-fn visit(language: Language, user: Option<&str>) -> Visit {
+fn visit(name: &str, language: Language, user: Option<&str>) -> Visit {
     Visit {
         user: user.map(|name| Viewer {
             name: name.to_owned(),
@@ -64,13 +64,24 @@ fn visit(language: Language, user: Option<&str>) -> Visit {
         }),
         language,
         here: Some("/hub/home?a=1&b=2".to_owned()),
+        notices: match name {
+            "admin-users" => vec![Notice {
+                level: AnnouncementLevel::Alarm,
+                text: "The certificate ended yesterday.".to_owned(),
+                hint: "look at <it>".to_owned(),
+            }],
+            _ => Vec::new(),
+        },
     }
 }
 
 pub(super) fn sample<P: Page + 'static>(name: &str, user: Option<&'static str>, page: P) -> Sample {
+    let name = name.to_owned();
     Sample {
-        name: name.to_owned(),
-        render: Box::new(move |renderer, language| renderer.render(&visit(language, user), &page)),
+        name: name.clone(),
+        render: Box::new(move |renderer, language| {
+            renderer.render(&visit(&name, language, user), &page)
+        }),
     }
 }
 
@@ -337,7 +348,7 @@ pub(super) fn all() -> Vec<Sample> {
                     base_url: renderer.base_url().to_owned(),
                     ..branded()
                 };
-                Renderer::new(options)?.render(&visit(language, None), &login(None, ""))
+                Renderer::new(options)?.render(&visit("login", language, None), &login(None, ""))
             }),
         },
         sample(

@@ -1,0 +1,265 @@
+//! What people can ask for: a renewal, a trial, a check beforehand, an end.
+
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::Why;
+use super::{Managed, Manager, client};
+use crate::acme::{self, OrderRequest};
+use crate::config::Origin;
+use crate::dns::Resolver;
+use crate::inspect::Inspected;
+use crate::preflight::{self, Finding, PreflightOptions};
+use crate::trouble::{Trouble, TroubleKind};
+
+pub use crate::acme::RevocationReason;
+
+/// What became of a wish for one certificate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its name in commands.
+    pub id: String,
+    /// What was done, in words; nothing if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+impl Outcome {
+    fn of(id: &str, result: Result<String, Trouble>) -> Self {
+        let (done, trouble) = match result {
+            Ok(done) => (Some(done), None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        Self {
+            id: id.to_owned(),
+            done,
+            trouble,
+        }
+    }
+}
+
+impl Manager {
+    /// Renews certificates now: those that are named; without names, those that are due or have failed, or all if
+    /// `all`. Takes as long as the authority does, minutes at most for each.
+    pub async fn renew(&self, ids: &[String], all: bool) -> Result<Vec<Outcome>, Trouble> {
+        let mut outcomes = Vec::new();
+        for one in self.chosen(ids)? {
+            let id = &one.wanted.id;
+            let named = ids.contains(id);
+            let outcome = match &one.wanted.origin {
+                Origin::Acme => {
+                    let is_due = self.0.is_due(&one, self.0.now());
+                    let why = named || all || is_due || one.history.trouble.is_some();
+                    if why {
+                        let result = self.attempt(id, Why::Asked).await;
+                        result.map(|()| match self.0.find(id) {
+                            Some(one) => format!("renewed: valid until {}", one.shown.not_after),
+                            None => "renewed".to_owned(),
+                        })
+                    } else {
+                        Ok(format!(
+                            "not due: valid until {}; name it, or say --all, to renew it all the same",
+                            one.shown.not_after
+                        ))
+                    }
+                }
+                Origin::SelfSigned if named || all => {
+                    self.make_own(id).await;
+                    Ok("made anew, signed by itself".to_owned())
+                }
+                Origin::SelfSigned => Ok("not due: it is signed by itself".to_owned()),
+                Origin::Files(chain, _) => {
+                    self.0.wake.notify_one();
+                    Ok(format!(
+                        "not ours to renew: it is read from {} when that changes",
+                        chain.display()
+                    ))
+                }
+            };
+            outcomes.push(Outcome::of(id, outcome));
+        }
+        Ok(outcomes)
+    }
+
+    /// Gets certificates from the authority's place for trials, and throws them away: all that a renewal needs is tried,
+    /// and no limit of the real one is touched.
+    pub async fn try_out(&self, ids: &[String]) -> Result<Vec<Outcome>, Trouble> {
+        let configured = &self.0.config.acme.directory;
+        let Some(authority) = configured.staging() else {
+            return Err(Trouble::new(
+                TroubleKind::Configuration,
+                format!("no place for trials is known that belongs to {configured}"),
+                "set `tls.acme.directory` to the URL of its place for trials, try, and set it back",
+            ));
+        };
+        self.try_out_at(&authority, ids).await
+    }
+
+    /// Does the same at any authority.
+    pub async fn try_out_at(
+        &self,
+        authority: &crate::Authority,
+        ids: &[String],
+    ) -> Result<Vec<Outcome>, Trouble> {
+        let client = client(&self.0.config, authority, &self.0.stored, &self.0.clock)?;
+        let mut outcomes = Vec::new();
+        for one in self.chosen(ids)? {
+            if one.wanted.origin != Origin::Acme {
+                continue;
+            }
+            let _working = self.0.working.lock().await;
+            let id = format!("trial-{}", one.wanted.id);
+            let request = OrderRequest {
+                id: id.clone(),
+                names: one.wanted.names.clone(),
+                key_type: self.0.config.key_type,
+                profile: self.0.config.acme.profile.clone(),
+                replaces: None,
+                challenges: self.ways(&one),
+            };
+            let result = async {
+                let issued = client.order(&request, &|kind| self.0.solver(kind)).await?;
+                client.finish(&id).await?;
+                let made = Inspected::of_pem(issued.chain_pem.as_bytes(), "what the authority has sent")?;
+                made.check(&one.wanted.names, self.0.now())?;
+                Ok(format!(
+                    "the trial worked: {} has made a certificate, which was thrown away",
+                    made.issuer
+                ))
+            };
+            outcomes.push(Outcome::of(&one.wanted.id, result.await));
+        }
+        if outcomes.is_empty() {
+            return Err(Trouble::new(
+                TroubleKind::Configuration,
+                "no certificate comes from an authority",
+                "name the server in `tls.domains`",
+            ));
+        }
+        Ok(outcomes)
+    }
+
+    /// Checks from here what the authority will check: the DNS, the ports, who may give certificates (CAA).
+    pub async fn check(&self, ids: &[String]) -> Result<Vec<Finding>, Trouble> {
+        let names: Vec<_> = self
+            .chosen(ids)?
+            .iter()
+            .filter(|one| one.wanted.origin == Origin::Acme)
+            .flat_map(|one| self.ways(one))
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut findings = Vec::new();
+        let mut caa = Vec::new();
+        if let Some(client) = &self.0.acme {
+            match client.directory().await {
+                Ok(directory) => caa = directory.caa_identities,
+                Err(trouble) => findings.push(Finding {
+                    name: None,
+                    verdict: preflight::Verdict::Problem,
+                    what: trouble.to_string(),
+                    hint: Some(trouble.hint),
+                }),
+            }
+        }
+        let resolver = Resolver::from_system()?;
+        let options = PreflightOptions {
+            names: &names,
+            caa_identities: &caa,
+            ports: self.0.ports,
+            challenges: self.0.live.challenges(),
+            resolver: &resolver,
+            dns: self.0.dns.clone(),
+        };
+        findings.extend(preflight::check(options).await);
+        Ok(findings)
+    }
+
+    /// Has a certificate declared void, after a new one with a new key has taken its place. If none can be got, nothing
+    /// is done, unless `anyway`.
+    pub async fn revoke(
+        &self,
+        id: &str,
+        reason: RevocationReason,
+        anyway: bool,
+    ) -> Result<(), Trouble> {
+        let Some(one) = self.chosen(std::slice::from_ref(&id.to_owned()))?.pop() else {
+            return Ok(());
+        };
+        let (Some(client), Some(leaf), true, Origin::Acme) = (
+            self.0.acme.clone(),
+            one.shown.chain.first().cloned(),
+            one.in_place,
+            &one.wanted.origin,
+        ) else {
+            return Err(Trouble::new(
+                TroubleKind::Configuration,
+                format!("{id} has no certificate that came from the configured authority"),
+                "`lyceum cert status` lists them",
+            ));
+        };
+        let renewed = self.attempt(id, Why::Asked).await;
+        if let (Err(trouble), false) = (&renewed, anyway) {
+            let mut trouble = trouble.clone();
+            trouble.what = format!(
+                "nothing was revoked, as no new certificate could be got: {}",
+                trouble.what
+            );
+            return Err(trouble);
+        }
+        client.revoke(&leaf, reason).await?;
+        tracing::info!(certificate = id, serial = one.shown.serial, "a certificate was revoked");
+        Ok(())
+    }
+
+    /// Gives the account at the authority a new key.
+    pub async fn roll_account_key(&self) -> Result<(), Trouble> {
+        let Some(client) = self.0.acme.clone() else {
+            return Err(Trouble::new(
+                TroubleKind::Configuration,
+                "there is no account: no certificate comes from an authority",
+                "name the server in `tls.domains`",
+            ));
+        };
+        let _working = self.0.working.lock().await;
+        client.roll_account_key().await?;
+        tracing::info!("the account for certificates has a new key");
+        Ok(())
+    }
+
+    /// The ways to prove each name of a certificate.
+    fn ways(&self, one: &Managed) -> Vec<acme::Ways> {
+        self.0.ways(one)
+    }
+
+    /// The certificates of these names; all without any.
+    fn chosen(&self, ids: &[String]) -> Result<Vec<Managed>, Trouble> {
+        let managed = self.0.managed().clone();
+        if ids.is_empty() {
+            return Ok(managed);
+        }
+        ids.iter()
+            .map(|id| {
+                let by_id = managed.iter().find(|one| one.wanted.id == *id);
+                let by_name = || {
+                    managed
+                        .iter()
+                        .find(|one| one.wanted.names.iter().any(|name| name.as_str() == id))
+                };
+                by_id.or_else(by_name).cloned().ok_or_else(|| {
+                    let known: Vec<&str> = managed.iter().map(|one| one.wanted.id.as_str()).collect();
+                    Trouble::new(
+                        TroubleKind::Configuration,
+                        format!("there is no certificate `{id}`"),
+                        format!("there are: {}", known.join(", ")),
+                    )
+                })
+            })
+            .collect()
+    }
+}
+

@@ -1,0 +1,121 @@
+//! Certificates in files of others: read again when they change.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Manager;
+use crate::config::Origin;
+use crate::stored::load_files;
+use crate::trouble::{Trouble, TroubleKind};
+
+/// How long the disk may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How files were when they were looked at: behind all links, so that a link that leads elsewhere is a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FileState(Vec<Option<(u64, u64, u64, i64, i64)>>);
+
+impl FileState {
+    pub(super) fn of(chain: &Path, key: &Path) -> Self {
+        let one = |path: &Path| {
+            let data = std::fs::metadata(path).ok()?;
+            Some((
+                data.dev(),
+                data.ino(),
+                data.size(),
+                data.mtime(),
+                data.mtime_nsec(),
+            ))
+        };
+        Self(vec![one(chain), one(key)])
+    }
+}
+
+impl Manager {
+    /// Reads what has changed. Files that cannot be used are left, and the certificate of before stays.
+    pub(super) async fn look_at_files(&self) {
+        let mut changed = Vec::new();
+        for one in self.0.managed().iter() {
+            if let Origin::Files(chain, key) = &one.wanted.origin {
+                changed.push((
+                    one.wanted.id.clone(),
+                    chain.clone(),
+                    key.clone(),
+                    one.files.clone(),
+                    one.history.trouble.is_some(),
+                ));
+            }
+        }
+        for (id, chain, key, before, was_wrong) in changed {
+            let looked = tokio::task::spawn_blocking(move || {
+                let state = FileState::of(&chain, &key);
+                (state != before).then(|| (state, load_files(&chain, &key)))
+            });
+            let looked = match tokio::time::timeout(LIMIT, looked).await {
+                Ok(Ok(looked)) => looked,
+                Ok(Err(error)) => {
+                    tracing::error!(error = %error, "reading a certificate broke off");
+                    continue;
+                }
+                Err(_) => {
+                    let trouble = Trouble::new(
+                        TroubleKind::Files,
+                        format!("the files of the certificate {id} cannot be read within 10 s"),
+                        "check the disk that they are on",
+                    );
+                    self.0.change(&id, |one| one.history.trouble = Some(trouble));
+                    continue;
+                }
+            };
+            match looked {
+                None => {}
+                Some((state, Ok(kept))) => {
+                    let until = kept.inspected.not_after;
+                    let now = self.0.clock.now();
+                    let stays = self.0.find(&id).is_some_and(|one| {
+                        one.in_place
+                            && one.shown.is_valid_at(now)
+                            && !kept.inspected.is_valid_at(now)
+                    });
+                    if stays {
+                        self.0.change(&id, |one| {
+                            one.files = state;
+                            one.history.trouble = Some(Trouble::new(
+                                TroubleKind::BadCertificate,
+                                format!("the new files of the certificate {id} are not valid today, so the one of before stays"),
+                                format!("it ends on {until}: check what was put there, and this machine's clock"),
+                            ));
+                        });
+                        continue;
+                    }
+                    self.0.show(&id, kept, true);
+                    self.0.change(&id, |one| {
+                        one.files = state;
+                        one.history.trouble = None;
+                        one.told = None;
+                    });
+                    tracing::info!(certificate = id, "read a new certificate from its files, valid until {until}");
+                }
+                Some((state, Err(trouble))) if was_wrong => {
+                    // Seen twice: it is not only between the writing of the one file and the other.
+                    tracing::warn!(
+                        certificate = id,
+                        error = %trouble,
+                        "the files of a certificate cannot be used, so the one of before stays; {}",
+                        trouble.hint
+                    );
+                    self.0.change(&id, |one| {
+                        one.files = state;
+                        one.history.trouble = Some(trouble);
+                    });
+                }
+                Some((_, Err(trouble))) => {
+                    // The state of before is kept, so that they are read again at the next look.
+                    self.0.change(&id, |one| one.history.trouble = Some(trouble));
+                }
+            }
+        }
+    }
+}
+

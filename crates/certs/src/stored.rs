@@ -1,0 +1,231 @@
+//! What is kept of certificates on the disk: each with its key in one file, and its history beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lyceum_core::{Secret, Timestamp};
+use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::inspect::Inspected;
+use crate::schedule::Window;
+use crate::trouble::{Trouble, TroubleKind};
+
+/// A folder with certificates.
+///
+/// Chain and key are in one file: however a process ends, they belong together.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    folder: PathBuf,
+}
+
+/// A certificate that can be shown.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) inspected: Inspected,
+    pub(crate) certified: Arc<CertifiedKey>,
+}
+
+/// What has happened to a certificate that an authority gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct History {
+    /// The directory of the authority that has given the one that is kept.
+    pub(crate) authority: Option<String>,
+    /// The profile that was asked for.
+    pub(crate) profile: Option<String>,
+    /// When the authority wants it to be renewed, if it has said so.
+    pub(crate) window: Option<Window>,
+    /// When it is asked again.
+    pub(crate) ask_window_at: Option<Timestamp>,
+    /// The last time that a new one was asked for.
+    pub(crate) last_attempt: Option<Timestamp>,
+    /// How many of these have failed in a row.
+    pub(crate) failures: u32,
+    /// Why the last one has.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+impl Stored {
+    pub(crate) fn new(folder: PathBuf) -> Result<Self, Trouble> {
+        disk::make_folder(&folder)?;
+        disk::clear_away(&folder);
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of a certificate with its key.
+    pub(crate) fn file(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.pem"))
+    }
+
+    fn history_file(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+
+    /// Reads a certificate; `None` if there is none.
+    pub(crate) fn load(&self, id: &str) -> Result<Option<Kept>, Trouble> {
+        let path = self.file(id);
+        let Some(text) = disk::read(&path)?.map(Secret::new) else {
+            return Ok(None);
+        };
+        let what = path.display().to_string();
+        kept(text.expose(), text.expose(), &what).map(Some)
+    }
+
+    /// Keeps a certificate; the one before is there until this one is, whole.
+    pub(crate) fn save(&self, id: &str, key_pem: &str, chain_pem: &str) -> Result<(), Trouble> {
+        let text = Secret::new(format!("{}\n{}", key_pem.trim_end(), chain_pem));
+        disk::write_private(&self.file(id), text.expose().as_bytes())
+    }
+
+    /// Reads what has happened; nothing, if that cannot be read.
+    pub(crate) fn history(&self, id: &str) -> History {
+        let path = self.history_file(id);
+        let text = match disk::read(&path) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(trouble) => {
+                tracing::warn!(error = %trouble, "the history of a certificate is left");
+                String::new()
+            }
+        };
+        if text.is_empty() {
+            return History::default();
+        }
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "{} cannot be read, and is begun anew", path.display());
+            History::default()
+        })
+    }
+
+    pub(crate) fn save_history(&self, id: &str, history: &History) -> Result<(), Trouble> {
+        let text = serde_json::to_string_pretty(history).unwrap_or_default();
+        disk::write_private(&self.history_file(id), text.as_bytes())
+    }
+}
+
+/// Reads a certificate from two files of others.
+pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
+    let read = |path: &Path| {
+        disk::read(path)?.ok_or_else(|| {
+            Trouble::new(
+                TroubleKind::Files,
+                format!("there is no file {}", path.display()),
+                "check the path, and that Lyceum's account may enter the folders above",
+            )
+        })
+    };
+    let chain_text = read(chain)?;
+    let key_text = Secret::new(read(key)?);
+    if key_text.expose().contains("ENCRYPTED") {
+        let path = key.display();
+        return Err(Trouble::new(
+            TroubleKind::Files,
+            format!("the key {path} is encrypted"),
+            format!(
+                "decrypt it into a file that only Lyceum's account can read: `(umask 077; openssl pkey -in {path} \
+                 -out {path}.plain)`"
+            ),
+        ));
+    }
+    kept(&chain_text, key_text.expose(), &chain.display().to_string()).map_err(|trouble| {
+        if trouble.what.contains("another key") {
+            return Trouble::new(
+                TroubleKind::BadCertificate,
+                format!(
+                    "the first certificate in {} is not for the key in {}",
+                    chain.display(),
+                    key.display()
+                ),
+                "put the server's own certificate first, those of the authorities behind it, and check that the key is \
+                 the one that the certificate was made for",
+            );
+        }
+        trouble
+    })
+}
+
+fn kept(chain: &str, key: &str, what: &str) -> Result<Kept, Trouble> {
+    let inspected = Inspected::of_pem(chain.as_bytes(), what)?;
+    let certified = Arc::new(inspected.certified(key)?);
+    Ok(Kept {
+        inspected,
+        certified,
+    })
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept")
+            .field("inspected", &self.inspected)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::keys::{KeyType, self_signed};
+
+    #[test]
+    fn a_certificate_is_kept_with_its_key_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = Stored::new(folder.path().join("certificates")).unwrap();
+        assert!(stored.load("a.org").unwrap().is_none());
+        for kind in [KeyType::Ecdsa, KeyType::Rsa] {
+            let made =
+                self_signed(&["a.org".parse().unwrap()], kind, Timestamp::UNIX_EPOCH).unwrap();
+            stored.save("a.org", &made.key, &made.chain).unwrap();
+            let kept = stored.load("a.org").unwrap().unwrap();
+            assert_eq!(kept.inspected.names[0].as_str(), "a.org");
+            assert!(kept.inspected.self_signed);
+        }
+        let mode = fs::metadata(stored.file("a.org"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let names = ["a.org".parse().unwrap()];
+            let made = self_signed(&names, KeyType::Ecdsa, Timestamp::UNIX_EPOCH).unwrap();
+            let paths = [".pem", ".key"].map(|end| folder.path().join(format!("{name}{end}")));
+            fs::write(&paths[0], made.chain).unwrap();
+            fs::write(&paths[1], made.key).unwrap();
+            paths
+        };
+        let ([chain, key], [_, other]) = (make("one"), make("two"));
+        assert!(load_files(&chain, &key).is_ok());
+        let trouble = load_files(&chain, &other).unwrap_err();
+        assert!(trouble.what.contains("two.key"), "{trouble}");
+        let trouble = load_files(&chain, &folder.path().join("none")).unwrap_err();
+        assert_eq!(trouble.kind, TroubleKind::Files);
+        assert!(load_files(&key, &key).is_err());
+    }
+
+    #[test]
+    fn a_damaged_history_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = Stored::new(folder.path().to_owned()).unwrap();
+        let history = History {
+            failures: 3,
+            trouble: Some(Trouble::new(TroubleKind::Dns, "a", "b")),
+            ..History::default()
+        };
+        stored.save_history("a", &history).unwrap();
+        assert_eq!(stored.history("a"), history);
+        fs::write(stored.history_file("a"), "{\"failures\":").unwrap();
+        assert_eq!(stored.history("a"), History::default());
+    }
+}
