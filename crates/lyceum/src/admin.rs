@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use lyceum_certs::Manager;
 use lyceum_core::{Clock as _, SystemClock, Timestamp};
 use lyceum_gateway::{
     Body, BoundGateway, Gateway, GatewayConfig, HubService, ListenAddress, Maintenance,
@@ -17,6 +18,10 @@ use lyceum_gateway::{
 };
 use lyceum_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
+
+mod certs;
+
+pub(crate) use certs::{CERTS_PATH, Wish};
 
 /// The name of the socket in the runtime folder.
 const SOCKET: &str = "admin.sock";
@@ -108,12 +113,17 @@ pub(crate) async fn kept(store: &Store) -> Result<MaintenanceSwitch, StoreError>
 pub(crate) struct Commands {
     pub(crate) store: Store,
     pub(crate) switch: MaintenanceSwitch,
+    pub(crate) certificates: Option<Manager>,
 }
 
 #[async_trait]
 impl HubService for Commands {
     async fn call(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        if let Some(what) = parts.uri.path().strip_prefix(CERTS_PATH) {
+            let manager = self.certificates.as_ref();
+            return certs::answer(manager, &parts.method, what, body).await;
+        }
         if parts.uri.path() != MAINTENANCE_PATH {
             return told(StatusCode::NOT_FOUND, &"there is no such command");
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+mod cert;
 mod config;
 mod demo;
 mod import;
@@ -14,6 +15,7 @@ mod progress;
 pub(crate) mod proxy;
 mod report;
 mod route;
+mod running;
 mod serve;
 
 pub(crate) use self::report::Report;
@@ -64,6 +66,9 @@ enum Command {
     /// Closes a running Lyceum for maintenance, and opens it again.
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
+    /// How the certificates for HTTPS are, and what can be done about them.
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Says what becomes of a request.
     #[command(subcommand)]
     Route(route::RouteCommand),
@@ -175,6 +180,7 @@ impl Cli {
             Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
             Command::Maintenance(command) => maintenance::run(&command),
+            Command::Cert(command) => cert::run(&command),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),
         }

@@ -85,6 +85,7 @@ pub(crate) async fn run(
         routes,
         gateway,
         api,
+        certificates,
         external,
         services,
         statics,
@@ -176,6 +177,11 @@ pub(crate) async fn run(
         env!("CARGO_PKG_VERSION"),
         list(&addresses)
     );
+    // Authorities are answered by the gateway, so it comes first.
+    if let Some(manager) = certificates {
+        hub.tasks()
+            .spawn_vital("certificates", manager.run(shutdown.child_token()));
+    }
     // Services ask the API as soon as they run.
     hub.run_services(services);
     if let Some(proxy) = external {

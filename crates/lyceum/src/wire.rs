@@ -4,6 +4,7 @@ pub(crate) mod auth_state;
 pub(crate) mod external;
 pub(crate) mod proxy;
 mod servers;
+pub(crate) mod tls;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,11 +17,12 @@ use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
+use lyceum_certs::Manager;
 use lyceum_config::settings::{
     Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
 };
 use lyceum_core::declared::Declared;
-use lyceum_core::seams::{Authenticator, Routes, ServiceRunner, Spawner};
+use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable, StaticSets};
@@ -43,6 +45,8 @@ pub(crate) struct Assembly {
     pub(crate) gateway: BoundGateway,
     /// The listener for servers' API calls.
     pub(crate) api: BoundGateway,
+    /// The certificates, if HTTPS is served.
+    pub(crate) certificates: Option<Manager>,
     /// The proxy that carries the traffic, if it is not the gateway.
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
@@ -75,14 +79,21 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let api = bind_api(&store, &config.hub).await?;
     let api_port = tcp_port(&api).context("the listener for servers has no port")?;
     let admin = admin::bind(&config.hub.runtime_dir)?;
+    let mut gateway = extras.gateway;
+    let mut certificates = None;
+    if let Some(https) = tls::open(&config).await? {
+        gateway = gateway.with_tls_listeners(https.tls);
+        certificates = Some(https.manager);
+    }
     let commands = Commands {
         store: store.clone(),
+        certificates: certificates.clone(),
         switch: admin::kept(&store).await?,
     };
 
     let authenticator = match extras.authenticator {
         Some(authenticator) => authenticator,
-        None => authenticator(&config, &extras.gateway)?,
+        None => authenticator(&config, &gateway)?,
     };
     let open_files = lifecycle::raise_open_files();
     let services: Arc<dyn ServiceRunner> = Arc::new(
@@ -118,7 +129,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
             spawner
         }
     };
-    let external = external::proxy(&config, &extras.gateway).await?;
+    let external = external::proxy(&config, &gateway).await?;
     let hub_routes: Arc<dyn Routes> = match &external {
         Some(external) => Arc::<ExternalProxy>::clone(external),
         None => Arc::new(routes.clone()),
@@ -137,6 +148,10 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
+        reporters: certificates
+            .iter()
+            .map(|manager| Arc::new(tls::Certificates(manager.clone())) as Arc<dyn Reporter>)
+            .collect(),
         ..hub_settings(&config, api_port, declared)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
@@ -155,8 +170,9 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         hub,
         web,
         routes,
-        gateway: extras.gateway,
+        gateway,
         api,
+        certificates,
         external,
         services,
         statics,
@@ -305,6 +321,7 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         active_server_limit: hub.active_server_limit,
         servers: ServerSettings::default(),
         metrics: MetricSettings::default(),
+        reporters: Vec::new(),
         api_page_default_limit: hub.api_page_default_limit,
         api_page_max_limit: hub.api_page_max_limit,
         access: Access {
