@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod disk;
 mod files;
+mod identity;
 mod keys;
 mod live;
 mod name;
@@ -25,6 +26,7 @@ pub use config::{
     TsigAlgorithm, Wanted,
 };
 pub use files::{CertificateError, read_certificates, read_key};
+pub use identity::ClientIdentity;
 pub use keys::KeyType;
 pub use live::LiveCertificates;
 pub use name::{CertificateName, CertificateNameError};
