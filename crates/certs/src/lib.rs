@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod disk;
 mod files;
+mod identity;
 mod inspect;
 mod keys;
 mod live;
@@ -28,6 +29,7 @@ pub use config::{
     TsigAlgorithm, Wanted,
 };
 pub use files::{CertificateError, read_certificates, read_key};
+pub use identity::ClientIdentity;
 pub use keys::KeyType;
 pub use live::LiveCertificates;
 pub use name::{CertificateName, CertificateNameError};

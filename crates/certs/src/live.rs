@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::challenge::{ACME_TLS_ALPN, Challenges};
+use crate::keys::certified;
 use crate::name::CertificateName;
+use crate::trouble::{Trouble, TroubleKind};
 
 /// What handshakes are answered with; cheap to clone, all clones are one.
 #[derive(Clone, Default)]
@@ -70,9 +74,53 @@ impl LiveCertificates {
         self.0.table.load().is_empty()
     }
 
+    /// Shows a certificate from PEM texts: the chain, the leaf first, and its key. `vouched` is `false` for one that is
+    /// signed by itself.
+    pub fn show_pem(
+        &self,
+        id: &str,
+        names: Vec<CertificateName>,
+        chain: &str,
+        key: &str,
+        vouched: bool,
+    ) -> Result<(), Trouble> {
+        let failed = |cause: &str| {
+            Trouble::new(
+                TroubleKind::BadCertificate,
+                format!("could not read the certificate {id}"),
+                "give it as PEM, the leaf first",
+            )
+            .because(cause)
+        };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(&error.to_string()))?;
+        if chain.is_empty() {
+            return Err(failed("there is no certificate in it"));
+        }
+        let certified = Arc::new(certified(chain, key)?);
+        self.show(Live {
+            id: id.to_owned(),
+            names,
+            vouched,
+            certified,
+        });
+        Ok(())
+    }
+
     /// Finds the certificate for a name: one that names it before one with a star, one that somebody vouches for
     /// before one that is signed by itself; the first of all for a name that none is for.
     pub(crate) fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        self.with_best(name, |live| Arc::clone(&live.certified))
+    }
+
+    /// Whether somebody vouches for the certificate that is shown for a name: `false` if it is signed by itself, or if
+    /// there is none.
+    pub fn is_vouched(&self, name: Option<&str>) -> bool {
+        self.with_best(name, |live| live.vouched).unwrap_or(false)
+    }
+
+    fn with_best<T>(&self, name: Option<&str>, see: impl FnOnce(&Live) -> T) -> Option<T> {
         let table = self.0.table.load();
         let fit = |live: &Live, host: &str| {
             let covering = live.names.iter().filter(|name| name.covers(host));
@@ -88,8 +136,7 @@ impl LiveCertificates {
                 .max_by_key(|(fit, _)| *fit)
                 .map(|(_, live)| live)
         });
-        best.or_else(|| table.first())
-            .map(|live| Arc::clone(&live.certified))
+        best.or_else(|| table.first()).map(see)
     }
 }
 
@@ -119,23 +166,15 @@ impl fmt::Debug for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{KeyType, certified, self_signed};
-    use crate::read_certificates;
+    use crate::keys::{KeyType, self_signed};
     use lyceum_core::Timestamp;
 
-    fn live(id: &str, names: &[&str], vouched: bool) -> Live {
+    fn show(certificates: &LiveCertificates, id: &str, names: &[&str], vouched: bool) {
         let names: Vec<CertificateName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let made = self_signed(&names, KeyType::Ecdsa, Timestamp::UNIX_EPOCH).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("chain.pem");
-        std::fs::write(&path, &made.chain).unwrap();
-        let chain = read_certificates(&path).unwrap();
-        Live {
-            id: id.to_owned(),
-            names,
-            vouched,
-            certified: Arc::new(certified(chain, &made.key).unwrap()),
-        }
+        certificates
+            .show_pem(id, names, &made.chain, &made.key, vouched)
+            .unwrap();
     }
 
     fn found(certificates: &LiveCertificates, name: Option<&str>) -> String {
@@ -151,30 +190,49 @@ mod tests {
     #[test]
     fn the_best_certificate_for_a_name_is_shown() {
         let certificates = LiveCertificates::default();
-        certificates.show(live("first", &["a.example.org"], false));
-        certificates.show(live("star", &["*.example.org"], true));
-        certificates.show(live("b", &["b.example.org"], true));
-        certificates.show(live("b-too", &["b.example.org"], true));
-        for (name, id) in [
-            (None, "first"),
-            (Some("nobody.org"), "first"),
-            (Some("a.example.org"), "star"),
-            (Some("B.example.org"), "b"),
-            (Some("c.example.org"), "star"),
+        show(&certificates, "first", &["a.example.org"], false);
+        show(&certificates, "star", &["*.example.org"], true);
+        show(&certificates, "b", &["b.example.org"], true);
+        show(&certificates, "b-too", &["b.example.org"], true);
+        for (name, id, vouched) in [
+            (None, "first", false),
+            (Some("nobody.org"), "first", false),
+            (Some("a.example.org"), "star", true),
+            (Some("B.example.org"), "b", true),
+            (Some("c.example.org"), "star", true),
         ] {
             assert_eq!(found(&certificates, name), id, "{name:?}");
+            assert_eq!(certificates.is_vouched(name), vouched, "{name:?}");
         }
+        assert!(!LiveCertificates::default().is_vouched(None));
     }
 
     #[test]
     fn a_new_certificate_takes_the_place_of_the_old_one() {
         let certificates = LiveCertificates::default();
-        certificates.show(live("a", &["a.org"], false));
-        certificates.show(live("b", &["b.org"], false));
+        show(&certificates, "a", &["a.org"], false);
+        show(&certificates, "b", &["b.org"], false);
         let before = certificates.find(Some("a.org")).unwrap();
-        certificates.show(live("a", &["a.org"], true));
+        show(&certificates, "a", &["a.org"], true);
         let after = certificates.find(Some("a.org")).unwrap();
         assert!(!Arc::ptr_eq(&before, &after));
         assert_eq!(found(&certificates, None), "a");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_not_shown() {
+        let certificates = LiveCertificates::default();
+        let made = self_signed(&[], KeyType::Ecdsa, Timestamp::UNIX_EPOCH).unwrap();
+        let other = self_signed(&[], KeyType::Ecdsa, Timestamp::UNIX_EPOCH).unwrap();
+        for (chain, key) in [
+            ("", made.key.as_str()),
+            ("-----BEGIN CERTIFICATE-----", &made.key),
+            (&made.chain, ""),
+            (&made.chain, &other.key),
+        ] {
+            let shown = certificates.show_pem("a", Vec::new(), chain, key, true);
+            assert!(shown.is_err(), "{chain}");
+        }
+        assert!(certificates.is_empty());
     }
 }

@@ -19,7 +19,7 @@ use crate::inspect::Inspected;
 use crate::keys::self_signed;
 use crate::live::{Live, LiveCertificates};
 use crate::schedule;
-use crate::stored::{History, Kept, Stored};
+use crate::stored::{self, History, Kept, Stored};
 use crate::trouble::{Trouble, TroubleKind};
 
 mod attempt;
@@ -110,7 +110,14 @@ impl Manager {
         let live = LiveCertificates::default();
         let mut managed = Vec::new();
         for wanted in wanted {
-            managed.push(load(wanted, &config, &stored, &live, clock.now())?);
+            managed.push(load(
+                wanted,
+                &config,
+                &stored,
+                &live,
+                clock.now(),
+                Missing::Make,
+            )?);
         }
         Ok(Self(Arc::new(Shared {
             config,
@@ -124,6 +131,36 @@ impl Manager {
             working: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
         })))
+    }
+
+    /// Tells how the certificates are by what is on the disk, for when no Lyceum runs. Writes nothing.
+    pub fn look(options: ManagerOptions) -> Result<TlsStatus, Trouble> {
+        let ManagerOptions {
+            config,
+            folder,
+            clock,
+            ports,
+        } = options;
+        let stored = Stored::at(folder);
+        let live = LiveCertificates::default();
+        let now = clock.now();
+        let mut managed = Vec::new();
+        for wanted in config.wanted() {
+            managed.push(load(wanted, &config, &stored, &live, now, Missing::Imagine)?);
+        }
+        let shared = Shared {
+            config,
+            clock,
+            ports,
+            stored,
+            live,
+            acme: None,
+            dns: None,
+            managed: Mutex::new(managed),
+            working: tokio::sync::Mutex::new(()),
+            wake: Notify::new(),
+        };
+        Ok(Self(Arc::new(shared)).status())
     }
 
     /// What handshakes are answered with.
@@ -149,6 +186,7 @@ impl Manager {
     /// Looks at everything once.
     async fn tick(&self) {
         self.look_at_files().await;
+        self.0.ask_windows().await;
         let mut ids = Vec::new();
         {
             let now = self.0.now();
@@ -299,6 +337,15 @@ impl Shared {
     }
 }
 
+/// What to do about a certificate that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Make one that is signed by itself, and keep it.
+    Make,
+    /// Make one, and throw it away.
+    Imagine,
+}
+
 /// Who gives certificates, according to the configuration.
 fn client(
     config: &TlsConfig,
@@ -325,13 +372,14 @@ fn load(
     stored: &Stored,
     live: &LiveCertificates,
     now: Timestamp,
+    missing: Missing,
 ) -> Result<Managed, Trouble> {
     let mut history = History::default();
     let mut state = FileState::default();
     let found = match &wanted.origin {
         Origin::Files(chain, key) => {
             state = FileState::of(chain, key);
-            crate::stored::load_files(chain, key).map(Some)
+            stored::load_files(chain, key).map(Some)
         }
         Origin::Acme => {
             history = stored.history(&wanted.id);
@@ -347,7 +395,7 @@ fn load(
     let (kept, in_place) = match found {
         Some(kept) => (kept, true),
         None => {
-            let kept = load_self_signed(&wanted, config, stored, now)?;
+            let kept = load_self_signed(&wanted, config, stored, now, missing)?;
             (kept, wanted.origin == Origin::SelfSigned)
         }
     };
@@ -369,6 +417,7 @@ fn load_self_signed(
     config: &TlsConfig,
     stored: &Stored,
     now: Timestamp,
+    missing: Missing,
 ) -> Result<Kept, Trouble> {
     let names = own_names(wanted, config);
     let kept = stored.load(&own_id(&wanted.id)).ok().flatten();
@@ -380,6 +429,10 @@ fn load_self_signed(
     });
     match usable {
         Some(kept) => Ok(kept),
+        None if missing == Missing::Imagine => {
+            let made = self_signed(&names, config.key_type, now)?;
+            stored::kept(&made.chain, &made.key, "a certificate that was just made")
+        }
         None => make_self_signed(wanted, config, stored, now),
     }
 }

@@ -18,7 +18,11 @@ use crate::live::LiveCertificates;
 
 /// What a listener needs to speak TLS; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    /// The certificates, if they change.
+    live: Option<LiveCertificates>,
+}
 
 /// From what it is made.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +71,10 @@ impl ServerTls {
             .map(|name| name.as_bytes().to_vec())
             .collect();
         resume(&mut config)?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self {
+            config: Arc::new(config),
+            live: None,
+        })
     }
 
     /// Shows the certificates that are live at the moment of each handshake, and answers authorities.
@@ -87,12 +94,23 @@ impl ServerTls {
         // The last one is chosen only by clients that offer nothing else: authorities.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
         resume(&mut config)?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self {
+            config: Arc::new(config),
+            live: Some(certificates.clone()),
+        })
     }
 
     /// What the TLS library works with.
     pub fn config(&self) -> &Arc<ServerConfig> {
-        &self.0
+        &self.config
+    }
+
+    /// Whether somebody vouches for the certificate that is shown to visitors who ask for a name. Of files that were
+    /// given once and for all, whoever gave them knows.
+    pub fn is_vouched(&self, server_name: Option<&str>) -> bool {
+        self.live
+            .as_ref()
+            .is_none_or(|live| live.is_vouched(server_name))
     }
 }
 

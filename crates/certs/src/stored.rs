@@ -54,6 +54,11 @@ impl Stored {
         Ok(Self { folder })
     }
 
+    /// The same, of a folder that may not be there and stays as it is.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -149,7 +154,8 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
     })
 }
 
-fn kept(chain: &str, key: &str, what: &str) -> Result<Kept, Trouble> {
+/// Puts a chain and a key together.
+pub(crate) fn kept(chain: &str, key: &str, what: &str) -> Result<Kept, Trouble> {
     let inspected = Inspected::of_pem(chain.as_bytes(), what)?;
     let certified = Arc::new(inspected.certified(key)?);
     Ok(Kept {

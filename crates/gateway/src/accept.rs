@@ -20,6 +20,7 @@ use crate::h2;
 use crate::limit::{Full, Slot};
 use crate::plan::Peer;
 use crate::proxy_protocol::{self, Parsed};
+use crate::secure;
 use crate::serve::Core;
 use crate::socket::{Plain, Socket};
 
@@ -28,16 +29,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often it is said, per listener, that connections are refused.
 const FULL_PAUSE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn tcp(core: Rc<Core>, listener: TcpListener) {
-    accept(&core, || async {
+pub(crate) async fn tcp(core: Rc<Core>, listener: TcpListener, secure: bool) {
+    accept(&core, secure, || async {
         let (stream, peer) = listener.accept().await?;
         Ok((Plain::Tcp(stream), Some(peer.ip().to_canonical())))
     })
     .await;
 }
 
-pub(crate) async fn unix(core: Rc<Core>, listener: UnixListener) {
-    accept(&core, || async {
+pub(crate) async fn unix(core: Rc<Core>, listener: UnixListener, secure: bool) {
+    accept(&core, secure, || async {
         let (stream, _) = listener.accept().await?;
         Ok((Plain::Unix(stream), None))
     })
@@ -45,7 +46,11 @@ pub(crate) async fn unix(core: Rc<Core>, listener: UnixListener) {
 }
 
 /// Accepts until the drain begins.
-async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Plain, Option<IpAddr>)>) {
+async fn accept(
+    core: &Rc<Core>,
+    secure: bool,
+    next: impl AsyncFn() -> io::Result<(Plain, Option<IpAddr>)>,
+) {
     let mut last_told = None;
     loop {
         let accepted = tokio::select! {
@@ -55,11 +60,18 @@ async fn accept(core: &Rc<Core>, next: impl AsyncFn() -> io::Result<(Plain, Opti
         match accepted {
             Ok((stream, peer)) => match core.limits.take(peer) {
                 Ok(slot) => {
+                    let newcomer = Newcomer {
+                        stream,
+                        addr: peer,
+                        slot,
+                    };
                     core.clients
-                        .spawn_local(welcome(Rc::clone(core), stream, peer, slot));
+                        .spawn_local(welcome(Rc::clone(core), newcomer, secure));
                 }
                 Err(full) => {
-                    refuse(core, stream);
+                    if !secure {
+                        refuse(stream);
+                    }
                     tell_full(&mut last_told, full, peer);
                 }
             },
@@ -82,8 +94,21 @@ impl Drop for Open {
     }
 }
 
+/// A connection that was accepted.
+struct Newcomer {
+    stream: Plain,
+    /// The other end; `None` on a Unix socket.
+    addr: Option<IpAddr>,
+    slot: Slot,
+}
+
 /// Finds out what a client speaks, and serves it.
-async fn welcome(core: Rc<Core>, mut stream: Plain, mut addr: Option<IpAddr>, mut slot: Slot) {
+async fn welcome(core: Rc<Core>, newcomer: Newcomer, secure: bool) {
+    let Newcomer {
+        mut stream,
+        mut addr,
+        mut slot,
+    } = newcomer;
     let counts = Arc::clone(&core.parts.counts);
     counts.connections_open.fetch_add(1, Ordering::Relaxed);
     let _open = Open(counts);
@@ -97,14 +122,20 @@ async fn welcome(core: Rc<Core>, mut stream: Plain, mut addr: Option<IpAddr>, mu
             }
         }
     }
-    let peer = Peer {
+    let mut peer = Peer {
         addr,
-        secure: core.tls.is_some(),
+        secure,
         believed: core.parts.options.believe_claims
             || forwarded::is_trusted(&core.config.trusted_proxies, addr),
+        says_hsts: false,
+        certificate: None,
     };
-    let Some(socket) = begin(&core, stream).await else {
-        return;
+    let socket = match &core.tls {
+        Some(tls) if secure => match secure::begin(&core, tls, stream, &mut peer).await {
+            Some(socket) => socket,
+            None => return,
+        },
+        _ => plain(stream),
     };
     let speaks_h2 = socket.chose_h2();
     let client = Client::new(socket, Inbox::default(), peer, slot, since);
@@ -112,6 +143,13 @@ async fn welcome(core: Rc<Core>, mut stream: Plain, mut addr: Option<IpAddr>, mu
         h2::serve(core, client).await;
     } else {
         h1::serve(core, client).await;
+    }
+}
+
+fn plain(stream: Plain) -> Socket {
+    match stream {
+        Plain::Tcp(stream) => Socket::Tcp(stream),
+        Plain::Unix(stream) => Socket::Unix(stream),
     }
 }
 
@@ -142,40 +180,12 @@ async fn proxied(core: &Core, stream: &mut Plain, slot: &mut Slot) -> io::Result
     Ok(client)
 }
 
-/// Begins TLS, where that is spoken.
-async fn begin(core: &Core, stream: Plain) -> Option<Socket> {
-    let Some(tls) = &core.tls else {
-        return Some(match stream {
-            Plain::Tcp(stream) => Socket::Tcp(stream),
-            Plain::Unix(stream) => Socket::Unix(stream),
-        });
-    };
-    let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(tls.config())).accept(stream);
-    match tokio::time::timeout(core.config.header_timeout.get(), handshake).await {
-        Ok(Ok(stream)) => Some(Socket::Secure(Box::new(stream))),
-        Ok(Err(error)) => {
-            tracing::debug!(error = %error, "a TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!("a TLS handshake took too long");
-            None
-        }
-    }
-}
-
-/// Refuses a connection that is one too many, without waiting for anything.
-fn refuse(core: &Core, stream: Plain) {
+/// Refuses a connection that is one too many, without waiting for anything. By TLS nothing could be said.
+fn refuse(stream: Plain) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
         content-length: 0\r\n\r\n";
-    if core.tls.is_none() {
-        let socket = match stream {
-            Plain::Tcp(stream) => Socket::Tcp(stream),
-            Plain::Unix(stream) => Socket::Unix(stream),
-        };
-        let _ = socket.send_at_once(ANSWER);
-    }
+    let _ = plain(stream).send_at_once(ANSWER);
 }
 
 /// Says that a limit was reached, now and then: whoever connects must not fill the log.

@@ -19,9 +19,16 @@ pub struct GatewayConfig {
     /// address of the machine) or `[::]:80` (every address of the machine, or every IPv6 address if an IPv4
     /// address with the same port is listed, too), or a Unix socket, such as `unix:/run/lyceum/http.sock`.
     /// `systemd` takes all sockets that systemd passes, and `systemd:NAME` those whose unit says
-    /// `FileDescriptorName=NAME`. Unless another proxy with TLS stands before Lyceum, keep to addresses that only
-    /// this machine can reach.
+    /// `FileDescriptorName=NAME`. Nothing is encrypted on these: unless another proxy with TLS stands before Lyceum, or
+    /// `https_redirect` sends everybody to HTTPS, keep to addresses that only this machine can reach.
+    ///
+    /// On a machine without IPv6, `[::]:80` is every IPv4 address.
     pub listen: Vec<ListenAddress>,
+
+    /// Addresses on which HTTPS is spoken, such as `[::]:443`, written as those of `listen`. An address stands in one of
+    /// the two lists; with this one, `listen` may be empty. The certificates come from `[tls]`.
+    #[schemars(example = ["[::]:443"])]
+    pub listen_tls: Vec<ListenAddress>,
 
     /// Proxies whose `X-Forwarded-…` headers are believed: addresses (`10.0.0.7`), ranges (`10.0.0.0/8`), or
     /// `unix` for peers on a Unix socket. From everybody else such headers are thrown away, as anybody can
@@ -126,16 +133,19 @@ pub struct GatewayConfig {
 
     /// The one name by which browsers shall know this place, with its port if that is not the usual one. Whoever comes
     /// by another name or address is sent there, except to services with a host of their own. Checks of certificates
-    /// (`/.well-known/acme-challenge/`) are answered under every name.
+    /// (`/.well-known/acme-challenge/`) are answered under every name. With `https_redirect`, people are sent to this
+    /// host by https as it stands here: without a port, to port 443.
     #[schemars(example = "jupyter.example.org")]
     pub canonical_host: Option<String>,
 
-    /// Sends whoever comes by `http://` to `https://`. Not for checks of certificates, and not for requests that a
+    /// Sends whoever comes by `http://` to `https://`: to `canonical_host`, or else to the name that they have asked for,
+    /// at the port of the first address of `listen_tls`. Not for checks of certificates, and not for requests that a
     /// trusted proxy has received by https.
     pub https_redirect: bool,
 
     /// How long browsers shall remember to come by https only (HSTS), said with every answer to them by https. There is
-    /// no way back before that time is over, so begin with an hour.
+    /// no way back before that time is over, so begin with an hour. It is not said to those who are shown a certificate
+    /// that is signed by itself: they could not come back.
     #[schemars(example = "1h")]
     pub hsts: Option<HumanDuration>,
 }
@@ -144,6 +154,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 8000).into())],
+            listen_tls: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol_from: Vec::new(),
             threads: 0,
@@ -178,22 +189,13 @@ impl GatewayConfig {
     /// Lists what cannot work although each value has the right form: the key, and what is wrong with it.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.listen_tls.is_empty() {
             problems.push((
                 "listen",
                 "there must be at least one address to listen on".to_owned(),
             ));
         }
-        for (at, address) in self.listen.iter().enumerate() {
-            let ephemeral = matches!(address, ListenAddress::Tcp(tcp) if tcp.port() == 0);
-            if !ephemeral && self.listen.iter().take(at).any(|other| other == address) {
-                problems.push(("listen", format!("`{address}` is listed twice")));
-            } else if matches!(address, ListenAddress::Systemd(Some(_)))
-                && self.listen.contains(&ListenAddress::Systemd(None))
-            {
-                problems.push(("listen", format!("`{address}` is among those of `systemd`")));
-            }
-        }
+        self.listen_problems(&mut problems);
         if self.threads > 256 {
             problems.push(("threads", "at most 256 threads are possible".to_owned()));
         }
@@ -237,6 +239,51 @@ impl GatewayConfig {
             ));
         }
         problems
+    }
+
+    /// Every address to listen on, with the key that it stands below.
+    fn all_listen(&self) -> impl Iterator<Item = (&'static str, &ListenAddress)> {
+        let plain = self.listen.iter().map(|address| ("listen", address));
+        plain.chain(
+            self.listen_tls
+                .iter()
+                .map(|address| ("listen_tls", address)),
+        )
+    }
+
+    /// Addresses that cannot be had, as another one has them already.
+    fn listen_problems(&self, problems: &mut Vec<(&'static str, String)>) {
+        let all_passed = self
+            .all_listen()
+            .find(|(_, address)| matches!(address, ListenAddress::Systemd(None)));
+        for (at, (key, address)) in self.all_listen().enumerate() {
+            let ephemeral = matches!(address, ListenAddress::Tcp(tcp) if tcp.port() == 0);
+            let before = self
+                .all_listen()
+                .take(at)
+                .find(|(_, other)| !ephemeral && *other == address);
+            match before {
+                Some((other, _)) if other == key => {
+                    problems.push((key, format!("`{address}` is listed twice")));
+                }
+                Some((other, _)) => {
+                    problems.push((key, format!("`{address}` is listed in `{other}`, too")));
+                }
+                None if matches!(address, ListenAddress::Systemd(Some(_))) => {
+                    let Some((other, _)) = all_passed else {
+                        continue;
+                    };
+                    let where_else = if other == key {
+                        String::new()
+                    } else {
+                        format!(" in `{other}`: give the others names, too")
+                    };
+                    let text = format!("`{address}` is among those of `systemd`{where_else}");
+                    problems.push((key, text));
+                }
+                None => {}
+            }
+        }
     }
 
     /// Tells whether a connection must begin with a header of the PROXY protocol; `None` is a peer on a Unix
@@ -383,6 +430,56 @@ mod tests {
         assert_eq!(problems(&["systemd", "systemd"]), 1);
         assert_eq!(problems(&["systemd:a", "systemd"]), 1);
         assert_eq!(problems(&["systemd", "systemd:a"]), 1);
+    }
+
+    #[test]
+    fn an_address_speaks_tls_or_not() {
+        let problems = |listen: &[&str], listen_tls: &[&str]| {
+            let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            let config = GatewayConfig {
+                listen: parse(listen),
+                listen_tls: parse(listen_tls),
+                ..GatewayConfig::default()
+            };
+            let problems = config.problems().into_iter();
+            problems
+                .map(|(key, text)| format!("{key}: {text}"))
+                .collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(problems(&["[::]:80"], &["[::]:443"]), none);
+        assert_eq!(problems(&[], &["[::]:443"]), none);
+        assert_eq!(problems(&["127.0.0.1:0"], &["127.0.0.1:0"]), none);
+        assert_eq!(problems(&["systemd:http"], &["systemd:https"]), none);
+        assert_eq!(problems(&["[::]:80"], &["systemd"]), none);
+        assert_eq!(
+            problems(&[], &[]),
+            ["listen: there must be at least one address to listen on"]
+        );
+        assert_eq!(
+            problems(&[], &["[::]:443", "[::]:443"]),
+            ["listen_tls: `[::]:443` is listed twice"]
+        );
+        assert_eq!(
+            problems(&["[::]:443"], &["[::]:443"]),
+            ["listen_tls: `[::]:443` is listed in `listen`, too"]
+        );
+        assert_eq!(
+            problems(&["systemd"], &["systemd:https"]),
+            [
+                "listen_tls: `systemd:https` is among those of `systemd` in `listen`: give the others names, too"
+            ]
+        );
+        assert_eq!(
+            problems(&["systemd:http"], &["systemd"]),
+            [
+                "listen: `systemd:http` is among those of `systemd` in `listen_tls`: give the others names, too"
+            ]
+        );
+        assert_eq!(
+            problems(&["systemd"], &["systemd"]),
+            ["listen_tls: `systemd` is listed in `listen`, too"]
+        );
     }
 
     #[test]

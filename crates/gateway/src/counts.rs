@@ -15,6 +15,10 @@ pub struct Counts {
     pub tunnels_open: AtomicU64,
     /// Connections of clients that are open now.
     pub connections_open: AtomicU64,
+    /// TLS handshakes that came to their end.
+    pub tls_handshakes: AtomicU64,
+    /// TLS handshakes that failed: another protocol, no common version, a certificate that is not believed.
+    pub tls_failures: AtomicU64,
     /// Answers by status, from 100 on.
     statuses: [AtomicU64; 500],
 }
@@ -27,6 +31,8 @@ impl Default for Counts {
             lookups: AtomicU64::new(0),
             tunnels_open: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
+            tls_handshakes: AtomicU64::new(0),
+            tls_failures: AtomicU64::new(0),
             statuses: [const { AtomicU64::new(0) }; 500],
         }
     }

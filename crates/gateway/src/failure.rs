@@ -129,7 +129,10 @@ pub(crate) async fn fail(core: &Core, failure: Failure) -> Response<Body> {
     let worth_a_page = status.is_server_error()
         || matches!(
             reason,
-            ErrorReason::ContentTooLarge | ErrorReason::Forbidden | ErrorReason::NotFound
+            ErrorReason::ContentTooLarge
+                | ErrorReason::Forbidden
+                | ErrorReason::NoCertificate
+                | ErrorReason::NotFound
         );
     let for_all = core.parts.options.error_pages_for_all;
     let rendered = if !for_all && (context.wants_json || !worth_a_page) {

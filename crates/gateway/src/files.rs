@@ -9,6 +9,7 @@
 
 mod answer;
 mod beneath;
+mod challenge;
 mod conditions;
 mod disk;
 mod environment;
@@ -25,6 +26,7 @@ mod tests;
 mod variants;
 
 pub use answer::StaticRequest;
+pub(crate) use challenge::ChallengeFile;
 pub use folder::FileFolder;
 pub use set::{Progress, StaticError, StaticSet, Summary};
 pub use sets::{StaticFile, StaticSets};

@@ -18,7 +18,20 @@ const PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// Beginnings of names by which proxies tell who the client or user is.
-const CLAIM_PREFIXES: [&str; 4] = ["x-forwarded-", "x-auth-request-", "x-remote-", "x-webauth-"];
+const CLAIM_PREFIXES: [&str; 5] = [
+    "x-forwarded-",
+    "x-auth-request-",
+    "x-remote-",
+    "x-webauth-",
+    CERTIFICATE,
+];
+
+/// The beginning of the names by which the gateway tells sites about the certificate of a client. Believed of nobody.
+const CERTIFICATE: &str = "x-lyceum-client-cert-";
+/// The subject of a client's certificate.
+pub(crate) const CERTIFICATE_SUBJECT: &str = "x-lyceum-client-cert-subject";
+/// Its fingerprint.
+pub(crate) const CERTIFICATE_SHA256: &str = "x-lyceum-client-cert-sha256";
 
 /// Whole names of the same kind. Every one, and every prefix, begins with one of [`FIRST_LETTERS`].
 const CLAIMS: [&str; 17] = [
@@ -44,7 +57,8 @@ const CLAIMS: [&str; 17] = [
 const FIRST_LETTERS: [u8; 5] = *b"xftcr";
 
 /// Of these, those that tell who the user is: a gated site gets them from its gate alone.
-const IDENTITY_PREFIXES: [&str; 8] = [
+const IDENTITY_PREFIXES: [&str; 9] = [
+    CERTIFICATE,
     "x-forwarded-user",
     "x-forwarded-groups",
     "x-forwarded-email",
@@ -165,6 +179,11 @@ pub(crate) fn is_claim(name: &[u8]) -> bool {
             || CLAIMS
                 .into_iter()
                 .any(|claim| claim.len() == name.len() && begins(name, claim)))
+}
+
+/// Whether a field tells of the client's certificate, which is the gateway's word alone.
+pub(crate) fn is_certificate(name: &[u8]) -> bool {
+    begins(name, CERTIFICATE)
 }
 
 /// Whether a field tells who the user is.

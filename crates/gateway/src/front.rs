@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
+use lyceum_certs::HTTP_CHALLENGE_PATH;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use crate::body::Body;
 use crate::failure::{Failure, fail};
-use crate::files::{FileFolder, StaticFile, StaticRequest};
+use crate::files::{ChallengeFile, FileFolder, StaticFile, StaticRequest};
 use crate::forwarded;
 use crate::gate::Visit;
 use crate::head::{BadHead, Facts, Length, RequestHead};
@@ -42,8 +44,8 @@ pub(crate) enum Verdict {
     Forward(Box<Plan>),
     /// The gate is asked first, and then this again.
     Ask(Box<Visit>),
-    /// It is answered with a file of the environment of a user's server, if that can be read; else this again.
-    File(Box<(StaticFile, Request<()>)>),
+    /// It is answered with a file, if that can be read; else this again.
+    File(Box<FileWanted>),
     /// It is answered with a file of a site's folder.
     Folder(Box<FolderRequest>),
     /// The hub answers it. The body is still to be put in.
@@ -59,6 +61,14 @@ pub(crate) struct Known {
     pub(crate) no_file: bool,
 }
 
+/// A file that may answer a request.
+pub(crate) enum FileWanted {
+    /// One of the environment of a user's server.
+    Static(StaticFile, Request<()>),
+    /// One that another program has written for an authority.
+    Challenge(ChallengeFile),
+}
+
 /// A request for a file in the folder of a site.
 pub(crate) struct FolderRequest {
     site: Arc<Site>,
@@ -72,7 +82,7 @@ pub(crate) fn decide(
     core: &Core,
     head: RequestHead<'_>,
     facts: Facts<'_>,
-    peer: Peer,
+    peer: &Peer,
     length: &Length,
     known: &Known,
 ) -> Verdict {
@@ -85,6 +95,11 @@ pub(crate) fn decide(
     };
     if asked.path == HEALTH_PATH {
         return Verdict::Health(Box::new(health()));
+    }
+    if asked.path.starts_with(HTTP_CHALLENGE_PATH)
+        && let Some(verdict) = challenge(core, &asked, known)
+    {
+        return verdict;
     }
     let admission = known.admitted.as_ref();
     let options = &*core.parts.options;
@@ -110,13 +125,9 @@ pub(crate) fn decide(
     }
     let Some(site) = entry.site.clone() else {
         if let Some(file) = file(core, &asked, &entry).filter(|_| !known.no_file) {
-            return Verdict::File(Box::new(file));
+            return Verdict::File(Box::new(FileWanted::Static(file.0, file.1)));
         }
-        return forward(
-            core,
-            asked.plan(entry, options, trusted, length, None),
-            peer,
-        );
+        return forward(asked.plan(entry, options, trusted, length, None), peer);
     };
     if let Some(answer) = without_slash(&site, &asked) {
         return Verdict::Answer(Box::new(answer));
@@ -139,6 +150,9 @@ pub(crate) fn decide(
             return fail(ErrorReason::Forbidden, Some(&entry));
         }
     }
+    if site.access.client_certificate && peer.certificate.is_none() {
+        return fail(ErrorReason::NoCertificate, Some(&entry));
+    }
     // What the gate has said of another site, which was here a moment ago, counts for nothing.
     let admitted = admission
         .filter(|(name, _)| *name == site.name)
@@ -155,11 +169,9 @@ pub(crate) fn decide(
         return fail(ErrorReason::ContentTooLarge, Some(&entry));
     }
     match &site.action {
-        SiteAction::Forward(_) => forward(
-            core,
-            asked.plan(entry, options, trusted, length, admitted),
-            peer,
-        ),
+        SiteAction::Forward(_) => {
+            forward(asked.plan(entry, options, trusted, length, admitted), peer)
+        }
         SiteAction::Redirect { to, status } => {
             let prefix = site.spec.path_prefix();
             let target = rewrite::redirect_target(to, prefix, &asked.path_and_query());
@@ -186,16 +198,55 @@ pub(crate) fn decide(
     }
 }
 
-fn forward(core: &Core, plan: Plan, peer: Peer) -> Verdict {
-    let says_hsts = peer.secure && !core.hsts.is_empty();
+fn forward(plan: Plan, peer: &Peer) -> Verdict {
+    let says_hsts = peer.says_hsts;
     Verdict::Forward(Box::new(Plan { says_hsts, ..plan }))
+}
+
+/// Answers an authority that checks a name (RFC 8555 §8.3). What it asks for comes before everything else, as it
+/// may come by any name, and must not be sent elsewhere; `None` if there is no answer here.
+fn challenge(core: &Core, asked: &Asked<'_>, known: &Known) -> Option<Verdict> {
+    let to_head = match asked.head.method {
+        "GET" => false,
+        "HEAD" => true,
+        _ => return None,
+    };
+    if let Some(text) = core.parts.challenges.http(&asked.path) {
+        let answer = challenge_answer(text.into(), to_head);
+        return Some(Verdict::Answer(Box::new(answer)));
+    }
+    if known.no_file {
+        return None;
+    }
+    let folder = core.parts.options.challenge_folder.as_ref()?;
+    let token = asked.path.strip_prefix(HTTP_CHALLENGE_PATH)?;
+    let file = ChallengeFile::new(folder, token, to_head)?;
+    Some(Verdict::File(Box::new(FileWanted::Challenge(file))))
+}
+
+fn challenge_answer(text: Bytes, to_head: bool) -> Response<Body> {
+    let length = HeaderValue::from(text.len());
+    let body = if to_head {
+        Body::empty()
+    } else {
+        Body::full(text)
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Checks what the parsers do not, brings the URL into one form, and finds the host.
 fn check<'b>(
     head: RequestHead<'b>,
     facts: Facts<'b>,
-    peer: Peer,
+    peer: &'b Peer,
     id: RequestId,
 ) -> Result<Asked<'b>, ErrorReason> {
     if matches!(head.method, "CONNECT" | "TRACE") {
@@ -340,17 +391,22 @@ fn file(core: &Core, asked: &Asked<'_>, entry: &Entry) -> Option<(StaticFile, Re
     Some((file, to_hub(core, asked)?))
 }
 
-/// Answers with a file of an environment; `None` if the server has to.
-pub(crate) async fn answer_file(
-    core: &Core,
-    file: &StaticFile,
-    request: &Request<()>,
-) -> Option<Response<Body>> {
-    let asked = StaticRequest {
-        method: request.method(),
-        headers: request.headers(),
-    };
-    file.respond(asked, &core.hub.runtime).await
+/// Answers with a file; `None` if there is none, and whoever it is for has to.
+pub(crate) async fn answer_file(core: &Core, wanted: &FileWanted) -> Option<Response<Body>> {
+    let disk = &core.hub.runtime;
+    match wanted {
+        FileWanted::Static(file, request) => {
+            let asked = StaticRequest {
+                method: request.method(),
+                headers: request.headers(),
+            };
+            file.respond(asked, disk).await
+        }
+        FileWanted::Challenge(file) => {
+            let text = file.read(&core.parts.statics, disk).await?;
+            Some(challenge_answer(text, file.to_head))
+        }
+    }
 }
 
 /// Answers with a file of a site's folder, or says that there is none.
@@ -401,28 +457,29 @@ fn to_proper_address(
     if config.canonical_host.is_none() && !config.https_redirect {
         return None;
     }
-    let has_own_host = found.is_some_and(|entry| entry.route.spec.host().is_some());
-    if asked.host.is_empty()
-        || has_own_host
-        || asked.path.starts_with("/.well-known/acme-challenge/")
-    {
+    if asked.host.is_empty() || asked.path.starts_with(HTTP_CHALLENGE_PATH) {
         return None;
     }
     let client = forwarded::client(asked.head.fields, asked.inbound(), &config.trusted_proxies);
-    let wanted = config
-        .canonical_host
-        .as_deref()
-        .filter(|host| !is_same_host(host, &client.host, client.scheme));
+    // A service with a host of its own keeps it.
+    let has_own_host = found.is_some_and(|entry| entry.route.spec.host().is_some());
+    let canonical = config.canonical_host.as_deref().filter(|_| !has_own_host);
+    let is_other = canonical.is_some_and(|host| !is_same_host(host, &client.host, client.scheme));
     let insecure = config.https_redirect && client.scheme == "http";
-    if wanted.is_none() && !insecure {
-        return None;
-    }
-    let scheme = if insecure { "https" } else { client.scheme };
-    let host = config
-        .canonical_host
-        .as_deref()
-        .unwrap_or_else(|| crate::table::without_port(&client.host));
-    let to = format!("{scheme}://{host}{}", asked.path_and_query());
+    let to = match (canonical, insecure) {
+        (Some(host), true) => format!("https://{host}"),
+        (Some(host), false) if is_other => format!("{}://{host}", client.scheme),
+        (None, true) => {
+            let host = crate::table::without_port(&client.host);
+            // Who comes by a proxy does not see our ports.
+            match core.https_port.filter(|_| !asked.peer.believed) {
+                Some(port) => format!("https://{host}:{port}"),
+                None => format!("https://{host}"),
+            }
+        }
+        (_, false) => return None,
+    };
+    let to = format!("{to}{}", asked.path_and_query());
     Some(redirect(&to, asked.moved()))
 }
 

@@ -59,8 +59,8 @@ struct Turn {
     old: bool,
     to_head: bool,
     expects_continue: bool,
-    /// The client has come by TLS.
-    secure: bool,
+    /// The client is told to come by TLS alone.
+    says_hsts: bool,
 }
 
 impl Turn {
@@ -80,7 +80,7 @@ impl Turn {
             (true, true) => b"connection: keep-alive\r\n",
             (true, false) => b"",
         };
-        if self.secure && !core.hsts.is_empty() {
+        if self.says_hsts {
             return Cow::Owned([connection, core.hsts.as_bytes()].concat());
         }
         Cow::Borrowed(connection)
@@ -146,7 +146,7 @@ fn read_turn(
         } else {
             !facts.close
         };
-        let verdict = front::decide(core, head, facts, client.peer, &length, known);
+        let verdict = front::decide(core, head, facts, &client.peer, &length, known);
         let turn = Turn {
             length,
             // What follows a wish for another protocol may be anything.
@@ -155,7 +155,7 @@ fn read_turn(
             old: head.minor == 0,
             to_head: head.method == "HEAD",
             expects_continue: facts.expects_continue && head.minor == 1,
-            secure: client.peer.secure,
+            says_hsts: client.peer.says_hsts,
         };
         Ok::<_, BadHead>((turn, verdict))
     });
@@ -167,7 +167,7 @@ fn read_turn(
             old: false,
             to_head: false,
             expects_continue: false,
-            secure: client.peer.secure,
+            says_hsts: client.peer.says_hsts,
         };
         let failure = Failure::unknown(front::reason(bad));
         (turn, Verdict::Fail(Box::new(failure)))
@@ -188,7 +188,7 @@ async fn one(core: &Rc<Core>, client: &mut Client, length: usize, last: bool) ->
         };
     }
     if let Verdict::File(file) = verdict {
-        if let Some(response) = front::answer_file(core, &file.0, &file.1).await {
+        if let Some(response) = front::answer_file(core, &file).await {
             verdict = Verdict::Answer(Box::new(response));
         } else {
             known.no_file = true;

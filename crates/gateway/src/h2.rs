@@ -80,12 +80,15 @@ pub(crate) async fn serve(core: Rc<Core>, client: Client) {
         ..
     } = client;
     let slot = Rc::new(slot);
+    let peer = Rc::new(peer);
     let streams = Rc::new(Streams::default());
     let service = {
         let (core, streams) = (Rc::clone(&core), Rc::clone(&streams));
+        let peer = Rc::clone(&peer);
         service_fn(move |request| {
             let core = Rc::clone(&core);
             let slot = Rc::clone(&slot);
+            let peer = Rc::clone(&peer);
             let stream = Streams::begin(&streams);
             async move {
                 Ok::<_, Infallible>(Box::pin(respond(core, peer, slot, stream, request)).await)
@@ -216,19 +219,19 @@ impl Streams {
 /// Answers one request.
 async fn respond(
     core: Rc<Core>,
-    peer: Peer,
+    peer: Rc<Peer>,
     slot: Rc<Slot>,
     stream: OpenStream,
     request: Request<Incoming>,
 ) -> Response<Streamed> {
     let counts = &core.parts.counts;
     let counted = request.uri().path() != front::HEALTH_PATH;
-    let mut response = route(&core, peer, slot, &stream, request).await;
+    let mut response = route(&core, &peer, slot, &stream, request).await;
     if counted {
         counts.requests.fetch_add(1, Ordering::Relaxed);
         counts.answered(response.status().as_u16());
     }
-    if peer.secure
+    if peer.says_hsts
         && let Some(age) = core.config.hsts
         && let Ok(value) = HeaderValue::from_str(&format!("max-age={}", age.get().as_secs()))
     {
@@ -241,7 +244,7 @@ async fn respond(
 
 async fn route(
     core: &Rc<Core>,
-    peer: Peer,
+    peer: &Peer,
     slot: Rc<Slot>,
     stream: &OpenStream,
     mut request: Request<Incoming>,
@@ -285,7 +288,7 @@ async fn route(
         };
     }
     if let Verdict::File(file) = verdict {
-        if let Some(response) = front::answer_file(core, &file.0, &file.1).await {
+        if let Some(response) = front::answer_file(core, &file).await {
             verdict = Verdict::Answer(Box::new(response));
         } else {
             known.no_file = true;
@@ -318,7 +321,7 @@ async fn route(
 fn decide(
     core: &Core,
     head: &http::request::Parts,
-    peer: Peer,
+    peer: &Peer,
     length: &Length,
     protocol: Option<&str>,
     known: &Known,

@@ -46,6 +46,7 @@ mod proxy_protocol;
 mod relay;
 mod request_id;
 pub mod rewrite;
+mod secure;
 mod serve;
 mod site;
 mod socket;
@@ -60,6 +61,8 @@ pub use body::{Body, BodyError};
 pub use call::{CallError, HttpClient};
 /// Names and values of headers, as the settings of a [`Site`] have them.
 pub use http::header::{HeaderName, HeaderValue};
+/// What authorities are answered, as [`Parts`] have it.
+pub use lyceum_certs::Challenges;
 
 pub use compress::{Accepted, Coding, CompressMode, Compression, Encoder, Plan};
 pub use config::GatewayConfig;

@@ -1,23 +1,25 @@
 //! Taking the addresses: sockets are bound before anything else starts, so that a mistake ends the start at once.
 
+mod unix;
+
 use std::fmt::Write as _;
-use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lyceum_certs::ServerTls;
-use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use thiserror::Error;
 
 use crate::address::ListenAddress;
 use crate::config::GatewayConfig;
 use crate::holder;
 use crate::passed::{self, PassedSocket, Unfit};
+
+pub(crate) use self::unix::BoundUnix;
+use self::unix::bind_unix;
 
 /// Connections that may wait to be accepted, per listener.
 const BACKLOG: i32 = 4096;
@@ -32,29 +34,28 @@ pub struct Gateway;
 #[derive(Debug)]
 pub struct BoundGateway {
     pub(crate) config: GatewayConfig,
+    pub(crate) sockets: Sockets,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+/// Everything that was bound.
+#[derive(Debug)]
+pub(crate) struct Sockets {
     /// The TCP listeners of each thread.
-    pub(crate) per_thread: Vec<Vec<TcpListener>>,
+    pub(crate) per_thread: Vec<Vec<BoundTcp>>,
     /// Unix sockets, served by the first thread.
     pub(crate) unix: Vec<BoundUnix>,
-    /// With it, every listener speaks TLS.
-    pub(crate) tls: Option<ServerTls>,
     addresses: Vec<ListenAddress>,
+    /// How many of the addresses speak no TLS; they are the first.
+    plain: usize,
 }
 
-/// A Unix socket; one of our own is removed when it is dropped.
+/// A TCP listener.
 #[derive(Debug)]
-pub(crate) struct BoundUnix {
-    pub(crate) listener: UnixListener,
-    /// `None` if it was passed: then it is not ours to remove.
-    file: Option<SocketFile>,
-}
-
-/// The file of a Unix socket of our own.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    /// Device and number of the file: by the time it is dropped, a successor's may have its name.
-    identity: (u64, u64),
+pub(crate) struct BoundTcp {
+    pub(crate) listener: TcpListener,
+    /// Whether TLS is spoken on it.
+    pub(crate) secure: bool,
 }
 
 /// Why the gateway could not start or run.
@@ -110,6 +111,12 @@ pub enum GatewayError {
         /// What is wrong with it.
         reason: Unfit,
     },
+    /// HTTPS is to be spoken, and nobody has said with which certificates.
+    #[error("could not listen on {address}: there is no certificate for HTTPS")]
+    NoCertificate {
+        /// The address.
+        address: ListenAddress,
+    },
     /// A thread that carries traffic could not be started.
     #[error("could not start a thread of the gateway")]
     Thread(#[source] io::Error),
@@ -153,6 +160,9 @@ impl GatewayError {
             Self::Unfit { reason: Unfit::NotListening, .. } => {
                 Some("let the socket's unit have `Accept=no`".to_owned())
             }
+            Self::NoCertificate { .. } => {
+                Some("name this server in `tls.domains`, or its files in `tls.certificates`".to_owned())
+            }
             Self::Bind { .. } | Self::Thread(_) | Self::ThreadEnded => None,
         }
     }
@@ -183,89 +193,204 @@ impl Gateway {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads.into(),
         };
-        let mut per_thread: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
-        let mut unix = Vec::new();
-        let mut addresses = Vec::new();
-        passed::find(&config.listen);
+        passed::find(&config);
+        let mut sockets = Sockets {
+            per_thread: (0..threads).map(|_| Vec::new()).collect(),
+            unix: Vec::new(),
+            addresses: Vec::new(),
+            plain: 0,
+        };
         for address in &config.listen {
-            match address {
-                ListenAddress::Tcp(tcp) => {
-                    let only_v6 = tcp.is_ipv6() && !covers_v4(*tcp, &config.listen);
-                    let bound = bind_tcp(*tcp, only_v6, &mut per_thread)
-                        .map_err(|source| explain(address, source))?;
-                    addresses.push(ListenAddress::Tcp(bound));
-                }
-                ListenAddress::Unix(path) => {
-                    unix.push(bind_unix(path)?);
-                    addresses.push(address.clone());
-                }
-                ListenAddress::Systemd(_) => {
-                    for socket in passed::take(address)? {
-                        let bound = add_passed(socket, &mut per_thread, &mut unix)
-                            .map_err(|source| explain(address, source))?;
-                        addresses.push(bound.unwrap_or_else(|| address.clone()));
-                    }
-                }
-            }
+            sockets.add(address, &config)?;
         }
+        sockets.plain = sockets.addresses.len();
+        let first_secure = (
+            sockets.per_thread.first().map_or(0, Vec::len),
+            sockets.unix.len(),
+        );
+        for address in &config.listen_tls {
+            sockets.add(address, &config)?;
+        }
+        sockets.secure_from(first_secure);
         Ok(BoundGateway {
             config,
-            per_thread,
-            unix,
+            sockets,
             tls: None,
-            addresses,
         })
     }
 }
 
 impl BoundGateway {
-    /// Has every listener speak TLS.
+    /// Has every listener speak TLS, also those of `listen`.
     #[must_use]
     pub fn with_tls(mut self, tls: ServerTls) -> Self {
+        self.sockets.plain = 0;
+        self.sockets.secure_from((0, 0));
         self.tls = Some(tls);
         self
     }
 
-    /// The addresses in the order of the configuration, with the ports that the system chose for port 0, and
-    /// with those of the sockets that systemd has passed.
-    pub fn local_addrs(&self) -> &[ListenAddress] {
-        &self.addresses
+    /// Gives the listeners of `listen_tls` what they speak TLS with; the others speak none.
+    #[must_use]
+    pub fn with_tls_listeners(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
+
+    /// The addresses in the order of the configuration, those of `listen` before those of `listen_tls`, with the ports
+    /// that the system chose for port 0, and with those of the sockets that systemd has passed.
+    pub fn local_addrs(&self) -> &[ListenAddress] {
+        &self.sockets.addresses
+    }
+
+    /// Those of them on which TLS is spoken.
+    pub fn local_tls_addrs(&self) -> &[ListenAddress] {
+        let all = &self.sockets.addresses;
+        all.get(self.sockets.plain..).unwrap_or_default()
+    }
+
+    /// The port to which browsers are sent to come by TLS, if it is not the usual one.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        let port = self.local_tls_addrs().iter().find_map(tcp_port)?;
+        (port != 443).then_some(port)
+    }
+}
+
+fn tcp_port(address: &ListenAddress) -> Option<u16> {
+    match address {
+        ListenAddress::Tcp(tcp) => Some(tcp.port()),
+        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
+    }
+}
+
+impl Sockets {
+    /// Binds an address, or takes what was passed for it.
+    fn add(&mut self, address: &ListenAddress, config: &GatewayConfig) -> Result<(), GatewayError> {
+        match address {
+            ListenAddress::Tcp(tcp) => {
+                let bound = self
+                    .add_tcp(*tcp, config)
+                    .map_err(|source| explain(address, source))?;
+                self.addresses.extend(bound.map(ListenAddress::Tcp));
+            }
+            ListenAddress::Unix(path) => {
+                self.unix.push(bind_unix(path)?);
+                self.addresses.push(address.clone());
+            }
+            ListenAddress::Systemd(_) => {
+                for socket in passed::take(address)? {
+                    let bound = self
+                        .add_passed(socket)
+                        .map_err(|source| explain(address, source))?;
+                    self.addresses
+                        .push(bound.unwrap_or_else(|| address.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds a TCP address, or what stands for it where there is no IPv6; `None` if that is nothing.
+    fn add_tcp(
+        &mut self,
+        address: SocketAddr,
+        config: &GatewayConfig,
+    ) -> io::Result<Option<SocketAddr>> {
+        let only_v6 = address.is_ipv6() && !covers_v4(address, config);
+        let error = match bind_tcp(address, only_v6, &mut self.per_thread) {
+            Ok(bound) => return Ok(Some(bound)),
+            Err(error) => error,
+        };
+        match without_ipv6(address, only_v6, &error) {
+            None => Err(error),
+            Some(Instead::V4(instead)) => {
+                tracing::warn!(
+                    error = %error,
+                    "this machine has no IPv6: listening on {instead} in place of {address}"
+                );
+                bind_tcp(instead, false, &mut self.per_thread).map(Some)
+            }
+            Some(Instead::Nothing) => {
+                tracing::warn!(
+                    error = %error,
+                    "this machine has no IPv6: not listening on {address}"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives a socket that was passed to all threads; a TCP listener is shared by them, a Unix socket is the first's.
+    fn add_passed(&mut self, socket: PassedSocket) -> io::Result<Option<ListenAddress>> {
+        let address = socket.address()?;
+        match socket {
+            PassedSocket::Tcp(listener) => {
+                for listeners in &mut self.per_thread {
+                    listeners.push(BoundTcp {
+                        listener: listener.try_clone()?,
+                        secure: false,
+                    });
+                }
+            }
+            PassedSocket::Unix(listener) => self.unix.push(BoundUnix::passed(listener)),
+        }
+        Ok(address)
+    }
+
+    /// Has all listeners speak TLS, except for so many of TCP in each thread and so many Unix sockets.
+    fn secure_from(&mut self, (tcp, unix): (usize, usize)) {
+        for listeners in &mut self.per_thread {
+            for bound in listeners.iter_mut().skip(tcp) {
+                bound.secure = true;
+            }
+        }
+        for bound in self.unix.iter_mut().skip(unix) {
+            bound.secure = true;
+        }
+    }
+}
+
+/// What is listened on in place of an IPv6 address.
+#[derive(Debug, PartialEq, Eq)]
+enum Instead {
+    V4(SocketAddr),
+    /// The configuration says which IPv4 addresses are wanted.
+    Nothing,
+}
+
+/// Tells what stands for every address of a machine that has no IPv6; `None` if the error is of another kind, or a
+/// certain address was wanted.
+fn without_ipv6(address: SocketAddr, only_v6: bool, error: &io::Error) -> Option<Instead> {
+    let no_ipv6 = [
+        Errno::AFNOSUPPORT,
+        Errno::ADDRNOTAVAIL,
+        Errno::PROTONOSUPPORT,
+    ]
+    .into_iter()
+    .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    if !no_ipv6 || !address.is_ipv6() || !address.ip().is_unspecified() {
+        return None;
+    }
+    Some(if only_v6 {
+        Instead::Nothing
+    } else {
+        Instead::V4((Ipv4Addr::UNSPECIFIED, address.port()).into())
+    })
 }
 
 /// Tells whether a socket for every IPv6 address is one for every IPv4 address, too. It is not if the
 /// configuration says which IPv4 addresses are wanted at this port.
-fn covers_v4(address: SocketAddr, listen: &[ListenAddress]) -> bool {
+fn covers_v4(address: SocketAddr, config: &GatewayConfig) -> bool {
     let is_v4_at_this_port = |other: &ListenAddress| matches!(other, ListenAddress::Tcp(other) if other.is_ipv4() && other.port() == address.port());
-    address.ip().is_unspecified() && (address.port() == 0 || !listen.iter().any(is_v4_at_this_port))
-}
-
-/// Gives a socket that was passed to all threads; a TCP listener is shared by them, a Unix socket is the first's.
-fn add_passed(
-    socket: PassedSocket,
-    per_thread: &mut [Vec<TcpListener>],
-    unix: &mut Vec<BoundUnix>,
-) -> io::Result<Option<ListenAddress>> {
-    let address = socket.address()?;
-    match socket {
-        PassedSocket::Tcp(listener) => {
-            for listeners in per_thread {
-                listeners.push(listener.try_clone()?);
-            }
-        }
-        PassedSocket::Unix(listener) => unix.push(BoundUnix {
-            listener,
-            file: None,
-        }),
-    }
-    Ok(address)
+    let mut all = config.listen.iter().chain(&config.listen_tls);
+    address.ip().is_unspecified() && (address.port() == 0 || !all.any(is_v4_at_this_port))
 }
 
 /// Binds one listener for each thread; the kernel spreads connections over them.
 fn bind_tcp(
     address: SocketAddr,
     only_v6: bool,
-    per_thread: &mut [Vec<TcpListener>],
+    per_thread: &mut [Vec<BoundTcp>],
 ) -> io::Result<SocketAddr> {
     // Sockets that share a port let every process of the same user join, so that a second gateway would
     // silently take half of the connections. A socket that does not share finds out whether one is there.
@@ -285,7 +410,10 @@ fn bind_tcp(
         socket.bind(&bound.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        listeners.push(socket.into());
+        listeners.push(BoundTcp {
+            listener: socket.into(),
+            secure: false,
+        });
     }
     Ok(bound)
 }
@@ -321,86 +449,28 @@ fn explain(address: &ListenAddress, source: io::Error) -> GatewayError {
     }
 }
 
-/// Who may connect to a Unix socket: owner and group.
-const SOCKET_MODE: u32 = 0o660;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Binds a Unix socket for owner and group; one that nobody listens on any more is replaced.
-fn bind_unix(path: &Path) -> Result<BoundUnix, GatewayError> {
-    let address = || ListenAddress::Unix(path.to_owned());
-    let failed = |source| GatewayError::Bind {
-        address: address(),
-        source,
-    };
-    match std::fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(GatewayError::NotASocket(path.to_owned()));
-        }
-        Ok(_) if is_served(path).map_err(failed)? => {
-            return Err(GatewayError::InUse {
-                address: address(),
-                by: String::new(),
-            });
-        }
-        Ok(_) => remove(path).map_err(failed)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    listen_unix(path).map_err(failed)
-}
-
-/// Tells whether somebody listens on a Unix socket. Only a refused connection says that nobody does: any
-/// other failure, such as a missing right, says nothing, and the socket may be another program's.
-fn is_served(path: &Path) -> io::Result<bool> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A listener whose queue is full would keep us waiting.
-    socket.set_nonblocking(true)?;
-    match socket.connect(&SockAddr::unix(path)?) {
-        Ok(()) => Ok(true),
-        Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock => Ok(true),
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
-            _ => Err(error),
-        },
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn listen_unix(path: &Path) -> io::Result<BoundUnix> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Set on the socket itself, the mode is the widest that its file is ever made with; the process's own
-    // mask may only have narrowed it.
-    let same = File::from(OwnedFd::from(socket.try_clone()?));
-    same.set_permissions(Permissions::from_mode(SOCKET_MODE))?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let bound = BoundUnix {
-        file: Some(SocketFile {
-            identity: identity(&std::fs::symlink_metadata(path)?),
-            path: path.to_owned(),
-        }),
-        listener: OwnedFd::from(socket.try_clone()?).into(),
-    };
-    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    socket.set_nonblocking(true)?;
-    socket.listen(BACKLOG)?;
-    Ok(bound)
-}
-
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
-}
-
-impl Drop for BoundUnix {
-    fn drop(&mut self) {
-        let Some(file) = &self.file else { return };
-        // While the listener is open, the system gives the number of its file to no other.
-        if std::fs::symlink_metadata(&file.path).is_ok_and(|now| identity(&now) == file.identity) {
-            let _ = std::fs::remove_file(&file.path);
-        }
+    #[test]
+    fn a_machine_without_ipv6_listens_on_every_ipv4_address_unless_some_are_listed() {
+        let check = |address: &str, only_v6, errno: Errno, expected: Option<Instead>| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            let address = address.parse().unwrap();
+            assert_eq!(
+                without_ipv6(address, only_v6, &error),
+                expected,
+                "{address}"
+            );
+        };
+        let every = || Some(Instead::V4(([0, 0, 0, 0], 80).into()));
+        check("[::]:80", false, Errno::AFNOSUPPORT, every());
+        check("[::]:80", false, Errno::ADDRNOTAVAIL, every());
+        check("[::]:80", true, Errno::AFNOSUPPORT, Some(Instead::Nothing));
+        check("[::]:80", false, Errno::ADDRINUSE, None);
+        check("[::]:80", false, Errno::ACCESS, None);
+        check("[::1]:80", false, Errno::ADDRNOTAVAIL, None);
+        check("0.0.0.0:80", false, Errno::ADDRNOTAVAIL, None);
     }
 }

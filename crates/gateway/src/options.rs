@@ -1,5 +1,7 @@
 //! How all requests are forwarded; what configurable-http-proxy has as options of its command line.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -37,6 +39,9 @@ pub struct ForwardOptions {
     pub hidden_cookies: Vec<String>,
     /// How upstreams are spoken to by TLS; without it, `https` upstreams are answered with status 503.
     pub client_tls: Option<ClientTls>,
+    /// A folder in which another program puts its answers for authorities: what is asked for below
+    /// `/.well-known/acme-challenge/`, and is none of ours, is looked up there under the same path.
+    pub challenge_folder: Option<Arc<Path>>,
 }
 
 impl Default for ForwardOptions {
@@ -54,6 +59,7 @@ impl Default for ForwardOptions {
             error_pages_for_all: false,
             hidden_cookies: Vec::new(),
             client_tls: None,
+            challenge_folder: None,
         }
     }
 }

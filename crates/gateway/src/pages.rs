@@ -25,6 +25,8 @@ pub enum ErrorReason {
     TargetTooLong,
     /// The client's network may not enter the site.
     Forbidden,
+    /// The client has shown no certificate, and the site wants one.
+    NoCertificate,
     /// The site is closed for maintenance.
     Closed,
     /// No route covers it; only where there is no hub.
@@ -57,7 +59,7 @@ impl ErrorReason {
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NoCertificate => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::UpstreamUnreachable
             | Self::UpstreamTimeout
@@ -80,6 +82,10 @@ impl ErrorReason {
             Self::HeadTooLarge => "The headers of the request are too large.",
             Self::TargetTooLong => "The address of the request is too long.",
             Self::Forbidden => "This page is not open to the network that you come from.",
+            Self::NoCertificate => {
+                "This page needs a certificate, and your browser has not shown one. Import it into the browser, and \
+                 come again by https."
+            }
             Self::Closed => "This page is closed for maintenance. Try again later.",
             Self::NotFound => "There is nothing at this address.",
             Self::UpstreamUnreachable => "The server behind this address does not answer.",

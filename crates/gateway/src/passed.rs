@@ -13,6 +13,7 @@ use listenfd::ListenFd;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::address::ListenAddress;
+use crate::config::GatewayConfig;
 use crate::listen::{GatewayError, KEEPALIVE};
 
 /// The names of the sockets, separated by colons (`sd_listen_fds_with_names(3)`). The number of the sockets and
@@ -41,14 +42,15 @@ static PASSED: OnceLock<Vec<Passed>> = OnceLock::new();
 /// Finds out what was passed; only the first call in the life of the process does anything.
 ///
 /// Called even if nothing is wanted: until then, programs that are started inherit what was passed.
-pub(crate) fn find(listen: &[ListenAddress]) {
+pub(crate) fn find(config: &GatewayConfig) {
     PASSED.get_or_init(|| {
         let passed = find_now();
         for one in &passed {
-            if !listen.iter().any(|address| one.is_meant(address)) {
+            let mut wanted = config.listen.iter().chain(&config.listen_tls);
+            if !wanted.any(|address| one.is_meant(address)) {
                 tracing::warn!(
                     "systemd has passed a socket `{0}` on which nobody listens; add \"systemd:{0}\" to \
-                     `gateway.listen`, or remove it from the socket's unit",
+                     `gateway.listen` or `gateway.listen_tls`, or remove it from the socket's unit",
                     one.name
                 );
             }

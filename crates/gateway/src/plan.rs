@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
+use lyceum_certs::ClientIdentity;
 
 use crate::buffer::Text;
 use crate::forwarded::{self, Inbound};
@@ -19,7 +21,7 @@ use crate::site::{Forwarding, Site, SiteAction};
 use crate::table::Entry;
 
 /// What is known of a connection, for all of its requests.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// The other end; `None` on a Unix socket.
     pub(crate) addr: Option<IpAddr>,
@@ -27,6 +29,10 @@ pub(crate) struct Peer {
     pub(crate) secure: bool,
     /// Whether it is a trusted proxy, or every client is believed.
     pub(crate) believed: bool,
+    /// Whether it is told to come by TLS alone from now on.
+    pub(crate) says_hsts: bool,
+    /// The certificate that it has shown, and that was checked.
+    pub(crate) certificate: Option<Rc<ClientIdentity>>,
 }
 
 /// A request that was checked.
@@ -39,7 +45,7 @@ pub(crate) struct Asked<'b> {
     /// The path without dot segments, as it came otherwise.
     pub(crate) path: Cow<'b, str>,
     pub(crate) query: Option<&'b str>,
-    pub(crate) peer: Peer,
+    pub(crate) peer: &'b Peer,
     pub(crate) id: RequestId,
     /// Another protocol is asked for, which can be tunnelled.
     pub(crate) upgrade: bool,
@@ -138,6 +144,9 @@ impl Asked<'_> {
     fn drops_claim(&self, name: &str, options: &ForwardOptions) -> bool {
         if !forwarded::is_claim(name.as_bytes()) {
             return false;
+        }
+        if forwarded::is_certificate(name.as_bytes()) {
+            return true;
         }
         let rewritten = || {
             forwarded::REWRITTEN
@@ -326,6 +335,20 @@ impl Asked<'_> {
                     push(out, name, value.as_bytes());
                 }
             });
+        }
+        if site.access.client_certificate
+            && let Some(certificate) = &self.peer.certificate
+        {
+            push(
+                out,
+                forwarded::CERTIFICATE_SUBJECT,
+                certificate.subject.as_bytes(),
+            );
+            push(
+                out,
+                forwarded::CERTIFICATE_SHA256,
+                certificate.sha256.as_bytes(),
+            );
         }
         for (name, value) in of_gate.into_iter().flatten() {
             // An empty one takes away.

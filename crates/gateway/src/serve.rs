@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use lyceum_certs::ServerTls;
+use lyceum_certs::{Challenges, ServerTls};
 use lyceum_core::RouteSpec;
 use lyceum_core::clock::Clock;
 
@@ -29,7 +29,7 @@ use crate::gate::Gate;
 use crate::h2;
 use crate::hub::{HubCaller, HubService};
 use crate::limit::{Limits, Slot};
-use crate::listen::{BoundGateway, BoundUnix, GatewayError};
+use crate::listen::{BoundGateway, BoundTcp, BoundUnix, GatewayError};
 use crate::maintenance::MaintenanceSwitch;
 use crate::options::ForwardOptions;
 use crate::pages::{ErrorPages, ErrorReason};
@@ -74,6 +74,8 @@ pub struct Parts {
     pub maintenance: MaintenanceSwitch,
     /// The static files of the environments that servers run from, and what is kept of files in memory.
     pub statics: StaticSets,
+    /// What authorities that check a name are answered, on every listener.
+    pub challenges: Challenges,
 }
 
 impl std::fmt::Debug for Parts {
@@ -92,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) h2: hyper::server::conn::http2::Builder<LocalTasks>,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) compression: Compression,
+    /// The port to which browsers are sent to come by TLS, if it is not the usual one.
+    pub(crate) https_port: Option<u16>,
     /// The line by which browsers are told to come by TLS alone; empty if they are not.
     pub(crate) hsts: String,
     pub(crate) pool: Pool,
@@ -249,12 +253,13 @@ impl Drop for OpenTunnel {
 struct Start {
     config: GatewayConfig,
     parts: Parts,
-    tcp: Vec<std::net::TcpListener>,
+    tcp: Vec<BoundTcp>,
     unix: Vec<BoundUnix>,
     draining: CancellationToken,
     calls: TaskTracker,
     limits: Arc<Limits>,
     tls: Option<ServerTls>,
+    https_port: Option<u16>,
     compression: Compression,
 }
 
@@ -269,14 +274,22 @@ impl BoundGateway {
         parts: Parts,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
+        if let Some(address) = self.local_tls_addrs().first()
+            && self.tls.is_none()
+        {
+            return Err(GatewayError::NoCertificate {
+                address: address.clone(),
+            });
+        }
+        let https_port = self.https_port();
         let draining = shutdown.child_token();
         let _drain_when_dropped = draining.clone().drop_guard();
         let calls = TaskTracker::new();
         let limits = Limits::new(&self.config);
         let compression = Compression::new(self.config.compress);
-        let mut unix = Some(self.unix);
+        let mut unix = Some(self.sockets.unix);
         let mut ends = Vec::new();
-        for (number, tcp) in self.per_thread.into_iter().enumerate() {
+        for (number, tcp) in self.sockets.per_thread.into_iter().enumerate() {
             let start = Start {
                 config: self.config.clone(),
                 parts: parts.clone(),
@@ -286,6 +299,7 @@ impl BoundGateway {
                 calls: calls.clone(),
                 limits: Arc::clone(&limits),
                 tls: self.tls.clone(),
+                https_port,
                 compression: compression.clone(),
             };
             let (ended, end) = oneshot::channel();
@@ -329,6 +343,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
                 },
                 h2: h2::builder(&start.config, LocalTasks(clients.clone())),
                 tls: start.tls,
+                https_port: start.https_port,
                 compression: start.compression,
                 hsts: start
                     .config
@@ -351,16 +366,16 @@ fn run(start: Start) -> Result<(), GatewayError> {
                 parts: start.parts,
             });
             let listeners = TaskTracker::new();
-            for listener in start.tcp {
+            for BoundTcp { listener, secure } in start.tcp {
                 let listener = TcpListener::from_std(listener)?;
                 let core = Rc::clone(&core);
-                listeners.spawn_local(async move { accept::tcp(core, listener).await });
+                listeners.spawn_local(async move { accept::tcp(core, listener, secure).await });
             }
             for bound in start.unix {
                 let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
                 let core = Rc::clone(&core);
                 listeners.spawn_local(async move {
-                    accept::unix(core, listener).await;
+                    accept::unix(core, listener, bound.secure).await;
                     drop(bound);
                 });
             }

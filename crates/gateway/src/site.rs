@@ -43,6 +43,9 @@ pub struct SiteAccess {
     pub networks: Vec<Network>,
     /// Whether the [`Gate`](crate::Gate) decides; otherwise everybody may enter.
     pub gated: bool,
+    /// Whether only clients may enter that have shown a certificate on their connection; the site is told which, in
+    /// `X-Lyceum-Client-Cert-Subject` and `X-Lyceum-Client-Cert-Sha256`.
+    pub client_certificate: bool,
 }
 
 /// What is done with a request to a site.

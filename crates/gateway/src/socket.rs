@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::secure::Below;
 use crate::splice::PlainSocket;
 
 /// A connected stream socket.
@@ -20,7 +21,7 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// A client's, with TLS.
-    Secure(Box<tokio_rustls::server::TlsStream<Plain>>),
+    Secure(Box<tokio_rustls::server::TlsStream<Below>>),
     /// To an upstream, with TLS.
     ToSecure(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use lyceum_certs::ClientTls;
 use lyceum_core::SystemClock;
 use lyceum_gateway::{
-    ClosedGate, ForwardOptions, GatewayError, ListenAddress, MaintenanceSwitch, Parts,
+    Challenges, ClosedGate, ForwardOptions, GatewayError, ListenAddress, MaintenanceSwitch, Parts,
     PlainErrorPages, RouteTable, StaticSets,
 };
 use lyceum_hub::Ending;
@@ -137,6 +137,7 @@ pub(crate) async fn run(
         counts: Arc::default(),
         maintenance: commands.switch.clone(),
         statics: static_sets,
+        challenges: Challenges::default(),
     };
     let servers = Parts {
         table: RouteTable::new(),
@@ -153,6 +154,7 @@ pub(crate) async fn run(
         counts: Arc::default(),
         maintenance: MaintenanceSwitch::new(),
         statics: StaticSets::new(),
+        challenges: Challenges::default(),
     };
     let owner = Parts {
         table: RouteTable::new(),
@@ -166,6 +168,7 @@ pub(crate) async fn run(
         counts: Arc::default(),
         maintenance: MaintenanceSwitch::new(),
         statics: StaticSets::new(),
+        challenges: Challenges::default(),
     };
     // Servers talk to the hub until they have ended: their listener closes last.
     let api_shutdown = CancellationToken::new();

@@ -35,7 +35,10 @@ pub fn strip<'a>(prefix: &str, path_and_query: &'a str) -> Option<Cow<'a, str>> 
     if let Some(after) = escaped_slash(plain).filter(|_| !path.starts_with('/')) {
         // What follows was no segment of its own before.
         let path = format!("/{}", after.trim_start_matches('/'));
-        return Some(Cow::Owned(format!("{}{query}", resolve_dots(&path))));
+        // Without a dot in front, slashes can come to stand side by side.
+        let path = resolve_dots(&path);
+        let path = path.trim_start_matches('/');
+        return Some(Cow::Owned(format!("/{path}{query}")));
     }
     Some(match path.len() - plain.len() {
         1 => Cow::Borrowed(rest),

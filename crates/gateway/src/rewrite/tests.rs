@@ -39,6 +39,7 @@ fn the_prefix_is_taken_away_as_the_table_has_found_it() {
     check("/r/", "/r%2Fx", Some("/x"));
     check("/r/", "/r%2F..%2f", Some("/..%2f"));
     check("/r/", "/r%2F../x", Some("/x"));
+    check("/r/", "/r%2F.//evil.example", Some("/evil.example"));
     check("/r/", "/r%2f", Some("/"));
     check("/r/", "/rx", None);
     check("/r/", "/", None);

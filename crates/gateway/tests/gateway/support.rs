@@ -204,6 +204,7 @@ impl Setup {
             counts: Arc::default(),
             maintenance: MaintenanceSwitch::new(),
             statics: StaticSets::new(),
+            challenges: lyceum_certs::Challenges::default(),
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();

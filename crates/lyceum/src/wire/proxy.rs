@@ -157,6 +157,7 @@ fn parts(service: impl HubService) -> Parts {
         counts: Arc::default(),
         maintenance: lyceum_gateway::MaintenanceSwitch::new(),
         statics: lyceum_gateway::StaticSets::new(),
+        challenges: lyceum_gateway::Challenges::default(),
     }
 }
 

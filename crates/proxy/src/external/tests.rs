@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lyceum_core::SystemClock;
 use lyceum_gateway::{
-    ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts, PlainErrorPages, RouteTable,
-    UpstreamEvents,
+    Challenges, ClosedGate, Gateway, GatewayConfig, ListenAddress, Parts, PlainErrorPages,
+    RouteTable, UpstreamEvents,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,7 @@ impl Elsewhere {
             counts: Arc::default(),
             maintenance: lyceum_gateway::MaintenanceSwitch::new(),
             statics: lyceum_gateway::StaticSets::new(),
+            challenges: Challenges::default(),
         };
         let shutdown = CancellationToken::new();
         let mut served = JoinSet::new();

@@ -14,7 +14,7 @@ use lyceum_core::seams::{Authenticator, Routes as _, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock, HumanDuration, RouteStatus};
 use lyceum_gateway::{
-    BoundGateway, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
+    BoundGateway, Challenges, ClosedGate, ForwardOptions, Gateway, GatewayConfig, ListenAddress,
     MaintenanceSwitch, Parts as GatewayParts, PlainErrorPages, RouteTable, Site, StaticSets,
 };
 use lyceum_hub::{Hub, HubSettings, Parts};
@@ -224,6 +224,7 @@ impl Begin {
             counts: Arc::default(),
             maintenance: self.maintenance,
             statics: StaticSets::new(),
+            challenges: Challenges::default(),
         };
         let servers = GatewayParts {
             table: RouteTable::new(),
@@ -240,6 +241,7 @@ impl Begin {
             counts: Arc::default(),
             maintenance: MaintenanceSwitch::new(),
             statics: StaticSets::new(),
+            challenges: Challenges::default(),
         };
         let shutdown = CancellationToken::new();
         for (gateway, parts) in [(self.people, people), (self.servers, servers)] {

@@ -182,6 +182,7 @@ impl Reader<'_> {
             access: SiteAccess {
                 networks: access.networks,
                 gated: visitors.need_login(),
+                client_certificate: false,
             },
             action,
             limits: SiteLimits {
