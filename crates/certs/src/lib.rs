@@ -7,10 +7,12 @@ mod challenge;
 mod client;
 mod config;
 mod disk;
+pub mod dns;
 mod files;
 mod keys;
 mod live;
 mod name;
+pub mod preflight;
 mod server;
 mod trouble;
 
