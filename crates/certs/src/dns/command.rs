@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use lyceum_core::HumanDuration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -134,8 +135,6 @@ impl ShownByCommand {
             .env(NAME_VARIABLE, &self.name)
             .env(VALUE_VARIABLE, &self.value)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
         for name in KEPT_VARIABLES {
@@ -143,11 +142,9 @@ impl ShownByCommand {
                 command.env(name, value);
             }
         }
-        let child = command
-            .spawn()
-            .map_err(|error| not_started(program, &error))?;
+        let (running, pipe) = start(command).map_err(|error| not_started(program, &error))?;
         let mut output = Tail::default();
-        let ended = run(child, config.timeout, &mut output).await;
+        let ended = run(running, pipe, config.timeout, &mut output).await;
         let lines = output.lines();
         match ended {
             Ok(status) if status.success() => {
@@ -216,22 +213,34 @@ enum Ended {
     Lost(io::Error),
 }
 
+/// Starts the program with both its outputs in one pipe, so that the order of the lines is kept.
+fn start(mut command: Command) -> io::Result<(Running, pipe::Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let child = command.spawn()?;
+    // With `command` its ends of the pipe are closed, so that the program's end is seen.
+    drop(command);
+    Ok((
+        Running::new(child),
+        pipe::Receiver::from_owned_fd(reader.into())?,
+    ))
+}
+
 /// Reads what the program prints until it ends; ends it, with all that it has started, when the time is over.
-async fn run(child: Child, limit: HumanDuration, output: &mut Tail) -> Result<ExitStatus, Ended> {
-    let mut running = Running::new(child);
-    let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
-    let (mut stdout, mut stderr) = (Pipe::new(stdout), Pipe::new(stderr));
-    let status = timeout(limit.get(), async {
-        loop {
-            tokio::select! {
-                status = running.child.wait() => return status,
-                piece = stdout.read() => output.take(piece),
-                piece = stderr.read() => output.take(piece),
-            }
+async fn run(
+    mut running: Running,
+    mut pipe: pipe::Receiver,
+    limit: HumanDuration,
+    output: &mut Tail,
+) -> Result<ExitStatus, Ended> {
+    let ended = timeout(limit.get(), async {
+        tokio::select! {
+            status = running.child.wait() => status,
+            () = read_on(&mut pipe, output) => running.child.wait().await,
         }
     })
     .await;
-    let status = match status {
+    let status = match ended {
         Ok(Ok(status)) => {
             running.ended();
             Ok(status)
@@ -241,46 +250,18 @@ async fn run(child: Child, limit: HumanDuration, output: &mut Tail) -> Result<Ex
     };
     // Here it is ended if it runs still.
     drop(running);
-    let _ = timeout(DRAIN_LIMIT, async {
-        while !(stdout.is_closed() && stderr.is_closed()) {
-            tokio::select! {
-                piece = stdout.read() => output.take(piece),
-                piece = stderr.read() => output.take(piece),
-            }
-        }
-    })
-    .await;
+    let _ = timeout(DRAIN_LIMIT, read_on(&mut pipe, output)).await;
     status
 }
 
-/// One of the program's outputs.
-struct Pipe<R> {
-    reader: Option<R>,
-    buffer: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Pipe<R> {
-    fn new(reader: Option<R>) -> Self {
-        Self {
-            reader,
-            buffer: vec![0; 4096],
+/// Reads until the output is closed. What was read is kept if nobody waits for the rest.
+async fn read_on(pipe: &mut pipe::Receiver, output: &mut Tail) {
+    let mut buffer = vec![0; 4096];
+    loop {
+        match pipe.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => output.take(buffer.get(..length).unwrap_or_default()),
         }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.reader.is_none()
-    }
-
-    /// Reads a piece; never returns once the output is closed.
-    async fn read(&mut self) -> &[u8] {
-        let Some(reader) = &mut self.reader else {
-            return std::future::pending().await;
-        };
-        let length = reader.read(&mut self.buffer).await.unwrap_or(0);
-        if length == 0 {
-            self.reader = None;
-        }
-        self.buffer.get(..length).unwrap_or_default()
     }
 }
 

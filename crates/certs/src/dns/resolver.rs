@@ -209,13 +209,13 @@ impl Resolver {
             let mut at = host.clone();
             for _ in 0..MAX_ALIASES {
                 let answer = self.ask_servers(&at, RecordType::CNAME).await?;
-                let end = follow(&answer, &at);
+                let end = follow(&answer, &at).ok_or_else(|| endless(host))?;
                 if end == at {
                     return Ok(at);
                 }
                 at = end;
             }
-            Err(LookupError::TooManyAliases(plain(host)))
+            Err(endless(host))
         })
         .await
     }
@@ -225,7 +225,7 @@ impl Resolver {
         let mut at = host.clone();
         for _ in 0..MAX_ALIASES {
             let answer = self.ask_servers(&at, kind).await?;
-            let end = follow(&answer, &at);
+            let end = follow(&answer, &at).ok_or_else(|| endless(host))?;
             let records = records_of(&answer, &end, kind);
             if !records.is_empty() {
                 return Ok(Found { records });
@@ -239,7 +239,7 @@ impl Resolver {
             // Not every server follows aliases into other zones.
             at = end;
         }
-        Err(LookupError::TooManyAliases(plain(host)))
+        Err(endless(host))
     }
 
     /// Asks one server after the other until one knows, or knows that there is nothing.
@@ -248,6 +248,10 @@ impl Resolver {
         for server in self.servers.iter() {
             match ask(*server, host, kind, Recursion::Wanted).await {
                 Ok(answer) => {
+                    // Some servers give up on such aliases with SERVFAIL, and show them.
+                    if follow(&answer, host).is_none() {
+                        return Err(endless(host));
+                    }
                     let code = answer.metadata.response_code;
                     match refused(code, host, &server.to_string()) {
                         None | Some(LookupError::NoSuchName(_)) => return Ok(answer),
@@ -279,6 +283,10 @@ impl Resolver {
     }
 }
 
+fn endless(host: &Name) -> LookupError {
+    LookupError::TooManyAliases(plain(host))
+}
+
 /// Reads the name servers out of the text of `resolv.conf`.
 fn name_servers(text: &str) -> Vec<SocketAddr> {
     let addresses = text.lines().filter_map(|line| {
@@ -303,20 +311,20 @@ fn socket_address(word: &str) -> Option<SocketAddr> {
     Some(std::net::SocketAddrV6::new(address, 53, 0, scope).into())
 }
 
-/// Where the aliases in an answer lead from a name on.
-pub(super) fn follow(answer: &Message, from: &Name) -> Name {
+/// Where the aliases in an answer lead from a name on; `None` if they have no end.
+pub(super) fn follow(answer: &Message, from: &Name) -> Option<Name> {
     let mut at = from;
-    for _ in 0..MAX_ALIASES {
+    for _ in 0..=MAX_ALIASES {
         let next = answer.answers.iter().find_map(|record| match &record.data {
             RData::CNAME(target) if record.name == *at => Some(&target.0),
             _ => None,
         });
         match next {
-            Some(next) if next != at => at = next,
-            _ => break,
+            Some(next) => at = next,
+            None => return Some(at.clone()),
         }
     }
-    at.clone()
+    None
 }
 
 /// The records of one name and kind in an answer.
@@ -332,7 +340,7 @@ pub(super) fn records_of(answer: &Message, at: &Name, kind: RecordType) -> Vec<R
 /// The zone that an answer to a question for SOA tells of: at the name itself, or, with an answer that there is nothing,
 /// above it. An alias tells nothing of the zone that it lies in, only of where it leads.
 pub(super) fn apex_in(answer: &Message, asked: &Name) -> Option<Name> {
-    if follow(answer, asked) != *asked {
+    if follow(answer, asked).as_ref() != Some(asked) {
         return None;
     }
     answer

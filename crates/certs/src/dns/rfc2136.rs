@@ -165,7 +165,8 @@ impl Inner {
         for address in addresses {
             // One that does not answer by UDP may do so by TCP, which the change is sent by.
             if let Ok(answer) = ask(*address, &seen, RecordType::CNAME, Recursion::No).await {
-                return Ok((follow(&answer, &seen), Some(*address)));
+                let end = follow(&answer, &seen).unwrap_or_else(|| seen.clone());
+                return Ok((end, Some(*address)));
             }
         }
         Ok((seen, None))
