@@ -1,0 +1,1 @@
+//! Checks from here what an authority will check. Changes nothing that stays.
