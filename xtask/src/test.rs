@@ -5,6 +5,7 @@
 mod api;
 mod environments;
 mod needs;
+mod pebble;
 
 use std::fmt;
 use std::fs;
@@ -251,6 +252,7 @@ fn fuzz(root: &Path) -> Result<()> {
 /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
 fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
+    let pebble = pebble::find(root, installing)?;
     let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
     let mut runs = Vec::new();
     if shell::find_program("cargo-nextest").is_some() {
@@ -275,6 +277,7 @@ fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> 
         for environment in &environments {
             tests.env(environment.variable, &environment.prefix);
         }
+        tests.env(pebble::VARIABLE, &pebble);
         let (seen, ended) = run_counting(&mut tests)?;
         counts.add(seen);
         result = result.and(ended);
@@ -290,6 +293,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
     }
     needs::npm_packages(root, installing)?;
     let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
+    let pebble = pebble::find(root, installing)?;
     let apps = needs::python_packages(root, "test-env-apps", &APPS, installing)?;
     let folder = root.join("target/e2e");
     remove_old_results(&folder)?;
@@ -312,6 +316,7 @@ fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
         tests.env(environment.variable, &environment.prefix);
     }
     tests.env("LYCEUM_TEST_APPS", apps);
+    tests.env(pebble::VARIABLE, pebble);
     let result = shell::run(&mut tests);
     counts.add(Counts::read_all(&fs::read_to_string(&report)?));
     println!(
@@ -374,7 +379,12 @@ fn conclude(outcomes: &[Outcome]) -> Result<()> {
 fn packages(parts: &[Part]) -> Vec<Package> {
     let mut packages = Vec::new();
     if parts.contains(&Part::Unit) {
-        packages.extend([Package::PythonVenv, Package::PostgreSql]);
+        packages.extend([
+            Package::PythonVenv,
+            Package::PostgreSql,
+            Package::OpenSsl,
+            Package::Bind,
+        ]);
     }
     if parts.contains(&Part::Api) {
         packages.push(Package::PythonVenv);
@@ -386,6 +396,7 @@ fn packages(parts: &[Part]) -> Vec<Package> {
             Package::Node,
             Package::OpenSsl,
             Package::Shiny,
+            Package::NssTools,
         ]);
     }
     packages.dedup();
@@ -398,11 +409,11 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("cargo-deny");
     }
     if parts.contains(&Part::Unit) {
-        needs.push("python3-venv and PostgreSQL from apt, jupyterhub, jupyterlab and uv from PyPI");
+        needs.push("python3-venv, PostgreSQL, openssl, BIND and Pebble from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
         needs.push(
-            "python3-venv, Chromium, Node.js, npm, openssl and R's shiny from apt, playwright-core and \
+            "python3-venv, Chromium, Node.js, npm, openssl, Pebble, NSS's tools and R's shiny from apt, playwright-core and \
              configurable-http-proxy from npm, streamlit and flask from PyPI",
         );
     }

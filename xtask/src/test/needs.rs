@@ -27,6 +27,10 @@ pub(super) enum Package {
     Node,
     /// The program, for certificates of tests.
     OpenSsl,
+    /// A name server that takes updates.
+    Bind,
+    /// The program that puts authorities into a browser's store.
+    NssTools,
     /// R with its package shiny.
     Shiny,
 }
@@ -41,6 +45,8 @@ impl Package {
             Self::Chromium => &["chromium"],
             Self::Node => &["nodejs", "npm"],
             Self::OpenSsl => &["openssl"],
+            Self::Bind => &["bind9"],
+            Self::NssTools => &["libnss3-tools"],
             Self::Shiny => &["r-base-core", "r-cran-shiny"],
         }
     }
@@ -62,6 +68,8 @@ impl Package {
             }
             Self::Node => find_program("node").is_some() && find_program("npm").is_some(),
             Self::OpenSsl => find_program("openssl").is_some(),
+            Self::Bind => find_program("named").is_some() || Path::new("/usr/sbin/named").is_file(),
+            Self::NssTools => find_program("certutil").is_some(),
             Self::Shiny => {
                 let check = "quit(status = !requireNamespace('shiny', quietly = TRUE))";
                 command(Path::new("/"), "Rscript", &["--vanilla", "-e", check])
