@@ -3,6 +3,7 @@
 //! Opens no listener: the gateway speaks TLS with what it gets from here, and shows authorities the answers that are
 //! put into [`Challenges`].
 
+pub mod acme;
 mod challenge;
 mod client;
 mod config;
