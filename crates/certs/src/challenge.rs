@@ -248,4 +248,26 @@ mod tests {
         drop(held);
         assert_eq!(challenges.http("/.well-known/acme-challenge/abc"), None);
     }
+
+    #[tokio::test]
+    async fn certificates_that_prove_a_name_are_found_by_it() {
+        let challenges = Challenges::default();
+        let solver = TlsSolver(challenges.clone());
+        for (name, asked) in [
+            ("hub.example.org", "HUB.example.org"),
+            ("192.0.2.7", "7.2.0.192.in-addr.arpa"),
+        ] {
+            let proof = Proof {
+                name,
+                token: "token",
+                key_authorization: "token.thumb",
+                digest: &[7; 32],
+                dns_value: "value",
+            };
+            let shown = solver.show(proof).await.unwrap();
+            assert!(challenges.tls(asked).is_some(), "{asked}");
+            shown.clean_up().await.unwrap();
+            assert!(challenges.tls(asked).is_none(), "{asked}");
+        }
+    }
 }

@@ -145,6 +145,9 @@ impl GatewayError {
             Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
                 Some("use an address of this machine; `ip address` lists them".to_owned())
             }
+            Self::Bind { source, .. } if is_errno(source, Errno::AFNOSUPPORT) => {
+                Some("this machine has no IPv6: use an IPv4 address".to_owned())
+            }
             Self::NotASocket(path) => Some(format!("move {} away, or choose another path", path.display())),
             Self::NotPassed { passed, .. } if passed.is_empty() => Some(
                 "start Lyceum by its socket's unit, as with `systemctl start lyceum.socket`, or choose an address"
@@ -356,6 +359,10 @@ enum Instead {
     V4(SocketAddr),
     /// The configuration says which IPv4 addresses are wanted.
     Nothing,
+}
+
+fn is_errno(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
 }
 
 /// Tells what stands for every address of a machine that has no IPv6; `None` if the error is of another kind, or a

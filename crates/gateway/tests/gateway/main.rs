@@ -3,11 +3,19 @@
 #[cfg(test)]
 mod activity;
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
+mod challenges;
+#[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod https;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
@@ -19,6 +27,8 @@ mod patience;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod streaming;
@@ -26,6 +36,8 @@ mod streaming;
 mod strictness;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod swap;
 #[cfg(test)]
 mod tls;
 

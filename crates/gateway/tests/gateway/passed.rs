@@ -5,17 +5,40 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use lyceum_certs::{ClientTls, LiveCertificates};
 use lyceum_gateway::{Gateway, GatewayConfig, GatewayError, ListenAddress};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::authority::{Authority, TestClient, show, tls};
 use crate::support::{Client, Setup, soon};
 
 /// What the gateway of the child listens on, with commas; there is no child without it.
 const LISTEN: &str = "LYCEUM_TEST_LISTEN";
 
+/// The same for TLS.
+const LISTEN_TLS: &str = "LYCEUM_TEST_LISTEN_TLS";
+/// With it, the child's kernel seems to know no IPv6.
+const NO_IPV6: &str = "LYCEUM_TEST_NO_IPV6";
+
 /// Opens sockets, written as `NAME=KIND`, and becomes the program of the last arguments, which gets them.
 const SYSTEMD: &str = r#"
-import fcntl, os, socket, sys
+import ctypes, errno, fcntl, os, platform, socket, struct, sys
+
+def refuse_ipv6():
+    # A filter of system calls: socket(AF_INET6, ...) fails, as where the kernel has no IPv6.
+    number = {"x86_64": 41, "aarch64": 198}[platform.machine()]
+    load, equal, end = 0x20, 0x15, 0x06
+    program = [
+        (load, 0, 0, 0), (equal, 0, 3, number),
+        (load, 0, 0, 16), (equal, 0, 1, socket.AF_INET6),
+        (end, 0, 0, 0x00050000 | errno.EAFNOSUPPORT), (end, 0, 0, 0x7FFF0000),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
+    filter = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in [(38, 1, 0, 0, 0), (22, 2, ctypes.create_string_buffer(filter), 0, 0)]:
+        if libc.prctl(*call) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
 
 def opened(kind):
     if kind == "tcp4":
@@ -42,11 +65,14 @@ def opened(kind):
         one.listen()
     return one.detach()
 
-names, kinds = zip(*(word.split("=") for word in sys.argv[1].split()))
+words = [word.split("=") for word in sys.argv[1].split()]
+names, kinds = [name for name, _ in words], [kind for _, kind in words]
 # Out of the way of the numbers that they are passed under.
 found = [fcntl.fcntl(opened(kind), fcntl.F_DUPFD_CLOEXEC, 100) for kind in kinds]
 for number, one in enumerate(found):
     os.dup2(one, 3 + number, inheritable=True)
+if "LYCEUM_TEST_NO_IPV6" in os.environ:
+    refuse_ipv6()
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDS"] = str(len(found))
 if any(names):
@@ -65,12 +91,16 @@ struct Passing {
 impl Passing {
     /// Starts a gateway that listens on `listen` and is passed `sockets`.
     async fn start(sockets: &str, listen: &str) -> Self {
+        Self::start_with(sockets, &[(LISTEN, listen)]).await
+    }
+
+    async fn start_with(sockets: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new("python3");
         command
             .args(["-c", SYSTEMD, sockets])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "passed::child", "--nocapture"])
-            .env(LISTEN, listen)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let started = tokio::task::spawn_blocking(move || {
@@ -138,19 +168,25 @@ async fn child() {
     let Ok(listen) = std::env::var(LISTEN) else {
         return;
     };
+    let parse = |texts: String| {
+        let texts = texts.split(',');
+        texts.map(|address| address.parse().unwrap()).collect()
+    };
     let config = GatewayConfig {
-        listen: listen
-            .split(',')
-            .map(|address| address.parse().unwrap())
-            .collect(),
+        listen: parse(listen),
+        listen_tls: std::env::var(LISTEN_TLS).map(parse).unwrap_or_default(),
         threads: 4,
         ..GatewayConfig::default()
     };
     if let Err(error) = Gateway::bind(config.clone()) {
-        println!("\nrefused {error}; {}", error.hint().unwrap());
+        println!("\nrefused {error}; {}", error.hint().unwrap_or_default());
         return;
     }
+    let live = LiveCertificates::default();
+    let issued = Authority::new().issue(&["hub.test"]);
+    show(&live, "hub", &["hub.test"], &issued);
     let gateway = Setup::default()
+        .tls_listener(tls(&live))
         .config(|of_test| *of_test = config)
         .hub(|request| async move {
             let inherited = Command::new("sh")
@@ -210,6 +246,65 @@ async fn sockets_are_chosen_by_name_beside_addresses_of_our_own() {
         check_served(address).await;
     }
     gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_socket_decides_whether_it_speaks_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sock");
+    let sockets = format!("https=tcp4 http=tcp4 http={} https=tcp6", path.display());
+    let variables = [(LISTEN, "systemd:http"), (LISTEN_TLS, "systemd:https")];
+    let gateway = Passing::start_with(&sockets, &variables).await;
+    let [plain, first, second] = gateway.tcp()[..] else {
+        panic!("{}", gateway.said);
+    };
+    check_served(plain).await;
+    check_unix(&path).await;
+    let blind = TestClient(ClientTls::insecure().unwrap().config().clone());
+    for address in [first, second] {
+        let stream = soon(TcpStream::connect(address)).await.unwrap();
+        let stream = blind.begin(stream, "hub.test").await.unwrap();
+        assert_eq!(Client::new(stream).await.get("/hub/").await.text(), "hub");
+    }
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ipv6_every_address_is_every_ipv4_address() {
+    let variables = [(LISTEN, "[::]:0"), (LISTEN_TLS, "[::]:0"), (NO_IPV6, "1")];
+    let gateway = Passing::start_with("", &variables).await;
+    let [plain, secure] = gateway.tcp()[..] else {
+        panic!("{}", gateway.said);
+    };
+    for address in [plain, secure] {
+        assert!(
+            address.is_ipv4() && address.ip().is_unspecified(),
+            "{address}"
+        );
+    }
+    check_served(([127, 0, 0, 1], plain.port()).into()).await;
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ipv6_listed_ipv4_addresses_stay_the_only_ones() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let listen = format!("[::]:{port},127.0.0.1:{port}");
+    let variables = [(LISTEN, listen.as_str()), (NO_IPV6, "1")];
+    let gateway = Passing::start_with("", &variables).await;
+    assert_eq!(gateway.tcp(), [([127, 0, 0, 1], port).into()]);
+    gateway.end().await;
+    let variables = [(LISTEN, "[::1]:0"), (NO_IPV6, "1")];
+    let error = Passing::start_with("", &variables).await;
+    assert!(
+        error
+            .said
+            .contains("could not listen on [::1]:0; this machine has no IPv6"),
+        "{}",
+        error.said
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

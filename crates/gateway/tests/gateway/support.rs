@@ -19,9 +19,9 @@ use lyceum_core::clock::{Clock, Timestamp};
 use lyceum_core::seams::Routes as _;
 use lyceum_core::{HumanDuration, Route, RouteSpec, Upstream};
 use lyceum_gateway::{
-    Body, ClosedGate, ErrorContext, ErrorPage, ErrorPages, ForwardOptions, Gateway, GatewayConfig,
-    GatewayError, HubService, ListenAddress, MaintenanceSwitch, Parts, RouteTable, StaticSets,
-    UpstreamEvents,
+    Body, Challenges, ClosedGate, Counts, ErrorContext, ErrorPage, ErrorPages, ForwardOptions,
+    Gateway, GatewayConfig, GatewayError, HubService, ListenAddress, MaintenanceSwitch, Parts,
+    RouteTable, StaticSets, UpstreamEvents,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -59,6 +59,7 @@ pub(crate) struct TestGateway {
     pub(crate) table: RouteTable,
     pub(crate) failed: Arc<Failed>,
     pub(crate) clock: Arc<HandClock>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), GatewayError>>,
     _tasks: JoinSet<()>,
@@ -130,6 +131,8 @@ pub(crate) struct Setup {
     hub_runtime: Handle,
     pub(crate) options: ForwardOptions,
     tls: Option<ServerTls>,
+    tls_listeners: Option<ServerTls>,
+    challenges: Challenges,
 }
 
 impl Default for Setup {
@@ -146,6 +149,8 @@ impl Default for Setup {
             hub_runtime: Handle::current(),
             options: ForwardOptions::default(),
             tls: None,
+            tls_listeners: None,
+            challenges: Challenges::default(),
         }
     }
 }
@@ -182,15 +187,31 @@ impl Setup {
         self
     }
 
+    /// Listens with TLS, too, at the second address.
+    pub(crate) fn tls_listener(mut self, tls: ServerTls) -> Self {
+        self.config.listen_tls = vec!["127.0.0.1:0".parse().unwrap()];
+        self.tls_listeners = Some(tls);
+        self
+    }
+
+    pub(crate) fn challenges(mut self, challenges: &Challenges) -> Self {
+        self.challenges = challenges.clone();
+        self
+    }
+
     pub(crate) fn start(self) -> TestGateway {
         let mut bound = Gateway::bind(self.config).unwrap();
         if let Some(tls) = self.tls {
             bound = bound.with_tls(tls);
         }
+        if let Some(tls) = self.tls_listeners {
+            bound = bound.with_tls_listeners(tls);
+        }
         let addresses = bound.local_addrs().to_vec();
         let table = RouteTable::new();
         let failed = Arc::new(Failed::default());
         let clock = Arc::new(HandClock::default());
+        let counts = Arc::<Counts>::default();
         let shutdown = CancellationToken::new();
         let parts = Parts {
             table: table.clone(),
@@ -201,10 +222,10 @@ impl Setup {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             gate: Arc::new(ClosedGate),
             options: Arc::new(self.options),
-            counts: Arc::default(),
+            counts: Arc::clone(&counts),
             maintenance: MaintenanceSwitch::new(),
             statics: StaticSets::new(),
-            challenges: lyceum_certs::Challenges::default(),
+            challenges: self.challenges,
         };
         let mut tasks = JoinSet::new();
         let (sender, serving) = tokio::sync::oneshot::channel();
@@ -218,6 +239,7 @@ impl Setup {
             table,
             failed,
             clock,
+            counts,
             shutdown,
             serving,
             _tasks: tasks,
@@ -231,9 +253,18 @@ impl TestGateway {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        match &self.addresses[0] {
+        self.port_of(0)
+    }
+
+    /// The port of the listener with TLS, which is the second.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.port_of(1)
+    }
+
+    fn port_of(&self, number: usize) -> u16 {
+        match &self.addresses[number] {
             ListenAddress::Tcp(address) => address.port(),
-            other => panic!("the first address is {other}"),
+            other => panic!("an address is {other}"),
         }
     }
 

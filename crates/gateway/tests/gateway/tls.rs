@@ -133,14 +133,6 @@ async fn a_handshake_that_never_comes_is_given_up() {
         .start();
     let mut silent = gateway.connect().await;
     assert_eq!(soon(silent.read(&mut [0; 10])).await.unwrap(), 0);
-    let mut plain = gateway.connect().await;
-    plain
-        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        .await
-        .unwrap();
-    let mut bytes = Vec::new();
-    let _ = soon(plain.read_to_end(&mut bytes)).await;
-    assert!(!bytes.starts_with(b"HTTP"), "plain HTTP got an answer");
 }
 
 /// An upstream that speaks TLS.
