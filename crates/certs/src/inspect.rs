@@ -20,28 +20,28 @@ use crate::trouble::{Trouble, TroubleKind};
 
 /// A chain of certificates with what its first one says.
 #[derive(Debug, Clone)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// The certificates, the first is the server's own.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// For which names it is; those that cannot be a server's are left out.
-    pub names: Vec<CertificateName>,
+    pub(crate) names: Vec<CertificateName>,
     /// From when it is valid.
-    pub not_before: Timestamp,
+    pub(crate) not_before: Timestamp,
     /// Until when.
-    pub not_after: Timestamp,
+    pub(crate) not_after: Timestamp,
     /// Its number, in hexadecimal digits.
-    pub serial: String,
+    pub(crate) serial: String,
     /// Who has made it, in words.
-    pub issuer: String,
+    pub(crate) issuer: String,
     /// Whether nobody but itself vouches for it.
-    pub self_signed: bool,
+    pub(crate) self_signed: bool,
     /// The kind of its key, in words.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
 }
 
 impl Inspected {
     /// Reads a chain in PEM.
-    pub fn of_pem(pem: &[u8], what: &str) -> Result<Self, Trouble> {
+    pub(crate) fn of_pem(pem: &[u8], what: &str) -> Result<Self, Trouble> {
         let chain = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| {
@@ -52,7 +52,10 @@ impl Inspected {
     }
 
     /// Reads a chain.
-    pub fn of_chain(chain: Vec<CertificateDer<'static>>, what: &str) -> Result<Self, Trouble> {
+    pub(crate) fn of_chain(
+        chain: Vec<CertificateDer<'static>>,
+        what: &str,
+    ) -> Result<Self, Trouble> {
         let Some(first) = chain.first() else {
             let hint = "it must be PEM: blocks that begin with `-----BEGIN CERTIFICATE-----`";
             return Err(bad(format!("there is no certificate in {what}"), hint));
@@ -85,19 +88,19 @@ impl Inspected {
     }
 
     /// How long it is valid in all.
-    pub fn lifetime(&self) -> Duration {
+    pub(crate) fn lifetime(&self) -> Duration {
         self.not_before
             .duration_until(self.not_after)
             .unsigned_abs()
     }
 
     /// Whether it is valid at a moment.
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now < self.not_after
     }
 
     /// Whether it is for a host.
-    pub fn covers(&self, name: &CertificateName) -> bool {
+    pub(crate) fn covers(&self, name: &CertificateName) -> bool {
         self.names.iter().any(|own| own == name)
             || (!name.is_wildcard() && self.names.iter().any(|own| own.covers(name.as_str())))
     }

@@ -14,6 +14,7 @@ mod identity;
 mod inspect;
 mod keys;
 mod live;
+mod manage;
 mod name;
 pub mod preflight;
 mod schedule;
@@ -35,6 +36,11 @@ pub use files::{CertificateError, read_certificates, read_key};
 pub use identity::ClientIdentity;
 pub use keys::KeyType;
 pub use live::LiveCertificates;
+pub use manage::{
+    CertificateStatus, ClockStatus, Level, Manager, ManagerOptions, Outcome, RevocationReason,
+    State, TlsStatus, Warning,
+};
 pub use name::{CertificateName, CertificateNameError};
+pub use preflight::{Finding, Verdict};
 pub use server::{LiveTlsOptions, ServerTls, ServerTlsOptions};
 pub use trouble::{Trouble, TroubleKind};

@@ -18,6 +18,7 @@ use crate::dns::{self, Resolver};
 use crate::inspect::Inspected;
 use crate::keys::self_signed;
 use crate::live::{Live, LiveCertificates};
+use crate::name::CertificateName;
 use crate::schedule;
 use crate::stored::{self, History, Kept, Stored};
 use crate::trouble::{Trouble, TroubleKind};
@@ -106,7 +107,12 @@ impl Manager {
         let acme = asks
             .then(|| client(&config, &config.acme.directory, &stored, &clock))
             .transpose()?;
-        let dns = dns::solver(&config.acme.dns, Arc::clone(&clock))?;
+        let dns = if asks && config.acme.dns.is_set() {
+            let resolver = Resolver::from_system()?;
+            dns::solver(&config.acme.dns, &resolver, Arc::clone(&clock))?
+        } else {
+            None
+        };
         let live = LiveCertificates::default();
         let mut managed = Vec::new();
         for wanted in wanted {
@@ -146,7 +152,14 @@ impl Manager {
         let now = clock.now();
         let mut managed = Vec::new();
         for wanted in config.wanted() {
-            managed.push(load(wanted, &config, &stored, &live, now, Missing::Imagine)?);
+            managed.push(load(
+                wanted,
+                &config,
+                &stored,
+                &live,
+                now,
+                Missing::Imagine,
+            )?);
         }
         let shared = Shared {
             config,
@@ -215,7 +228,12 @@ impl Manager {
         let Some(one) = self.0.find(id) else { return };
         let shared = Arc::clone(&self.0);
         let made = tokio::task::spawn_blocking(move || {
-            make_self_signed(&one.wanted, &shared.config, &shared.stored, shared.clock.now())
+            make_self_signed(
+                &one.wanted,
+                &shared.config,
+                &shared.stored,
+                shared.clock.now(),
+            )
         });
         match made.await {
             Ok(Ok(kept)) => self.0.show(id, kept, true),
@@ -231,7 +249,10 @@ impl Shared {
     }
 
     fn find(&self, id: &str) -> Option<Managed> {
-        self.managed().iter().find(|one| one.wanted.id == id).cloned()
+        self.managed()
+            .iter()
+            .find(|one| one.wanted.id == id)
+            .cloned()
     }
 
     fn change(&self, id: &str, change: impl FnOnce(&mut Managed)) {
@@ -314,7 +335,11 @@ impl Shared {
     /// Whether a certificate was made for other settings.
     fn is_outdated(&self, one: &Managed) -> bool {
         let authority = self.config.acme.directory.url();
-        let other_names = one.wanted.names.iter().any(|name| !one.shown.names.contains(name))
+        let other_names = one
+            .wanted
+            .names
+            .iter()
+            .any(|name| !one.shown.names.contains(name))
             || one.shown.names.len() != one.wanted.names.len();
         other_names
             || one.history.authority.as_deref() != Some(authority)
@@ -326,14 +351,23 @@ impl Shared {
         self.due_at(one).is_some_and(|at| at <= now)
     }
 
-    /// What shows proofs of a kind.
-    fn solver(&self, kind: ChallengeKind) -> Option<Arc<dyn Solver>> {
-        let challenges = self.live.challenges().clone();
-        match kind {
-            ChallengeKind::Http01 => Some(Arc::new(HttpSolver(challenges))),
-            ChallengeKind::TlsAlpn01 => Some(Arc::new(TlsSolver(challenges))),
-            ChallengeKind::Dns01 => self.dns.clone(),
-        }
+    /// The ways to prove each name of a certificate.
+    fn ways(&self, one: &Managed) -> Vec<(CertificateName, Vec<ChallengeKind>)> {
+        let names = one.wanted.names.iter();
+        names
+            .map(|name| (name.clone(), self.config.challenges(name)))
+            .collect()
+    }
+
+    /// What shows proofs.
+    fn solvers(&self) -> Vec<Arc<dyn Solver>> {
+        let challenges = self.live.challenges();
+        let mut solvers: Vec<Arc<dyn Solver>> = vec![
+            Arc::new(HttpSolver(challenges.clone())),
+            Arc::new(TlsSolver(challenges.clone())),
+        ];
+        solvers.extend(self.dns.clone());
+        solvers
     }
 }
 
@@ -425,7 +459,9 @@ fn load_self_signed(
         kept.inspected.names == names
             && kept.inspected.key == key_name(config.key_type)
             && kept.inspected.is_valid_at(now)
-            && now.checked_add(RENEW_OWN).is_ok_and(|then| then < kept.inspected.not_after)
+            && now
+                .checked_add(RENEW_OWN)
+                .is_ok_and(|then| then < kept.inspected.not_after)
     });
     match usable {
         Some(kept) => Ok(kept),
@@ -461,14 +497,17 @@ fn own_id(id: &str) -> String {
 }
 
 /// The names of a certificate that is signed by itself; where only files would tell, those of the server.
-fn own_names(wanted: &Wanted, config: &TlsConfig) -> Vec<crate::CertificateName> {
+fn own_names(wanted: &Wanted, config: &TlsConfig) -> Vec<CertificateName> {
     if !wanted.names.is_empty() {
         return wanted.names.clone();
     }
     if !config.domains.is_empty() {
         return config.domains.clone();
     }
-    "localhost".parse().map(|name| vec![name]).unwrap_or_default()
+    "localhost"
+        .parse()
+        .map(|name| vec![name])
+        .unwrap_or_default()
 }
 
 fn show(live: &LiveCertificates, wanted: &Wanted, kept: &Kept) {

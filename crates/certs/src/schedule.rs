@@ -9,14 +9,14 @@ use crate::trouble::{Trouble, TroubleKind};
 
 /// The time in which the authority wants a certificate to be renewed (ARI, RFC 9773 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
+pub(crate) struct Window {
     /// Its beginning.
-    pub start: Timestamp,
+    pub(crate) start: Timestamp,
     /// Its end.
-    pub end: Timestamp,
+    pub(crate) end: Timestamp,
     /// Where the authority says why, if it is not the usual time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub explanation_url: Option<String>,
+    pub(crate) explanation_url: Option<String>,
 }
 
 /// When a certificate is renewed: within the window that the authority suggests, else at two thirds of its life.

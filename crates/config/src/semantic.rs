@@ -136,8 +136,7 @@ impl Rules<'_> {
         let public = self
             .config
             .gateway
-            .listen
-            .iter()
+            .addresses()
             .find(|address| address.is_public());
         let Some(public) = public.filter(|_| !allowed) else {
             return;
@@ -203,9 +202,12 @@ impl Rules<'_> {
                 "for example `api_listen = \"127.0.0.1:8081\"`; browsers use `[gateway]`",
             );
         }
-        let for_browsers = &self.config.gateway.listen;
+        let api_address = ListenAddress::Tcp(api);
+        let for_browsers = &self.config.gateway;
         if api.port() != 0
-            && for_browsers.contains(&ListenAddress::Tcp(api))
+            && for_browsers
+                .addresses()
+                .any(|address| *address == api_address)
             && self.usable(&["hub.api_listen", "gateway.listen"])
         {
             let problem = Problem::error(format!(

@@ -186,6 +186,11 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
+    /// All addresses to listen on, with and without TLS.
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listen.iter().chain(&self.listen_tls)
+    }
+
     /// Lists what cannot work although each value has the right form: the key, and what is wrong with it.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

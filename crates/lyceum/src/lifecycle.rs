@@ -86,6 +86,7 @@ pub(crate) async fn run(
         gateway,
         api,
         certificates,
+        challenge_folder,
         external,
         services,
         statics,
@@ -114,6 +115,7 @@ pub(crate) async fn run(
     let runtime = tokio::runtime::Handle::current();
     let mut options = ForwardOptions::default();
     options.hidden_cookies = web.hidden_cookies();
+    options.challenge_folder = challenge_folder;
     let client_tls = tokio::task::spawn_blocking(|| ClientTls::new(None, None)).await?;
     options.client_tls =
         Some(client_tls.context("could not prepare TLS for services that are reached by https")?);
@@ -137,7 +139,10 @@ pub(crate) async fn run(
         counts: Arc::default(),
         maintenance: commands.switch.clone(),
         statics: static_sets,
-        challenges: Challenges::default(),
+        challenges: certificates
+            .as_ref()
+            .map(|manager| manager.live().challenges().clone())
+            .unwrap_or_default(),
     };
     let servers = Parts {
         table: RouteTable::new(),

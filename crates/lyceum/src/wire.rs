@@ -8,7 +8,7 @@ pub(crate) mod tls;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::admin::{self, Commands};
@@ -47,6 +47,8 @@ pub(crate) struct Assembly {
     pub(crate) api: BoundGateway,
     /// The certificates, if HTTPS is served.
     pub(crate) certificates: Option<Manager>,
+    /// Where another program puts its answers for authorities.
+    pub(crate) challenge_folder: Option<Arc<Path>>,
     /// The proxy that carries the traffic, if it is not the gateway.
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
@@ -173,6 +175,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         gateway,
         api,
         certificates,
+        challenge_folder: config.tls.challenge_folder.as_deref().map(Arc::from),
         external,
         services,
         statics,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lyceum_core::Timestamp;
 
-use super::{Manager, Managed, Resolver, Shared};
+use super::{Managed, Manager, Resolver, Shared};
 use crate::acme::{AcmeClient, OrderRequest};
 use crate::config::Origin;
 use crate::inspect::Inspected;
@@ -37,7 +37,12 @@ impl Manager {
         let Some(one) = self.0.find(id) else {
             return Ok(());
         };
-        let Some(client) = self.0.acme.clone().filter(|_| one.wanted.origin == Origin::Acme) else {
+        let Some(client) = self
+            .0
+            .acme
+            .clone()
+            .filter(|_| one.wanted.origin == Origin::Acme)
+        else {
             return Ok(());
         };
         let result = self.0.get(&client, &one, why).await;
@@ -122,14 +127,9 @@ impl Shared {
             key_type: self.config.key_type,
             profile: self.config.acme.profile.clone(),
             replaces,
-            challenges: one
-                .wanted
-                .names
-                .iter()
-                .map(|name| (name.clone(), self.config.challenges(name)))
-                .collect(),
+            challenges: self.ways(one).into_iter().collect(),
         };
-        let issued = client.order(&request, &|kind| self.solver(kind)).await?;
+        let issued = client.order(&request, &self.solvers()).await?;
         let checked = self.check(&issued.chain_pem, &issued.key_pem, one);
         match checked {
             Ok(()) => {}
@@ -258,12 +258,7 @@ impl Shared {
             Ok(directory) => directory.caa_identities,
             Err(_) => Vec::new(),
         };
-        let names: Vec<_> = one
-            .wanted
-            .names
-            .iter()
-            .map(|name| (name.clone(), self.config.challenges(name)))
-            .collect();
+        let names = self.ways(one);
         let options = PreflightOptions {
             names: &names,
             caa_identities: &caa,
@@ -278,7 +273,9 @@ impl Shared {
         };
         for finding in findings {
             if finding.verdict == Verdict::Problem {
-                trouble.causes.push(format!("seen from here: {}", finding.what));
+                trouble
+                    .causes
+                    .push(format!("seen from here: {}", finding.what));
                 if let Some(hint) = finding.hint {
                     trouble.hint = hint;
                 }
@@ -296,4 +293,3 @@ pub(super) fn broke_off(error: &tokio::task::JoinError) -> Trouble {
     )
     .because(error.to_string())
 }
-

@@ -1,11 +1,10 @@
 //! What people can ask for: a renewal, a trial, a check beforehand, an end.
 
-
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Why;
 use super::{Managed, Manager, client};
-use crate::acme::{self, OrderRequest};
+use crate::acme::OrderRequest;
 use crate::config::Origin;
 use crate::dns::Resolver;
 use crate::inspect::Inspected;
@@ -118,12 +117,13 @@ impl Manager {
                 key_type: self.0.config.key_type,
                 profile: self.0.config.acme.profile.clone(),
                 replaces: None,
-                challenges: self.ways(&one),
+                challenges: self.0.ways(&one).into_iter().collect(),
             };
             let result = async {
-                let issued = client.order(&request, &|kind| self.0.solver(kind)).await?;
+                let issued = client.order(&request, &self.0.solvers()).await?;
                 client.finish(&id).await?;
-                let made = Inspected::of_pem(issued.chain_pem.as_bytes(), "what the authority has sent")?;
+                let made =
+                    Inspected::of_pem(issued.chain_pem.as_bytes(), "what the authority has sent")?;
                 made.check(&one.wanted.names, self.0.now())?;
                 Ok(format!(
                     "the trial worked: {} has made a certificate, which was thrown away",
@@ -148,7 +148,7 @@ impl Manager {
             .chosen(ids)?
             .iter()
             .filter(|one| one.wanted.origin == Origin::Acme)
-            .flat_map(|one| self.ways(one))
+            .flat_map(|one| self.0.ways(one))
             .collect();
         if names.is_empty() {
             return Ok(Vec::new());
@@ -212,7 +212,11 @@ impl Manager {
             return Err(trouble);
         }
         client.revoke(&leaf, reason).await?;
-        tracing::info!(certificate = id, serial = one.shown.serial, "a certificate was revoked");
+        tracing::info!(
+            certificate = id,
+            serial = one.shown.serial,
+            "a certificate was revoked"
+        );
         Ok(())
     }
 
@@ -231,11 +235,6 @@ impl Manager {
         Ok(())
     }
 
-    /// The ways to prove each name of a certificate.
-    fn ways(&self, one: &Managed) -> Vec<acme::Ways> {
-        self.0.ways(one)
-    }
-
     /// The certificates of these names; all without any.
     fn chosen(&self, ids: &[String]) -> Result<Vec<Managed>, Trouble> {
         let managed = self.0.managed().clone();
@@ -251,7 +250,8 @@ impl Manager {
                         .find(|one| one.wanted.names.iter().any(|name| name.as_str() == id))
                 };
                 by_id.or_else(by_name).cloned().ok_or_else(|| {
-                    let known: Vec<&str> = managed.iter().map(|one| one.wanted.id.as_str()).collect();
+                    let known: Vec<&str> =
+                        managed.iter().map(|one| one.wanted.id.as_str()).collect();
                     Trouble::new(
                         TroubleKind::Configuration,
                         format!("there is no certificate `{id}`"),
@@ -262,4 +262,3 @@ impl Manager {
             .collect()
     }
 }
-

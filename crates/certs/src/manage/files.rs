@@ -64,7 +64,8 @@ impl Manager {
                         format!("the files of the certificate {id} cannot be read within 10 s"),
                         "check the disk that they are on",
                     );
-                    self.0.change(&id, |one| one.history.trouble = Some(trouble));
+                    self.0
+                        .change(&id, |one| one.history.trouble = Some(trouble));
                     continue;
                 }
             };
@@ -95,7 +96,10 @@ impl Manager {
                         one.history.trouble = None;
                         one.told = None;
                     });
-                    tracing::info!(certificate = id, "read a new certificate from its files, valid until {until}");
+                    tracing::info!(
+                        certificate = id,
+                        "read a new certificate from its files, valid until {until}"
+                    );
                 }
                 Some((state, Err(trouble))) if was_wrong => {
                     // Seen twice: it is not only between the writing of the one file and the other.
@@ -112,10 +116,10 @@ impl Manager {
                 }
                 Some((_, Err(trouble))) => {
                     // The state of before is kept, so that they are read again at the next look.
-                    self.0.change(&id, |one| one.history.trouble = Some(trouble));
+                    self.0
+                        .change(&id, |one| one.history.trouble = Some(trouble));
                 }
             }
         }
     }
 }
-

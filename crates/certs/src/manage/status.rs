@@ -87,7 +87,9 @@ impl State {
     pub fn words(self) -> &'static str {
         match self {
             Self::Valid => "valid",
-            Self::StandIn => "missing: one that is signed by itself stands in, of which browsers warn",
+            Self::StandIn => {
+                "missing: one that is signed by itself stands in, of which browsers warn"
+            }
             Self::SelfSigned => "signed by itself, of which browsers warn",
             Self::Ending => "valid, but near its end",
             Self::NotValid => "not valid any more",
@@ -101,7 +103,10 @@ impl Manager {
         let now = self.0.now();
         let managed = self.0.managed().clone();
         TlsStatus {
-            certificates: managed.iter().map(|one| self.0.status_of(one, now)).collect(),
+            certificates: managed
+                .iter()
+                .map(|one| self.0.status_of(one, now))
+                .collect(),
             clock: self.0.clock_difference().map(|difference| ClockStatus {
                 behind_seconds: difference.as_secs(),
             }),
@@ -111,7 +116,11 @@ impl Manager {
 
     /// The names of the certificates in commands.
     pub fn ids(&self) -> Vec<String> {
-        self.0.managed().iter().map(|one| one.wanted.id.clone()).collect()
+        self.0
+            .managed()
+            .iter()
+            .map(|one| one.wanted.id.clone())
+            .collect()
     }
 }
 
@@ -157,7 +166,10 @@ impl Shared {
         if !one.shown.is_valid_at(now) {
             return State::NotValid;
         }
-        if self.warn_of(one, now).is_some_and(|level| level != Level::Notice) {
+        if self
+            .warn_of(one, now)
+            .is_some_and(|level| level != Level::Notice)
+        {
             return State::Ending;
         }
         if one.shown.self_signed {

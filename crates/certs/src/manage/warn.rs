@@ -50,7 +50,14 @@ impl Manager {
             .filter_map(|one| self.0.warning(one, now))
             .collect();
         if let Some(difference) = self.0.clock_difference() {
-            let (seconds, way) = (difference.as_secs(), if difference.is_negative() { "ahead" } else { "behind" });
+            let (seconds, way) = (
+                difference.as_secs(),
+                if difference.is_negative() {
+                    "ahead"
+                } else {
+                    "behind"
+                },
+            );
             warnings.push(Warning {
                 certificate: None,
                 level: Level::Warning,
@@ -100,7 +107,9 @@ impl Shared {
         let before = warn_before(self.config.warn_before.get(), one.shown.lifetime());
         // What will be renewed in its usual time needs no word: the authority may want it late.
         let planned = one.history.failures == 0
-            && self.due_at(one).is_some_and(|at| now < at && at < one.shown.not_after);
+            && self
+                .due_at(one)
+                .is_some_and(|at| now < at && at < one.shown.not_after);
         (left < before && !planned).then_some(if left < before / 4 {
             Level::Error
         } else {
@@ -138,7 +147,9 @@ impl Shared {
             let level = if waits { Level::Notice } else { Level::Error };
             return make(
                 level,
-                format!("There is no certificate for {names} yet, and browsers warn of the one that stands in for it.{why}"),
+                format!(
+                    "There is no certificate for {names} yet, and browsers warn of the one that stands in for it.{why}"
+                ),
                 look,
             );
         }
@@ -150,7 +161,9 @@ impl Shared {
                 format!("The certificate for {names} is not valid: it ended on {until}.{why}")
             };
             let hint = match one.wanted.origin {
-                Origin::Files(..) => "put a new one into its files, or see why whoever does that has not",
+                Origin::Files(..) => {
+                    "put a new one into its files, or see why whoever does that has not"
+                }
                 Origin::Acme | Origin::SelfSigned => look,
             };
             return make(level, text, hint);
@@ -158,7 +171,9 @@ impl Shared {
         if let (Some(trouble), Origin::Files(..)) = (&one.history.trouble, &one.wanted.origin) {
             return make(
                 Level::Warning,
-                format!("The files of the certificate for {names} cannot be used, so the one of before is shown. Why: {trouble}."),
+                format!(
+                    "The files of the certificate for {names} cannot be used, so the one of before is shown. Why: {trouble}."
+                ),
                 look,
             );
         }

@@ -87,8 +87,7 @@ impl Rules<'_> {
         let listen: Vec<_> = self
             .config
             .gateway
-            .listen
-            .iter()
+            .addresses()
             .filter_map(|address| match address {
                 ListenAddress::Tcp(address) => Some(*address),
                 // What systemd passes is known at the start only, and is looked at then.

@@ -38,6 +38,23 @@ impl Rules<'_> {
                 ],
             );
         }
+        if tls.client_ca_file.is_none()
+            && let Some(service) = config.services.iter().find(|one| one.client_certificate)
+            && self.usable(&["services", "tls"])
+        {
+            let problem = Problem::error(format!(
+                "the service `{}` wants certificates of visitors, but none are asked for",
+                service.name
+            ))
+            .help("name the authorities that make them: `client_ca_file` in `[tls]`");
+            self.add(
+                problem,
+                &[
+                    ("services", "wants certificates"),
+                    ("tls.client_ca_file", "not set"),
+                ],
+            );
+        }
         self.certificate_files();
     }
 

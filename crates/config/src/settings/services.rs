@@ -104,6 +104,12 @@ pub struct ServiceConfig {
     #[schemars(extend("x-with" = GENERIC), example = "We are moving to a larger machine. Back at noon.")]
     pub maintenance: Option<String>,
 
+    /// Whether it is only for visitors whose browser shows a certificate that `tls.client_ca_file` vouches for; others are
+    /// refused before any login. The service is told whose it is, in `X-Lyceum-Client-Cert-Subject` and
+    /// `X-Lyceum-Client-Cert-Sha256`, which nobody else can send. Needs a `kind`.
+    #[schemars(extend("x-with" = GENERIC), example = true)]
+    pub client_certificate: bool,
+
     /// The program that Lyceum starts for it, and its arguments. It is started again whenever it ends. Never write a
     /// secret here: everybody on the machine can list them. What the program needs comes in its environment, as
     /// JupyterHub's services know it (`JUPYTERHUB_API_TOKEN` and so on).
@@ -182,6 +188,7 @@ impl Default for ServiceConfig {
             request_headers: BTreeMap::new(),
             response_headers: BTreeMap::new(),
             maintenance: None,
+            client_certificate: false,
             command: Vec::new(),
             user: None,
             cwd: None,

@@ -133,7 +133,9 @@ fn answer(command: &CertCommand) -> Result<ExitCode, Report> {
             };
             let outcomes: Vec<Outcome> = ask(config, "/renew", &wish, LONG)?;
             say(show::outcomes(&outcomes).trim_end());
-            Ok(code(outcomes.iter().all(|outcome| outcome.trouble.is_none())))
+            Ok(code(
+                outcomes.iter().all(|outcome| outcome.trouble.is_none()),
+            ))
         }
         CertCommand::Check { names, config } => {
             let wish = Wish {
@@ -160,7 +162,9 @@ fn answer(command: &CertCommand) -> Result<ExitCode, Report> {
                 ..Wish::default()
             };
             let () = ask(config, "/revoke", &wish, LONG)?;
-            say(&format!("{name} was declared void; a new certificate is shown"));
+            say(&format!(
+                "{name} was declared void; a new certificate is shown"
+            ));
             Ok(ExitCode::SUCCESS)
         }
         CertCommand::RotateAccountKey(config) => {
@@ -231,4 +235,3 @@ pub(super) fn trouble_report(trouble: &Trouble) -> Report {
     }
     Report::text(text).hint(&trouble.hint)
 }
-

@@ -57,7 +57,8 @@ impl Running {
             .enable_all()
             .build()
             .map_err(|error| Report::new(&error))?;
-        let call = HttpClient::new(None).call(&self.target, request, limit, LONGEST);
+        let client = HttpClient::new(None);
+        let call = client.call(&self.target, request, limit, LONGEST);
         let answer = runtime
             .block_on(call)
             .map_err(|error| Report::new(&error).hint(HINT))?;

@@ -27,7 +27,8 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
     for warning in &loaded.warnings {
         tracing::warn!("{}", warning.render(false));
     }
-    refuse_public_root(&config, &config.gateway.listen)?;
+    let addresses: Vec<ListenAddress> = config.gateway.addresses().cloned().collect();
+    refuse_public_root(&config, &addresses)?;
     own_folder(&config.hub.data_dir, "`hub.data_dir`")?;
     let _lock = lock_folder(&config.hub.data_dir)?;
     own_folder(&config.hub.runtime_dir, "`hub.runtime_dir`")?;
@@ -84,12 +85,9 @@ fn refuse_public_root(config: &Config, listen: &[ListenAddress]) -> Result<(), R
 /// What the check of the configuration says of addresses that others can reach, for sockets that systemd passed:
 /// their addresses are known only now.
 fn refuse_public_passed(config: &Config, bound: &[ListenAddress]) -> Result<(), Report> {
-    let listen = &config.gateway.listen;
-    if !listen
-        .iter()
-        .any(|address| matches!(address, ListenAddress::Systemd(_)))
-        || listen.iter().any(ListenAddress::is_public)
-    {
+    let mut listen = config.gateway.addresses();
+    let passed = |address: &ListenAddress| matches!(address, ListenAddress::Systemd(_));
+    if !listen.any(passed) || config.gateway.addresses().any(ListenAddress::is_public) {
         return Ok(());
     }
     let SpawnerConfig::Process(process) = &config.spawner;

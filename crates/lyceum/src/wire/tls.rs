@@ -44,9 +44,8 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<Option<Https>> {
 
 /// Tells how the certificates are when no Lyceum runs, from what is on the disk. Writes nothing.
 pub(crate) fn look(config: &Config) -> Result<TlsStatus, Report> {
-    Manager::look(options(config)).map_err(|trouble| {
-        Report::text(format!("error: {trouble}")).hint(trouble.hint)
-    })
+    Manager::look(options(config))
+        .map_err(|trouble| Report::text(format!("error: {trouble}")).hint(trouble.hint))
 }
 
 fn options(config: &Config) -> ManagerOptions {
@@ -70,7 +69,11 @@ fn ports(config: &Config) -> (u16, u16) {
             _ => None,
         });
         let first = ports.next().unwrap_or(usual);
-        if ports.any(|port| port == usual) { usual } else { first }
+        if ports.any(|port| port == usual) {
+            usual
+        } else {
+            first
+        }
     };
     (
         first(&config.gateway.listen, usual.0),
@@ -141,7 +144,10 @@ impl Reporter for Certificates {
 }
 
 /// Seconds since 1970; precise enough for dates in a number of this kind.
-#[expect(clippy::cast_precision_loss, reason = "dates are far below 2^53 seconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dates are far below 2^53 seconds"
+)]
 fn seconds(at: lyceum_core::Timestamp) -> f64 {
     at.as_second() as f64
 }

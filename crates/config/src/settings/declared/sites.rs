@@ -32,7 +32,7 @@ fn belongs(key: &str, kind: ServiceKind) -> bool {
         | "oauth_no_confirm" => &[JupyterHub],
         "strip_prefix" | "rewrite" | "max_body" | "connect_timeout" | "response_timeout"
         | "tunnel_timeout" | "request_headers" => &[RStudio, Shiny, Generic],
-        "access" | "response_headers" | "maintenance" => {
+        "access" | "response_headers" | "maintenance" | "client_certificate" => {
             &[RStudio, Shiny, Generic, Static, Redirect]
         }
         "folder" => &[Static],
@@ -60,6 +60,7 @@ impl Reader<'_> {
             ("request_headers", !service.request_headers.is_empty()),
             ("response_headers", !service.response_headers.is_empty()),
             ("maintenance", service.maintenance.is_some()),
+            ("client_certificate", service.client_certificate),
             ("url", service.url.is_some()),
             ("command", !service.command.is_empty()),
             ("oauth_client_id", service.oauth_client_id.is_some()),
@@ -182,7 +183,7 @@ impl Reader<'_> {
             access: SiteAccess {
                 networks: access.networks,
                 gated: visitors.need_login(),
-                client_certificate: false,
+                client_certificate: service.client_certificate,
             },
             action,
             limits: SiteLimits {
