@@ -29,7 +29,7 @@ pub struct TlsConfig {
     /// The names by which people reach this server, the most usual one first. Each gets a certificate of its own, so that
     /// one that fails holds up no other. `*.example.org` stands for all names of one level below, and needs
     /// `tls.acme.dns`.
-    #[schemars(example = ["jupyter.example.org"])]
+    #[schemars(extend("x-with" = "acme = { agree_to_terms = true }"), example = ["jupyter.example.org"])]
     pub domains: Vec<CertificateName>,
 
     /// Where certificates for `domains` come from.
@@ -49,6 +49,9 @@ pub struct TlsConfig {
     ///
     /// [[tls.certificates]]
     /// names = ["a.example.org", "b.example.org"]
+    ///
+    /// [tls.acme]
+    /// agree_to_terms = true
     /// ```
     pub certificates: Vec<CertificateConfig>,
 

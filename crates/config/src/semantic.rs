@@ -6,7 +6,7 @@ use lyceum_store::StoreConfigError;
 
 use crate::problem::{Problem, Report};
 use crate::settings::{Config, SpawnerConfig};
-use crate::source::Sources;
+use crate::source::{Origin, Sources};
 use crate::tree::{Node, Step, path_text};
 
 /// Finds what makes no sense. `unusable` are the keys that are known to be wrong: nothing is said about them again.
@@ -81,7 +81,15 @@ impl Rules<'_> {
     fn add(&mut self, mut problem: Problem, keys: &[(&str, &str)]) {
         for (key, label) in keys {
             match self.node(key) {
-                Some(node) => problem = problem.mark(&node.at, *label),
+                Some(node) => {
+                    problem = match self.sources.origin(&node.at) {
+                        // There is no text to point at.
+                        Origin::Follows(from) => {
+                            problem.note(format!("`{key}` follows from `{from}`"))
+                        }
+                        _ => problem.mark(&node.at, *label),
+                    }
+                }
                 None => problem = problem.note(format!("`{key}` has its default value")),
             }
         }

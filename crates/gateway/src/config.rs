@@ -27,7 +27,6 @@ pub struct GatewayConfig {
 
     /// Addresses on which HTTPS is spoken, such as `[::]:443`, written as those of `listen`. An address stands in one of
     /// the two lists; with this one, `listen` may be empty. The certificates come from `[tls]`.
-    #[schemars(example = ["[::]:443"])]
     pub listen_tls: Vec<ListenAddress>,
 
     /// Proxies whose `X-Forwarded-…` headers are believed: addresses (`10.0.0.7`), ranges (`10.0.0.0/8`), or

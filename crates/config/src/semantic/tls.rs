@@ -11,7 +11,12 @@ impl Rules<'_> {
         let tls = &config.tls;
         for (key, message) in tls.problems() {
             let help = format!("see `lyceum config explain tls.{key}`");
-            self.refuse(&format!("tls.{key}"), "cannot be used", &message, &help);
+            let key = format!("tls.{key}");
+            if self.usable(&[&key]) {
+                let problem =
+                    Problem::error(format!("`{key}` cannot be used: {message}")).help(help);
+                self.add(problem, &[(&key, "set here")]);
+            }
         }
         let listens = !config.gateway.listen_tls.is_empty();
         if listens && !tls.is_on() && self.usable(&["tls", "gateway.listen_tls"]) {

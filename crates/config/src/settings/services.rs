@@ -107,7 +107,6 @@ pub struct ServiceConfig {
     /// Whether it is only for visitors whose browser shows a certificate that `tls.client_ca_file` vouches for; others are
     /// refused before any login. The service is told whose it is, in `X-Lyceum-Client-Cert-Subject` and
     /// `X-Lyceum-Client-Cert-Sha256`, which nobody else can send. Needs a `kind`.
-    #[schemars(extend("x-with" = GENERIC), example = true)]
     pub client_certificate: bool,
 
     /// The program that Lyceum starts for it, and its arguments. It is started again whenever it ends. Never write a

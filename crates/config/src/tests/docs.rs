@@ -56,7 +56,11 @@ fn every_example_of_the_page_can_be_loaded() {
     for (heading, text) in examples {
         // What an example names need not be on this machine.
         if let Err(errors) = Folder::with(&text).load() {
-            let is_fine = |problem: &crate::Problem| problem.to_string().contains("No such file");
+            // And tests have the login that is for this machine alone.
+            let is_fine = |problem: &crate::Problem| {
+                let text = problem.to_string();
+                text.contains("No such file") || text.contains("others can reach")
+            };
             assert!(
                 errors.errors().iter().all(is_fine),
                 "{heading}\n{text}\n{errors}"

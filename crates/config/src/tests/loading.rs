@@ -263,7 +263,7 @@ fn a_key_is_explained_with_its_value_now() {
 fn a_name_is_enough_for_https() {
     let folder = Folder::with(
         "[tls]\ndomains = [\"*.a.example.org\", \"a.example.org\"]\nacme = { agree_to_terms = true, challenge = \"dns-01\", \
-         dns = { kind = \"command\", command = [\"/bin/true\"] } }\n[spawner]\nallow_public = true\n",
+         dns = { kind = \"command\", command = [\"/bin/true\"] } }\n[spawner]\nallow_public = true\n[auth]\nkind = \"dummy\"\nallow_public = true\n",
     );
     let loaded = folder.good();
     let gateway = &loaded.config.gateway;
