@@ -124,16 +124,15 @@ pub enum TlsVersion {
 #[serde(default, deny_unknown_fields)]
 pub struct CertificateConfig {
     /// The names of one certificate that Lyceum gets, as `tls.source` says. Without files only.
-    #[schemars(example = ["a.example.org", "b.example.org"])]
     pub names: Vec<CertificateName>,
 
     /// The file with the certificate, and those of the authorities between it and the root behind it. When it changes,
     /// it is read again; connections stay. A new one that cannot be used is left, and the log says why.
-    #[schemars(example = "/etc/ssl/example.org.pem", extend("format" = "path"))]
+    #[schemars(example = "/etc/ssl/example.org.pem", extend("format" = "path", "x-with" = "key_file = \"/etc/ssl/private/example.org.key\""))]
     pub certificate_file: Option<PathBuf>,
 
     /// The file with its key.
-    #[schemars(example = "/etc/ssl/private/example.org.key", extend("format" = "path"))]
+    #[schemars(example = "/etc/ssl/private/example.org.key", extend("format" = "path", "x-with" = "certificate_file = \"/etc/ssl/example.org.pem\""))]
     pub key_file: Option<PathBuf>,
 
     /// The name of a certificate that certbot looks after: `/etc/letsencrypt/live/NAME`. Certbot makes its files for root

@@ -61,7 +61,7 @@ impl AcmeConfig {
         if !self.agree_to_terms {
             problems.push((
                 "agree_to_terms",
-                "must be `true` before the authority gives certificates: read its terms first"
+                "no certificate is given to those who have not agreed to the authority's terms: read them, then set it to `true`"
                     .to_owned(),
             ));
         }
