@@ -10,6 +10,7 @@ use lyceum_core::HumanDuration;
 use crate::address::ListenAddress;
 use crate::compress::CompressMode;
 use crate::network::Network;
+use crate::origin;
 
 /// How Lyceum listens, whom it believes, and how long it waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -246,13 +247,18 @@ impl GatewayConfig {
     }
 
     /// Every address to listen on, with the key that it stands below.
-    fn all_listen(&self) -> impl Iterator<Item = (&'static str, &ListenAddress)> {
+    pub fn all_listen(&self) -> impl Iterator<Item = (&'static str, &ListenAddress)> {
         let plain = self.listen.iter().map(|address| ("listen", address));
         plain.chain(
             self.listen_tls
                 .iter()
                 .map(|address| ("listen_tls", address)),
         )
+    }
+
+    /// The port to which browsers are sent for HTTPS, if it is not the usual one, as far as the configuration tells it.
+    pub fn https_port(&self) -> Option<u16> {
+        origin::https_port(&self.listen_tls)
     }
 
     /// Addresses that cannot be had, as another one has them already.

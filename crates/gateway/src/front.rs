@@ -17,6 +17,7 @@ use crate::files::{ChallengeFile, FileFolder, StaticFile, StaticRequest};
 use crate::forwarded;
 use crate::gate::Visit;
 use crate::head::{BadHead, Facts, Length, RequestHead};
+use crate::origin::{Arrival, proper_origin};
 use crate::pages::ErrorReason;
 use crate::path;
 use crate::plan::{Admitted, Asked, Peer, Plan};
@@ -461,33 +462,16 @@ fn to_proper_address(
         return None;
     }
     let client = forwarded::client(asked.head.fields, asked.inbound(), &config.trusted_proxies);
-    // A service with a host of its own keeps it.
-    let has_own_host = found.is_some_and(|entry| entry.route.spec.host().is_some());
-    let canonical = config.canonical_host.as_deref().filter(|_| !has_own_host);
-    let is_other = canonical.is_some_and(|host| !is_same_host(host, &client.host, client.scheme));
-    let insecure = config.https_redirect && client.scheme == "http";
-    let to = match (canonical, insecure) {
-        (Some(host), true) => format!("https://{host}"),
-        (Some(host), false) if is_other => format!("{}://{host}", client.scheme),
-        (None, true) => {
-            let host = crate::table::without_port(&client.host);
-            // Who comes by a proxy does not see our ports.
-            match core.https_port.filter(|_| !asked.peer.believed) {
-                Some(port) => format!("https://{host}:{port}"),
-                None => format!("https://{host}"),
-            }
-        }
-        (_, false) => return None,
+    let arrival = Arrival {
+        host: &client.host,
+        scheme: client.scheme,
+        has_own_host: found.is_some_and(|entry| entry.route.spec.host().is_some()),
+        // Who comes by a proxy does not see our ports.
+        https_port: core.https_port.filter(|_| !asked.peer.believed),
     };
+    let to = proper_origin(config, arrival)?;
     let to = format!("{to}{}", asked.path_and_query());
     Some(redirect(&to, asked.moved()))
-}
-
-/// Whether two hosts are one, the port of the scheme being said or not.
-fn is_same_host(one: &str, other: &str, scheme: &str) -> bool {
-    let port = if scheme == "https" { ":443" } else { ":80" };
-    let bare = |host: &'_ str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
-    bare(one) == bare(other)
 }
 
 /// Refuses what is closed by the switch.

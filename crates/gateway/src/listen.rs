@@ -251,19 +251,6 @@ impl BoundGateway {
         let all = &self.sockets.addresses;
         all.get(self.sockets.plain..).unwrap_or_default()
     }
-
-    /// The port to which browsers are sent to come by TLS, if it is not the usual one.
-    pub(crate) fn https_port(&self) -> Option<u16> {
-        let port = self.local_tls_addrs().iter().find_map(tcp_port)?;
-        (port != 443).then_some(port)
-    }
-}
-
-fn tcp_port(address: &ListenAddress) -> Option<u16> {
-    match address {
-        ListenAddress::Tcp(tcp) => Some(tcp.port()),
-        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => None,
-    }
 }
 
 impl Sockets {

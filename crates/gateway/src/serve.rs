@@ -32,6 +32,7 @@ use crate::limit::{Limits, Slot};
 use crate::listen::{BoundGateway, BoundTcp, BoundUnix, GatewayError};
 use crate::maintenance::MaintenanceSwitch;
 use crate::options::ForwardOptions;
+use crate::origin;
 use crate::pages::{ErrorPages, ErrorReason};
 use crate::patience;
 use crate::pool::Pool;
@@ -281,7 +282,7 @@ impl BoundGateway {
                 address: address.clone(),
             });
         }
-        let https_port = self.https_port();
+        let https_port = origin::https_port(self.local_tls_addrs());
         let draining = shutdown.child_token();
         let _drain_when_dropped = draining.clone().drop_guard();
         let calls = TaskTracker::new();

@@ -15,7 +15,7 @@ use lyceum_config::settings::Config;
 use lyceum_core::declared::Declared;
 use lyceum_core::service::ServiceSpec;
 use lyceum_core::{Route, RouteSpec, Upstream};
-use lyceum_gateway::{RouteTable, Site, SiteAction, rewrite};
+use lyceum_gateway::{Arrival, RouteTable, Site, SiteAction, proper_origin, rewrite};
 
 use self::question::Question;
 use super::report::Report;
@@ -156,23 +156,18 @@ impl Test<'_> {
         if question.path().starts_with("/.well-known/acme-challenge/") {
             return None;
         }
-        let has_host_of_its_own = self
-            .sites
-            .iter()
-            .any(|site| site.spec.host() == Some(question.host_name()));
-        let host = gateway
-            .canonical_host
-            .as_deref()
-            .filter(|host| !has_host_of_its_own && !host.eq_ignore_ascii_case(&question.host));
-        let scheme = (gateway.https_redirect && question.scheme == "http").then_some("https");
-        (host.is_some() || scheme.is_some()).then(|| {
-            format!(
-                "the browser is sent to {}://{}{} first",
-                scheme.unwrap_or(question.scheme),
-                host.unwrap_or(&question.host),
-                question.target
-            )
-        })
+        let arrival = Arrival {
+            host: &question.host,
+            scheme: question.scheme,
+            has_own_host: self
+                .sites
+                .iter()
+                .any(|site| site.spec.host() == Some(question.host_name())),
+            https_port: gateway.https_port(),
+        };
+        let origin = proper_origin(gateway, arrival)?;
+        let target = &question.target;
+        Some(format!("the browser is sent to {origin}{target} first"))
     }
 
     /// The rules of the configuration, as the gateway has them.
