@@ -116,7 +116,7 @@ impl LookupError {
 /// Reads a name; it is always taken from the root on.
 pub(super) fn name(text: &str) -> Result<Name, LookupError> {
     let mut name = Name::from_ascii(text).map_err(|_| LookupError::BadName(text.to_owned()))?;
-    if name.is_root() {
+    if name.num_labels() == 0 {
         return Err(LookupError::BadName(text.to_owned()));
     }
     name.set_fqdn(true);

@@ -26,8 +26,8 @@ pub(crate) struct Options<'a> {
     pub(crate) zones: &'a str,
     /// Files of zones, by name.
     pub(crate) files: &'a [(&'a str, &'a str)],
-    /// More for the statement `options`.
-    pub(crate) options: &'a str,
+    /// What is added to the statement `options`.
+    pub(crate) more: &'a str,
 }
 
 /// A zone that the key may change at `_acme-challenge` names, one that it may not change, and one below a third.
@@ -65,14 +65,17 @@ closed CAA 0 issue ";"
 aliased CNAME closed
 sub NS ns.elsewhere.test.
 private A 10.1.2.3
+site A 127.0.0.1
+stray A 127.0.0.1
+stray AAAA 2001:db8::9
 "#;
 
 /// A zone with nothing of interest.
-const PLAIN: &str = r#"$TTL 60
+const PLAIN: &str = "$TTL 60
 @ SOA ns1.example.test. admin.example.test. 1 2 2 600 1
 @ NS ns1.example.test.
 out A 192.0.2.7
-"#;
+";
 
 impl Bind {
     /// Starts one with the usual zones.
@@ -86,7 +89,7 @@ impl Bind {
                 ("closed.test", PLAIN),
                 ("validation.test", PLAIN),
             ],
-            options: "",
+            more: "",
         })
     }
 
@@ -112,7 +115,7 @@ impl Bind {
             "options {{ directory \"{shown}\"; pid-file none; session-keyfile none; {listen}\n\
              recursion no; dnssec-validation no; minimal-responses no; {} }};\n\
              controls {{ }};\n{key}{}",
-            options.options,
+            options.more,
             options.zones.replace("{folder}", &shown)
         );
         let config_file = folder.path().join("named.conf");

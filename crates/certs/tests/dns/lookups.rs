@@ -75,7 +75,7 @@ async fn an_answer_that_does_not_fit_is_fetched_over_tcp() {
         address: free_loopback(),
         zones: "zone \"big.test\" { type primary; file \"{folder}/big.test\"; };",
         files: &[("big.test", &zone)],
-        options: "",
+        more: "",
     });
     let texts = bind.texts("many.big.test").await;
     assert_eq!(texts.len(), 50);

@@ -30,7 +30,7 @@ fn pair(refresh: u32) -> (Bind, Bind) {
         address,
         zones: "zone \"late.test\" { type primary; file \"{folder}/late.test\"; notify no; allow-update { key lyceum; }; };",
         files: &[("late.test", ZONE)],
-        options: "",
+        more: "",
     });
     let zones = format!(
         "zone \"late.test\" {{ type secondary; primaries port {port} {{ 127.0.0.1; }}; file \"{{folder}}/late.test\"; \
@@ -40,7 +40,7 @@ fn pair(refresh: u32) -> (Bind, Bind) {
         address: (LOOPBACKS[1], port).into(),
         zones: &zones,
         files: &[],
-        options: "",
+        more: "",
     });
     (primary, secondary)
 }

@@ -90,7 +90,7 @@ async fn an_unsigned_update_is_taken_where_addresses_may() {
             "open.test",
             "$TTL 60\n@ SOA ns. admin. 1 2 2 600 1\n@ NS ns.open.test.\nns A 127.0.0.1\n",
         )],
-        options: "",
+        more: "",
     });
     let mut config = update_config(&bind);
     (config.tsig_name, config.tsig_secret_file) = (None, None);
