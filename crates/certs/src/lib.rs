@@ -41,6 +41,6 @@ pub use manage::{
     State, TlsStatus, Warning,
 };
 pub use name::{CertificateName, CertificateNameError};
-pub use preflight::{Finding, Verdict};
+pub use preflight::{Finding, Ports, Verdict};
 pub use server::{LiveTlsOptions, ServerTls, ServerTlsOptions};
 pub use trouble::{Trouble, TroubleKind};

@@ -19,6 +19,7 @@ use crate::inspect::Inspected;
 use crate::keys::self_signed;
 use crate::live::{Live, LiveCertificates};
 use crate::name::CertificateName;
+use crate::preflight::Ports;
 use crate::schedule;
 use crate::stored::{self, History, Kept, Stored};
 use crate::trouble::{Trouble, TroubleKind};
@@ -56,14 +57,14 @@ pub struct ManagerOptions {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The ports at which visitors find HTTP and HTTPS, for the check beforehand.
-    pub ports: (u16, u16),
+    pub ports: Ports,
 }
 
 #[derive(Debug)]
 struct Shared {
     config: TlsConfig,
     clock: Arc<dyn Clock>,
-    ports: (u16, u16),
+    ports: Ports,
     stored: Stored,
     live: LiveCertificates,
     /// Who gives certificates; `None` if nobody is asked.
@@ -349,6 +350,11 @@ impl Shared {
 
     fn is_due(&self, one: &Managed, now: Timestamp) -> bool {
         self.due_at(one).is_some_and(|at| at <= now)
+    }
+
+    /// Whether the authority is one that looks from the Internet: not one of our own, which may know other names.
+    fn asks_public_authority(&self) -> bool {
+        !matches!(self.config.acme.directory, Authority::Url(_))
     }
 
     /// The ways to prove each name of a certificate.

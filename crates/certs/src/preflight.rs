@@ -9,6 +9,7 @@ mod tls;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,31 +125,19 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
     let until = Instant::now() + if with_dns { LIMIT_WITH_DNS } else { LIMIT };
     // A name and its wildcard have the same record.
     let mut bases = HashSet::new();
-    let work: Vec<_> = options
-        .names
-        .iter()
-        .enumerate()
-        .map(|(at, (name, kinds))| {
-            let first = kinds.contains(&ChallengeKind::Dns01) && bases.insert(name.base());
-            (at, name, kinds.as_slice(), first)
-        })
-        .collect();
+    let mut work: Vec<Checking<'_>> = Vec::new();
+    for (at, (name, kinds)) in options.names.iter().enumerate() {
+        let checked = NameCheck {
+            options,
+            own: &own,
+            name,
+            kinds,
+            with_record: kinds.contains(&ChallengeKind::Dns01) && bases.insert(name.base()),
+        };
+        work.push(Box::pin(async move { (at, checked.run().await) }));
+    }
     let mut done: Vec<(usize, Vec<Finding>)> = Vec::new();
-    let mut running = stream::iter(work)
-        .map(|(at, name, kinds, with_record)| {
-            let own = &own;
-            async move {
-                let checked = NameCheck {
-                    options,
-                    own,
-                    name,
-                    kinds,
-                    with_record,
-                };
-                (at, Box::pin(checked.run()).await)
-            }
-        })
-        .buffer_unordered(AT_ONCE);
+    let mut running = stream::iter(work).buffer_unordered(AT_ONCE);
     while let Ok(Some(findings)) = timeout_at(until, running.next()).await {
         done.push(findings);
     }
@@ -169,6 +158,9 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
         .flat_map(|(_, findings)| findings)
         .collect()
 }
+
+/// A check under way, with the place of its name.
+type Checking<'a> = Pin<Box<dyn Future<Output = (usize, Vec<Finding>)> + Send + 'a>>;
 
 /// The check of one name.
 struct NameCheck<'a> {

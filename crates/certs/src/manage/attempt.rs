@@ -263,11 +263,12 @@ impl Shared {
             names: &names,
             caa_identities: &caa,
             ports: self.ports,
+            public_authority: self.asks_public_authority(),
             challenges: self.live.challenges(),
             resolver: &resolver,
             dns: None,
         };
-        let Ok(findings) = tokio::time::timeout(CHECK_LIMIT, preflight::check(options)).await
+        let Ok(findings) = tokio::time::timeout(CHECK_LIMIT, preflight::check(&options)).await
         else {
             return trouble;
         };

@@ -171,11 +171,14 @@ impl Manager {
             names: &names,
             caa_identities: &caa,
             ports: self.0.ports,
+            public_authority: self.0.asks_public_authority(),
             challenges: self.0.live.challenges(),
             resolver: &resolver,
             dns: self.0.dns.clone(),
         };
-        findings.extend(preflight::check(options).await);
+        // Answers for trial would be in the way of an order's.
+        let _working = self.0.working.lock().await;
+        findings.extend(preflight::check(&options).await);
         Ok(findings)
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use lyceum_certs::{
-    Authority, Level, LiveTlsOptions, Manager, ManagerOptions, ServerTls, State, TlsStatus, Trouble,
+    Authority, Level, LiveTlsOptions, Manager, ManagerOptions, Ports, ServerTls, State, TlsStatus,
+    Trouble,
 };
 use lyceum_config::settings::Config;
 use lyceum_core::SystemClock;
@@ -58,8 +59,8 @@ fn options(config: &Config) -> ManagerOptions {
 }
 
 /// The ports at which authorities look: the usual ones, but for one of one's own, which may look where we listen.
-fn ports(config: &Config) -> (u16, u16) {
-    let usual = (80, 443);
+fn ports(config: &Config) -> Ports {
+    let usual = Ports::default();
     if !matches!(config.tls.acme.directory, Authority::Url(_)) {
         return usual;
     }
@@ -75,10 +76,10 @@ fn ports(config: &Config) -> (u16, u16) {
             first
         }
     };
-    (
-        first(&config.gateway.listen, usual.0),
-        first(&config.gateway.listen_tls, usual.1),
-    )
+    Ports {
+        http: first(&config.gateway.listen, usual.http),
+        https: first(&config.gateway.listen_tls, usual.https),
+    }
 }
 
 fn with_hint(trouble: Trouble) -> anyhow::Error {
