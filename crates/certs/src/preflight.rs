@@ -7,11 +7,11 @@ mod http;
 mod reach;
 mod tls;
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use lyceum_core::random;
 use serde::{Deserialize, Serialize};
@@ -122,16 +122,11 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
         .iter()
         .any(|(_, kinds)| kinds.contains(&ChallengeKind::Dns01));
     let until = Instant::now() + if with_dns { LIMIT_WITH_DNS } else { LIMIT };
-    // A name and its wildcard have the same record.
-    let mut bases = HashSet::new();
     let work: Vec<_> = options
         .names
         .iter()
         .enumerate()
-        .map(|(at, (name, kinds))| {
-            let first = kinds.contains(&ChallengeKind::Dns01) && bases.insert(name.base());
-            (at, name, kinds.as_slice(), first)
-        })
+        .map(|(at, (name, kinds))| (at, name, kinds.as_slice(), tries_record(options.names, at)))
         .collect();
     let mut done: Vec<(usize, Vec<Finding>)> = Vec::new();
     let mut running = stream::iter(work)
@@ -168,6 +163,24 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
     done.into_iter()
         .flat_map(|(_, findings)| findings)
         .collect()
+}
+
+/// Whether a record is tried with this name: a name and its wildcard have the same, which is tried once, with the name
+/// if both are there.
+fn tries_record(names: &[(CertificateName, Vec<ChallengeKind>)], at: usize) -> bool {
+    let by_record = |(_, (_, kinds)): &(usize, &(CertificateName, Vec<ChallengeKind>))| {
+        kinds.contains(&ChallengeKind::Dns01)
+    };
+    let Some((name, _)) = names.get(at) else {
+        return false;
+    };
+    names
+        .iter()
+        .enumerate()
+        .filter(by_record)
+        .filter(|(_, (other, _))| other.base() == name.base())
+        .min_by_key(|(other_at, (other, _))| (other.is_wildcard(), *other_at))
+        .is_some_and(|(first, _)| first == at)
 }
 
 /// The check of one name.
@@ -233,26 +246,18 @@ impl NameCheck<'_> {
             }
         };
         addresses.truncate(MAX_ADDRESSES);
-        let mut probed = Vec::new();
-        for kind in self.kinds {
-            let reached = match kind {
-                ChallengeKind::Http01 => http::probe(self.options, self.name, &addresses).await,
-                ChallengeKind::TlsAlpn01 => tls::probe(self.options, self.name, &addresses).await,
-                ChallengeKind::Dns01 => continue,
-            };
-            match reached {
-                Ok(reached) => probed.push(Probed {
-                    kind: *kind,
-                    reached,
-                }),
-                Err(finding) => {
-                    return AtPorts {
-                        findings: vec![finding],
-                        one_works: false,
-                    };
-                }
+        let probes = self.kinds.iter().map(|kind| self.probe(*kind, &addresses));
+        let probed: Result<Vec<Option<Probed>>, Finding> =
+            join_all(probes).await.into_iter().collect();
+        let probed: Vec<Probed> = match probed {
+            Ok(probed) => probed.into_iter().flatten().collect(),
+            Err(finding) => {
+                return AtPorts {
+                    findings: vec![finding],
+                    one_works: false,
+                };
             }
-        }
+        };
         let judged = addresses::Judged {
             name: self.name,
             own: self.own,
@@ -270,6 +275,20 @@ impl NameCheck<'_> {
             findings,
             one_works,
         }
+    }
+
+    /// Asks at all addresses for what an authority would ask for; records are not asked for there.
+    async fn probe(
+        &self,
+        kind: ChallengeKind,
+        addresses: &[IpAddr],
+    ) -> Result<Option<Probed>, Finding> {
+        let reached = match kind {
+            ChallengeKind::Http01 => http::probe(self.options, self.name, addresses).await?,
+            ChallengeKind::TlsAlpn01 => tls::probe(self.options, self.name, addresses).await?,
+            ChallengeKind::Dns01 => return Ok(None),
+        };
+        Ok(Some(Probed { kind, reached }))
     }
 
     async fn addresses(&self) -> Result<Vec<IpAddr>, LookupError> {
