@@ -7,12 +7,12 @@ mod http;
 mod reach;
 mod tls;
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use lyceum_core::random;
 use serde::{Deserialize, Serialize};
@@ -123,8 +123,6 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
         .iter()
         .any(|(_, kinds)| kinds.contains(&ChallengeKind::Dns01));
     let until = Instant::now() + if with_dns { LIMIT_WITH_DNS } else { LIMIT };
-    // A name and its wildcard have the same record.
-    let mut bases = HashSet::new();
     let mut work: Vec<Checking<'_>> = Vec::new();
     for (at, (name, kinds)) in options.names.iter().enumerate() {
         let checked = NameCheck {
@@ -132,7 +130,7 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
             own: &own,
             name,
             kinds,
-            with_record: kinds.contains(&ChallengeKind::Dns01) && bases.insert(name.base()),
+            with_record: tries_record(options.names, at),
         };
         work.push(Box::pin(async move { (at, checked.run().await) }));
     }
@@ -161,6 +159,24 @@ pub async fn check(options: &PreflightOptions<'_>) -> Vec<Finding> {
 
 /// A check under way, with the place of its name.
 type Checking<'a> = Pin<Box<dyn Future<Output = (usize, Vec<Finding>)> + Send + 'a>>;
+
+/// Whether a record is tried with this name: a name and its wildcard have the same, which is tried once, with the name
+/// if both are there.
+fn tries_record(names: &[(CertificateName, Vec<ChallengeKind>)], at: usize) -> bool {
+    let by_record = |(_, (_, kinds)): &(usize, &(CertificateName, Vec<ChallengeKind>))| {
+        kinds.contains(&ChallengeKind::Dns01)
+    };
+    let Some((name, _)) = names.get(at) else {
+        return false;
+    };
+    names
+        .iter()
+        .enumerate()
+        .filter(by_record)
+        .filter(|(_, (other, _))| other.base() == name.base())
+        .min_by_key(|(other_at, (other, _))| (other.is_wildcard(), *other_at))
+        .is_some_and(|(first, _)| first == at)
+}
 
 /// The check of one name.
 struct NameCheck<'a> {
@@ -225,26 +241,18 @@ impl NameCheck<'_> {
             }
         };
         addresses.truncate(MAX_ADDRESSES);
-        let mut probed = Vec::new();
-        for kind in self.kinds {
-            let reached = match kind {
-                ChallengeKind::Http01 => http::probe(self.options, self.name, &addresses).await,
-                ChallengeKind::TlsAlpn01 => tls::probe(self.options, self.name, &addresses).await,
-                ChallengeKind::Dns01 => continue,
-            };
-            match reached {
-                Ok(reached) => probed.push(Probed {
-                    kind: *kind,
-                    reached,
-                }),
-                Err(finding) => {
-                    return AtPorts {
-                        findings: vec![finding],
-                        one_works: false,
-                    };
-                }
+        let probes = self.kinds.iter().map(|kind| self.probe(*kind, &addresses));
+        let probed: Result<Vec<Option<Probed>>, Finding> =
+            join_all(probes).await.into_iter().collect();
+        let probed: Vec<Probed> = match probed {
+            Ok(probed) => probed.into_iter().flatten().collect(),
+            Err(finding) => {
+                return AtPorts {
+                    findings: vec![finding],
+                    one_works: false,
+                };
             }
-        }
+        };
         let judged = addresses::Judged {
             name: self.name,
             own: self.own,
@@ -262,6 +270,20 @@ impl NameCheck<'_> {
             findings,
             one_works,
         }
+    }
+
+    /// Asks at all addresses for what an authority would ask for; records are not asked for there.
+    async fn probe(
+        &self,
+        kind: ChallengeKind,
+        addresses: &[IpAddr],
+    ) -> Result<Option<Probed>, Finding> {
+        let reached = match kind {
+            ChallengeKind::Http01 => http::probe(self.options, self.name, addresses).await?,
+            ChallengeKind::TlsAlpn01 => tls::probe(self.options, self.name, addresses).await?,
+            ChallengeKind::Dns01 => return Ok(None),
+        };
+        Ok(Some(Probed { kind, reached }))
     }
 
     async fn addresses(&self) -> Result<Vec<IpAddr>, LookupError> {

@@ -1,8 +1,9 @@
 //! Look-ups through the name servers that this machine is told to ask. Keeps nothing: who asks wants to know it now.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -15,6 +16,14 @@ use crate::trouble::{Trouble, TroubleKind};
 
 /// Where a machine's name servers are told.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved tells which ones it asks itself.
+const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+/// Where it listens. There it answers for this machine's own name with what `/etc/hosts` and the interfaces say, which
+/// nobody else sees.
+const RESOLVED: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)),
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54)),
+];
 /// As many of them are asked, as the C library does.
 const MAX_SERVERS: usize = 3;
 /// How long one look-up may take with all that belongs to it.
@@ -26,6 +35,8 @@ const MAX_ALIASES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Resolver {
     servers: Arc<[SocketAddr]>,
+    /// Which one has answered last, and is asked first.
+    preferred: Arc<AtomicUsize>,
     authoritative_port: u16,
 }
 
@@ -68,14 +79,15 @@ impl Resolver {
     pub fn new(servers: Vec<SocketAddr>) -> Self {
         Self {
             servers: servers.into(),
+            preferred: Arc::default(),
             authoritative_port: 53,
         }
     }
 
-    /// Takes the name servers of this machine, from `/etc/resolv.conf`.
+    /// Takes the name servers of this machine, from `/etc/resolv.conf`; those behind systemd-resolved before itself.
     pub fn from_system() -> Result<Self, Trouble> {
-        let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        let servers = name_servers(&text);
+        let read = |path| name_servers(&fs::read_to_string(path).unwrap_or_default());
+        let servers = behind_resolved(read(RESOLV_CONF), || read(RESOLVED_CONF));
         if servers.is_empty() {
             return Err(Trouble::new(
                 TroubleKind::Dns,
@@ -245,7 +257,9 @@ impl Resolver {
     /// Asks one server after the other until one knows, or knows that there is nothing.
     async fn ask_servers(&self, host: &Name, kind: RecordType) -> Result<Message, LookupError> {
         let mut last = LookupError::NoServers;
-        for server in self.servers.iter() {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let servers = self.servers.iter().enumerate().cycle();
+        for (at, server) in servers.skip(first).take(self.servers.len()) {
             match ask(*server, host, kind, Recursion::Wanted).await {
                 Ok(answer) => {
                     // Some servers give up on such aliases with SERVFAIL, and show them.
@@ -254,7 +268,10 @@ impl Resolver {
                     }
                     let code = answer.metadata.response_code;
                     match refused(code, host, &server.to_string()) {
-                        None | Some(LookupError::NoSuchName(_)) => return Ok(answer),
+                        None | Some(LookupError::NoSuchName(_)) => {
+                            self.preferred.store(at, Ordering::Relaxed);
+                            return Ok(answer);
+                        }
                         Some(error) => last = error,
                     }
                 }
@@ -285,6 +302,21 @@ impl Resolver {
 
 fn endless(host: &Name) -> LookupError {
     LookupError::TooManyAliases(plain(host))
+}
+
+/// Puts the name servers that systemd-resolved asks before itself.
+fn behind_resolved(
+    servers: Vec<SocketAddr>,
+    behind: impl FnOnce() -> Vec<SocketAddr>,
+) -> Vec<SocketAddr> {
+    let is_resolved = |server: &SocketAddr| RESOLVED.contains(&server.ip());
+    if servers.is_empty() || !servers.iter().all(is_resolved) {
+        return servers;
+    }
+    let mut all = behind();
+    all.retain(|server| !is_resolved(server));
+    all.extend(servers);
+    all
 }
 
 /// Reads the name servers out of the text of `resolv.conf`.
@@ -391,6 +423,21 @@ mod tests {
         );
         assert!(name_servers("").is_empty());
         assert!(name_servers("nameserver").is_empty());
+    }
+
+    #[test]
+    fn servers_behind_resolved_come_first() {
+        let read = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let (stub, other) = (read(&["127.0.0.53:53"]), read(&["192.0.2.1:53"]));
+        assert_eq!(
+            behind_resolved(stub.clone(), || other.clone()),
+            read(&["192.0.2.1:53", "127.0.0.53:53"])
+        );
+        assert_eq!(behind_resolved(stub.clone(), Vec::new), stub);
+        assert_eq!(behind_resolved(other.clone(), || stub.clone()), other);
+        assert!(behind_resolved(Vec::new(), || stub.clone()).is_empty());
     }
 
     proptest::proptest! {

@@ -97,7 +97,7 @@ fn question(name: &Name, kind: RecordType, recursion: Recursion) -> Message {
     message
 }
 
-/// Sends a question and waits for its answer, without a limit; `None` if that did not fit.
+/// Sends a question and waits for its answer, without a limit; `None` if that did not fit, or cannot be read.
 async fn over_udp(
     server: SocketAddr,
     bytes: &[u8],
@@ -117,7 +117,7 @@ async fn over_udp(
         let Some(datagram) = buffer.get(..length) else {
             continue;
         };
-        if is_truncated(datagram, asked.metadata.id) {
+        if is_broken(datagram, asked.metadata.id) {
             return Ok(None);
         }
         // What is no answer to this question may be somebody's attempt to be believed: the right one may follow.
@@ -142,10 +142,12 @@ pub(super) async fn over_tcp(server: SocketAddr, bytes: &[u8]) -> io::Result<Vec
     Ok(answer)
 }
 
-/// Whether it is an answer that did not fit: the server says so in the third byte (RFC 1035 §4.1.1).
-fn is_truncated(bytes: &[u8], id: u16) -> bool {
+/// Whether it is an answer that did not fit (the server says so in the third byte, RFC 1035 §4.1.1), or that is damaged.
+fn is_broken(bytes: &[u8], id: u16) -> bool {
     match bytes {
-        [a, b, flags, ..] => [*a, *b] == id.to_be_bytes() && flags & 0x82 == 0x82,
+        [a, b, flags, ..] if [*a, *b] == id.to_be_bytes() && flags & 0x80 != 0 => {
+            flags & 0x02 != 0 || Message::from_vec(bytes).is_err()
+        }
         _ => false,
     }
 }
@@ -215,22 +217,24 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_did_not_fit_is_seen_before_it_is_read() {
+    fn an_answer_that_did_not_fit_or_is_damaged_is_seen() {
         let mut cut = answer();
         cut.metadata.truncation = true;
         let bytes = cut.to_vec().unwrap();
-        assert!(is_truncated(&bytes, 0x1234));
-        assert!(is_truncated(&bytes[..14], 0x1234));
-        assert!(!is_truncated(&bytes, 0x1235));
-        assert!(!is_truncated(&answer().to_vec().unwrap(), 0x1234));
-        assert!(!is_truncated(&[], 0x1234));
+        assert!(is_broken(&bytes, 0x1234));
+        assert!(is_broken(&bytes[..14], 0x1234));
+        assert!(!is_broken(&bytes, 0x1235));
+        let whole = answer().to_vec().unwrap();
+        assert!(!is_broken(&whole, 0x1234));
+        assert!(is_broken(&whole[..whole.len() - 1], 0x1234));
+        assert!(!is_broken(&[], 0x1234));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = read_answer(&bytes, &asked());
-            let _ = is_truncated(&bytes, 0x1234);
+            let _ = is_broken(&bytes, 0x1234);
         }
 
         #[test]

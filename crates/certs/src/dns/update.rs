@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::rdata::tsig::TsigError;
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigVerifier, TSigner};
 use lyceum_core::Clock;
 use tokio::time::timeout;
 
@@ -65,14 +65,25 @@ impl Channel<'_> {
             .to_vec()
             .map_err(|error| unusual(self.shown).caused_by(&error))?;
         let (address, answer) = self.exchange(&bytes).await?;
+        self.check(record, &update, verifier, &answer)?;
+        Ok(address)
+    }
+
+    /// Checks that an answer is the right one, and says that the change is done.
+    fn check(
+        &self,
+        record: &TextRecord,
+        update: &Message,
+        verifier: Option<TSigVerifier>,
+        answer: &[u8],
+    ) -> Result<(), Trouble> {
         // First as a plain message: what checks signatures trusts its lengths.
-        let read = read_answer(&answer, &update).ok_or_else(|| unusual(self.shown))?;
-        let code = read.metadata.response_code;
-        if code != ResponseCode::NoError {
+        let read = read_answer(answer, update).ok_or_else(|| unusual(self.shown))?;
+        if read.metadata.response_code != ResponseCode::NoError {
             return Err(self.told(record, &read));
         }
         if let Some(mut verifier) = verifier {
-            verifier.verify(&answer).map_err(|error| {
+            verifier.verify(answer).map_err(|error| {
                 Trouble::new(
                     TroubleKind::Dns,
                     format!(
@@ -84,7 +95,7 @@ impl Channel<'_> {
                 .because(error.to_string())
             })?;
         }
-        Ok(address)
+        Ok(())
     }
 
     /// Sends a message to the first address that takes it.
@@ -211,7 +222,84 @@ fn message(change: Change, record: &TextRecord) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::rr::TSigResponseContext;
+    use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
+    use lyceum_core::SystemClock;
+    use proptest::prelude::*;
+
+    use super::super::lookup::name;
     use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn key(secret: &[u8]) -> TSigner {
+        let key_name = name("lyceum").unwrap();
+        TSigner::new(secret.to_vec(), TsigAlgorithm::HmacSha256, key_name, 300).unwrap()
+    }
+
+    fn record() -> TextRecord {
+        TextRecord {
+            zone: name("example.org").unwrap(),
+            name: name("_acme-challenge.example.org").unwrap(),
+            value: "value".to_owned(),
+        }
+    }
+
+    /// Signs an update and an answer to it, as the server of a key does, and checks what becomes of the answer.
+    fn checked(server_key: &TSigner, damage: impl FnOnce(&mut Vec<u8>)) -> Result<(), Trouble> {
+        let ours = key(b"secret");
+        let mut update = message(Change::Add, &record());
+        let verifier = update.finalize(&ours, NOW).unwrap();
+        let mac = update.signature.as_ref().unwrap().data.mac.clone();
+        let mut answer = Message::new(update.metadata.id, MessageType::Response, OpCode::Update);
+        answer.add_queries(update.queries.clone());
+        let context =
+            TSigResponseContext::new(update.metadata.id, NOW, server_key.clone(), mac, None);
+        let signature = context.sign(&answer.to_vec().unwrap()).unwrap();
+        answer.set_signature(signature);
+        let mut bytes = answer.to_vec().unwrap();
+        damage(&mut bytes);
+        let channel = Channel {
+            shown: "192.0.2.53",
+            addresses: &[],
+            key: Some(&ours),
+            clock: &SystemClock,
+        };
+        channel.check(&record(), &update, verifier, &bytes)
+    }
+
+    #[test]
+    fn only_answers_that_are_signed_with_the_key_are_believed() {
+        checked(&key(b"secret"), |_| {}).unwrap();
+        let trouble = checked(&key(b"another"), |_| {}).unwrap_err();
+        assert!(
+            trouble.what.contains("not signed with our key"),
+            "{trouble}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_answers_are_refused_without_a_panic(at in 0_usize..200, by in 1_u8..=255, cut in 1_usize..200) {
+            // Not every byte is signed: what the signature's own record says of its time to live is not.
+            let _ = checked(&key(b"secret"), |bytes| {
+                let length = bytes.len();
+                bytes[at % length] ^= by;
+            });
+            let shortened = checked(&key(b"secret"), |bytes| bytes.truncate(bytes.len().saturating_sub(cut)));
+            prop_assert!(shortened.is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let refused = checked(&key(b"secret"), |answer| {
+                // The number stays, so that the rest is looked at.
+                answer.truncate(2);
+                answer.extend(bytes);
+            });
+            prop_assert!(refused.is_err());
+        }
+    }
 
     #[test]
     fn the_time_of_a_server_has_six_bytes() {

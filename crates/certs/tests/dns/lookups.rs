@@ -1,6 +1,8 @@
 //! Look-ups, answered by BIND and, oddly, by pebble-challtestsrv.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use lyceum_certs::dns::{LookupError, Resolver};
 
@@ -66,10 +68,8 @@ async fn an_answer_that_does_not_fit_is_fetched_over_tcp() {
     let mut zone =
         "$TTL 60\n@ SOA ns. admin. 1 2 2 600 1\n@ NS ns.big.test.\nns A 127.0.0.1\n".to_owned();
     for number in 0..50 {
-        zone.push_str(&format!(
-            "many TXT \"text number {number:02} {}\"\n",
-            "x".repeat(100)
-        ));
+        let rest = "x".repeat(100);
+        writeln!(zone, "many TXT \"text number {number:02} {rest}\"").unwrap();
     }
     let bind = Bind::start_with(&crate::bind::Options {
         address: free_loopback(),
@@ -135,6 +135,12 @@ async fn the_next_server_is_asked_when_one_is_silent() {
     let silent = UdpSocket::bind(nobody).unwrap();
     let error = alone.txt("hub.example.test").await.unwrap_err();
     assert!(matches!(error, LookupError::Timeout { .. }), "{error}");
+    // Who has answered is asked first from then on.
+    let both = Resolver::new(vec![nobody, bind.address]);
+    both.txt("texts.example.test").await.unwrap();
+    let before = Instant::now();
+    both.txt("texts.example.test").await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(1));
     drop(silent);
     let error = Resolver::new(Vec::new()).txt("a.org").await.unwrap_err();
     assert_eq!(error, LookupError::NoServers);

@@ -426,10 +426,10 @@ async fn records_are_tried_once_for_a_name_and_its_wildcard() {
     let (bind, server) = (Bind::start(), Server::start().await);
     let resolver = bind.resolver();
     let solver = Rfc2136Solver::new(&update_config(&bind), &resolver, system_clock()).unwrap();
-    let mut check = Check::new(&resolver, &server, "example.test", &[Dns01]);
+    let mut check = Check::new(&resolver, &server, "*.example.test", &[Dns01]);
     check
         .names
-        .push(("*.example.test".parse().unwrap(), vec![Dns01]));
+        .push(("example.test".parse().unwrap(), vec![Dns01]));
     let told = "nothing puts it there";
     says(&check.run().await, Verdict::Problem, told);
     check.dns = Some(Arc::new(solver));

@@ -100,6 +100,52 @@ async fn an_unsigned_update_is_taken_where_addresses_may() {
 }
 
 #[tokio::test]
+async fn keys_of_tsig_keygen_are_taken_as_they_are() {
+    let keygen = crate::bind::program("tsig-keygen", "bind9");
+    let algorithms = [
+        ("hmac-sha256", TsigAlgorithm::HmacSha256),
+        ("hmac-sha384", TsigAlgorithm::HmacSha384),
+        ("hmac-sha512", TsigAlgorithm::HmacSha512),
+    ];
+    let keys = algorithms.map(|(name, _)| {
+        let made = std::process::Command::new(&keygen)
+            .args(["-a", name, &format!("key-{name}")])
+            .output()
+            .unwrap();
+        String::from_utf8(made.stdout).unwrap()
+    });
+    let zones = format!(
+        "{}\nzone \"open.test\" {{ type primary; file \"{{folder}}/open.test\";
+         allow-update {{ key key-hmac-sha256; key key-hmac-sha384; key key-hmac-sha512; }}; }};",
+        keys.concat()
+    );
+    let bind = Bind::start_with(&crate::bind::Options {
+        address: crate::bind::free_loopback(),
+        zones: &zones,
+        files: &[(
+            "open.test",
+            "$TTL 60\n@ SOA ns. admin. 1 2 2 600 1\n@ NS ns.open.test.\nns A 127.0.0.1\n",
+        )],
+        more: "",
+    });
+    for ((name, algorithm), key) in algorithms.iter().zip(&keys) {
+        let config = Rfc2136Config {
+            // By name: the port is open at one of its addresses alone.
+            server: format!("localhost:{}", bind.address.port())
+                .parse()
+                .unwrap(),
+            tsig_name: Some(format!("key-{name}")),
+            tsig_algorithm: *algorithm,
+            tsig_secret_file: Some(bind.file(name, key)),
+            ..Rfc2136Config::default()
+        };
+        let held = shown(&solver_of(&bind, &config), "open.test", name).await;
+        assert_eq!(bind.texts("_acme-challenge.open.test").await, [*name]);
+        held.clean_up().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_name_server_that_does_not_know_the_key_is_told() {
     let bind = Bind::start();
     let mut config = update_config(&bind);
