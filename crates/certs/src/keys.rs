@@ -10,7 +10,7 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -105,7 +105,9 @@ pub(crate) fn challenge_certificate(
         .self_signed(&key)
         .map_err(|error| failed("could not make the certificate that proves a name", &error))?;
     let chain = vec![certificate.der().clone()];
-    certified(chain, &key.serialize_pem()).map(Arc::new)
+    // Its extension is critical and known to authorities alone, so that the library would not read it to compare keys.
+    let key = signing_key(&key.serialize_pem())?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
 /// Puts a chain and a key together as TLS needs them.
@@ -113,10 +115,7 @@ pub(crate) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: &str,
 ) -> Result<CertifiedKey, Trouble> {
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| failed("could not read the key", &error))?;
-    let key = any_supported_type(&key).map_err(|error| failed("could not use the key", &error))?;
-    let certified = CertifiedKey::new(chain, key);
+    let certified = CertifiedKey::new(chain, signing_key(key)?);
     match certified.keys_match() {
         // Keys of kinds that cannot be compared are found out by the first handshake.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
@@ -124,6 +123,12 @@ pub(crate) fn certified(
         }
         Err(error) => Err(failed("the certificate is for another key", &error)),
     }
+}
+
+fn signing_key(pem: &str) -> Result<Arc<dyn SigningKey>, Trouble> {
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| failed("could not read the key", &error))?;
+    any_supported_type(&key).map_err(|error| failed("could not use the key", &error))
 }
 
 fn params(names: &[CertificateName]) -> Result<CertificateParams, Trouble> {

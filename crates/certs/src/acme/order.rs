@@ -48,6 +48,8 @@ enum Stop {
     Trouble(Trouble),
     /// For one that is still looked at.
     Acme(Error),
+    /// Because the order of an earlier attempt has turned out to be of no use.
+    Anew,
 }
 
 impl From<Trouble> for Stop {
@@ -67,6 +69,7 @@ impl From<Stop> for Trouble {
         match stop {
             Stop::Trouble(trouble) => trouble,
             Stop::Acme(error) => problem::trouble(&error),
+            Stop::Anew => dropped(),
         }
     }
 }
@@ -83,6 +86,7 @@ pub(super) async fn get(
         opened: &opened,
         request,
         solvers,
+        resumed: false,
     };
     match work.run().await {
         Err(Stop::Acme(error)) if problem::is(&error, &MAYBE_NO_ACCOUNT) => {
@@ -101,30 +105,30 @@ pub(super) async fn get(
     }
 }
 
+#[derive(Clone, Copy)]
 struct Work<'a> {
     inner: &'a Inner,
     opened: &'a Opened,
     request: &'a OrderRequest,
     solvers: &'a [Arc<dyn Solver>],
+    /// Whether the order is that of an earlier attempt.
+    resumed: bool,
 }
 
 impl Work<'_> {
-    async fn run(&self) -> Result<Issued, Stop> {
-        if let Some((order, pending)) = self.resume().await?
-            && let Some(issued) = self.go_on(order, pending).await?
-        {
-            return Ok(issued);
+    async fn run(self) -> Result<Issued, Stop> {
+        if let Some((order, pending)) = self.resume().await? {
+            let resumed = Self {
+                resumed: true,
+                ..self
+            };
+            match resumed.go_on(order, pending).await {
+                Err(Stop::Anew) => {}
+                outcome => return outcome,
+            }
         }
         let (order, pending) = self.begin().await?;
-        let issued = self.go_on(order, pending).await?;
-        issued.ok_or_else(|| {
-            Trouble::new(
-                TroubleKind::BadCertificate,
-                "the authority has given the old certificate again",
-                "it is the authority's fault; it is tried again",
-            )
-            .into()
-        })
+        self.go_on(order, pending).await
     }
 
     /// Finds the order of an earlier attempt, if there is one that can be gone on with.
@@ -200,9 +204,8 @@ impl Work<'_> {
         Ok((order, pending))
     }
 
-    /// Does what is left of an order. `None` if what it gives is the certificate that was to be replaced: an order that
-    /// was done, and of which only the end was not noted.
-    async fn go_on(&self, mut order: Order, pending: Pending) -> Result<Option<Issued>, Stop> {
+    /// Does what is left of an order.
+    async fn go_on(&self, mut order: Order, pending: Pending) -> Result<Issued, Stop> {
         if order.state().status == OrderStatus::Pending {
             self.prove(&mut order).await?;
         }
@@ -212,8 +215,7 @@ impl Work<'_> {
         let mut patience = Patience::new(LIMIT);
         while order.state().status != OrderStatus::Valid {
             if order.state().status == OrderStatus::Invalid {
-                self.forget().await?;
-                return Err(self.invalid(&mut order).into());
+                return Err(self.invalid(&mut order).await);
             }
             patience.wait(self.opened.session.pause(), "issue").await?;
             again!(order.refresh())?;
@@ -225,12 +227,17 @@ impl Work<'_> {
         forget_failures(&self.inner.failed, &self.request.id);
         if self.request.replaces.as_ref() == Some(&leaf) {
             self.forget().await?;
-            return Ok(None);
+            // It was done already, and only the end was not noted.
+            return Err(if self.resumed {
+                Stop::Anew
+            } else {
+                Stop::Trouble(old_again())
+            });
         }
-        Ok(Some(Issued {
+        Ok(Issued {
             chain_pem,
             key_pem: Secret::new(pending.key),
-        }))
+        })
     }
 
     /// Proves all names that are not proven yet.
@@ -274,6 +281,9 @@ impl Work<'_> {
             match (waited, &refused) {
                 (Err(_), Some(error)) => {
                     self.forget().await?;
+                    if self.resumed {
+                        return Err(Stop::Anew);
+                    }
                     return Err(problem::explain(error, None).into());
                 }
                 (Err(trouble), None) => return Err(trouble.into()),
@@ -282,8 +292,7 @@ impl Work<'_> {
             match again!(order.refresh())?.status {
                 OrderStatus::Pending => {}
                 OrderStatus::Invalid => {
-                    self.forget().await?;
-                    return Err(self.not_proven(order).await.into());
+                    return Err(self.not_proven(order).await);
                 }
                 _ => return Ok(()),
             }
@@ -315,13 +324,16 @@ impl Work<'_> {
     }
 
     /// Tells what the authority did not find.
-    async fn not_proven(&self, order: &mut Order) -> Trouble {
+    async fn not_proven(&self, order: &mut Order) -> Stop {
+        if self.resumed {
+            return self.invalid(order).await;
+        }
         let failures = self.failures(order).await.unwrap_or_default();
         for (name, kind, _) in &failures {
             note_failure(&self.inner.failed, self.request, name, *kind);
         }
         let Some(((name, kind, said), others)) = failures.split_first() else {
-            return self.invalid(order);
+            return self.invalid(order).await;
         };
         let mut caa_identities = Vec::new();
         if said.kind() == "caa"
@@ -338,7 +350,10 @@ impl Work<'_> {
         for (name, kind, said) in others {
             trouble = trouble.because(format!("{name} by {kind}: {said}"));
         }
-        trouble
+        if let Err(error) = self.forget().await {
+            return error.into();
+        }
+        trouble.into()
     }
 
     async fn failures(
@@ -406,23 +421,41 @@ impl Work<'_> {
         .because(known))
     }
 
-    fn invalid(&self, order: &mut Order) -> Trouble {
-        match &order.state().error {
-            Some(error) => problem::explain(&error.into(), None),
-            None => Trouble::new(
-                TroubleKind::Unreachable,
-                format!(
-                    "the authority has dropped the order for {}",
-                    self.request.id
-                ),
-                "nothing needs to be done: it is tried again",
-            ),
+    /// Forgets an order that can come to nothing. That of an earlier attempt may be so because its proofs went away when
+    /// it was stopped, which says nothing about them.
+    async fn invalid(&self, order: &mut Order) -> Stop {
+        if let Err(error) = self.forget().await {
+            return error.into();
         }
+        if self.resumed {
+            return Stop::Anew;
+        }
+        let trouble = match &order.state().error {
+            Some(error) => problem::explain(&error.into(), None),
+            None => dropped(),
+        };
+        trouble.into()
     }
 
     async fn forget(&self) -> Result<(), Trouble> {
         pending::forget(&self.inner.orders, &self.request.id).await
     }
+}
+
+fn dropped() -> Trouble {
+    Trouble::new(
+        TroubleKind::Unreachable,
+        "the authority has dropped the order",
+        "nothing needs to be done: it is tried again",
+    )
+}
+
+fn old_again() -> Trouble {
+    Trouble::new(
+        TroubleKind::BadCertificate,
+        "the authority has given the old certificate again",
+        "it is the authority's fault; it is tried again",
+    )
 }
 
 /// Asks for all authorizations that are not known yet.
