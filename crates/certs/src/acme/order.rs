@@ -9,9 +9,9 @@ use instant_acme::{
 use lyceum_core::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::time::{Instant, sleep};
 
 use super::account::Opened;
+use super::patience::Patience;
 use super::pending::{self, Pending};
 use super::problem::{self, Proving, Said};
 use super::proofs::{Proofs, Task, forget_failures, kind_of, library_kind, name_of, note_failure};
@@ -23,9 +23,6 @@ use crate::trouble::{Trouble, TroubleKind};
 
 /// How long the authority may take for looking at the proofs, and again for issuing.
 const LIMIT: Duration = Duration::from_mins(5);
-/// Pauses between questions grow from the one to the other, if the authority does not say.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long an order may stay as it is after the authority has refused to look at a proof.
 const REFUSED_LIMIT: Duration = Duration::from_secs(5);
 
@@ -251,15 +248,26 @@ impl Work<'_> {
     async fn prove_with(&self, order: &mut Order, proofs: &mut Proofs) -> Result<(), Stop> {
         again!(load(order))?;
         let mut tasks = Vec::new();
+        let mut hopeless = false;
         let mut authorizations = order.authorizations();
         while let Some(handle) = authorizations.next().await {
             let mut handle = handle?;
+            if !matches!(
+                handle.status,
+                AuthorizationStatus::Pending | AuthorizationStatus::Valid
+            ) {
+                hopeless = true;
+                break;
+            }
             tasks.extend(Task::choose(
                 &mut handle,
                 self.request,
                 self.solvers,
                 &self.inner.failed,
             )?);
+        }
+        if hopeless {
+            return Err(self.not_proven(order).await);
         }
         for task in &tasks {
             if let Err(trouble) = proofs.show(task, self.solvers).await {
@@ -286,7 +294,13 @@ impl Work<'_> {
                     }
                     return Err(problem::explain(error, None).into());
                 }
-                (Err(trouble), None) => return Err(trouble.into()),
+                (Err(trouble), None) => {
+                    // Some authorities leave an order as it is when a proof has failed.
+                    return Err(match self.failures(order).await {
+                        Ok(failures) if !failures.is_empty() => self.not_proven(order).await,
+                        _ => trouble.into(),
+                    });
+                }
                 (Ok(()), _) => {}
             }
             match again!(order.refresh())?.status {
@@ -386,11 +400,14 @@ impl Work<'_> {
         let key = Secret::new(pending.key.clone());
         let csr = aside(move || keys::request(&names, &keys::read_key_pair(key.expose())?)).await?;
         if let Err(error) = again!(order.finalize_csr(&csr)) {
+            if problem::said(&error).is_some() && is_under_way(order).await {
+                return Ok(());
+            }
             // With the same key it would be refused for ever.
             if problem::said(&error).is_some_and(|said| !PASSING.contains(&said.kind())) {
                 self.forget().await?;
             }
-            return Err(Trouble::from(Stop::from(error)).into());
+            return Err(problem::trouble(&error).into());
         }
         Ok(())
     }
@@ -458,6 +475,14 @@ fn old_again() -> Trouble {
     )
 }
 
+/// Whether an earlier attempt has asked for the certificate already.
+async fn is_under_way(order: &mut Order) -> bool {
+    match again!(order.refresh()) {
+        Ok(state) => matches!(state.status, OrderStatus::Processing | OrderStatus::Valid),
+        Err(_) => false,
+    }
+}
+
 /// Asks for all authorizations that are not known yet.
 async fn load(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
@@ -471,36 +496,5 @@ fn identifier(name: &CertificateName) -> Identifier {
     match name.address() {
         Some(address) => Identifier::Ip(address),
         None => Identifier::Dns(name.as_str().to_owned()),
-    }
-}
-
-/// Pauses between questions, and how long they are asked at all.
-struct Patience {
-    end: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self {
-            end: Instant::now() + limit,
-            pause: SHORTEST_PAUSE,
-        }
-    }
-
-    /// Waits for as long as the authority has asked for, or a little longer than the last time.
-    async fn wait(&mut self, asked: Option<Duration>, doing: &str) -> Result<(), Trouble> {
-        let pause = asked.unwrap_or(self.pause).max(SHORTEST_PAUSE);
-        if Instant::now() + pause > self.end {
-            return Err(Trouble::new(
-                TroubleKind::Unreachable,
-                format!("the authority takes longer than usual to {doing}"),
-                "nothing needs to be done: it is gone on with where it stands",
-            )
-            .retry_after(asked));
-        }
-        sleep(pause).await;
-        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
-        Ok(())
     }
 }
