@@ -40,6 +40,7 @@ mod account;
 mod directory;
 mod http;
 mod order;
+mod patience;
 mod pending;
 mod problem;
 mod proofs;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use instant_acme::{
-    Account, AccountBuilder, AccountCredentials, ExternalAccountKey, Key, NewAccount,
+    Account, AccountBuilder, AccountCredentials, Error, ExternalAccountKey, Key, NewAccount,
 };
 use lyceum_core::Secret;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -285,9 +285,23 @@ impl Accounts {
                 .await
         });
         match found {
-            Ok((account, _)) => Ok(kept.id.as_deref().is_some_and(|id| id != account.id())),
+            Ok((account, _)) if kept.id.as_deref().is_some_and(|id| id != account.id()) => Ok(true),
+            Ok((account, _)) => Ok(!self.is_valid(&account).await),
             Err(error) if problem::is(&error, &GONE) => Ok(true),
             Err(error) => Err(problem::trouble(&error)),
+        }
+    }
+
+    /// Whether an account that the authority knows can be worked with. Only a change tells: a deactivated one is found as
+    /// any other.
+    async fn is_valid(&self, account: &Account) -> bool {
+        let address = self.options.email.as_deref().map(mailto);
+        let contact: Vec<&str> = address.as_deref().into_iter().collect();
+        match again!(account.update_contacts(&contact)) {
+            // The library found another status than `valid`.
+            Err(Error::Str(_)) => false,
+            Err(error) => !problem::is(&error, &GONE),
+            Ok(()) => true,
         }
     }
 
@@ -370,10 +384,10 @@ impl Kept {
     }
 
     /// The key as the library wants it.
-    fn pair(&self) -> Result<(Key, PrivateKeyDer<'static>), instant_acme::Error> {
+    fn pair(&self) -> Result<(Key, PrivateKeyDer<'static>), Error> {
         let der = BASE64_STANDARD
             .decode(&self.key)
-            .map_err(|_| instant_acme::Error::KeyRejected)?;
+            .map_err(|_| Error::KeyRejected)?;
         let der = PrivatePkcs8KeyDer::from(der);
         let key = Key::from_pkcs8_der(der.clone_key())?;
         Ok((key, PrivateKeyDer::Pkcs8(der)))

@@ -315,6 +315,21 @@ mod tests {
         assert_eq!(pause(&[then]), Some(0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_that_never_answers_is_not_waited_for() {
+        // Connections are taken by the kernel, and by nobody else.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let http = Http::new(None, Arc::new(SystemClock)).unwrap();
+        let begin = tokio::time::Instant::now();
+        let Err(failure) = http.get(&url).await else {
+            panic!("there was an answer");
+        };
+        assert!(begin.elapsed() <= LIMIT + Duration::from_secs(1));
+        let trouble = crate::acme::problem::failed(&failure);
+        assert_eq!(trouble.kind, TroubleKind::Unreachable, "{trouble:?}");
+    }
+
     #[test]
     fn terms_are_found_among_links() {
         let mut headers = HeaderMap::new();

@@ -9,9 +9,9 @@ use instant_acme::{
 use lyceum_core::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::time::{Instant, sleep};
 
 use super::account::Opened;
+use super::patience::Patience;
 use super::pending::{self, Pending};
 use super::problem::{self, Proving, Said};
 use super::proofs::{Proofs, Task, forget_failures, kind_of, library_kind, name_of, note_failure};
@@ -23,9 +23,6 @@ use crate::trouble::{Trouble, TroubleKind};
 
 /// How long the authority may take for looking at the proofs, and again for issuing.
 const LIMIT: Duration = Duration::from_mins(5);
-/// Pauses between questions grow from the one to the other, if the authority does not say.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long an order may stay as it is after the authority has refused to look at a proof.
 const REFUSED_LIMIT: Duration = Duration::from_secs(5);
 
@@ -48,6 +45,8 @@ enum Stop {
     Trouble(Trouble),
     /// For one that is still looked at.
     Acme(Error),
+    /// Because the order of an earlier attempt has turned out to be of no use.
+    Anew,
 }
 
 impl From<Trouble> for Stop {
@@ -67,6 +66,7 @@ impl From<Stop> for Trouble {
         match stop {
             Stop::Trouble(trouble) => trouble,
             Stop::Acme(error) => problem::trouble(&error),
+            Stop::Anew => dropped(),
         }
     }
 }
@@ -83,6 +83,7 @@ pub(super) async fn get(
         opened: &opened,
         request,
         solvers,
+        resumed: false,
     };
     match work.run().await {
         Err(Stop::Acme(error)) if problem::is(&error, &MAYBE_NO_ACCOUNT) => {
@@ -101,30 +102,30 @@ pub(super) async fn get(
     }
 }
 
+#[derive(Clone, Copy)]
 struct Work<'a> {
     inner: &'a Inner,
     opened: &'a Opened,
     request: &'a OrderRequest,
     solvers: &'a [Arc<dyn Solver>],
+    /// Whether the order is that of an earlier attempt.
+    resumed: bool,
 }
 
 impl Work<'_> {
-    async fn run(&self) -> Result<Issued, Stop> {
-        if let Some((order, pending)) = self.resume().await?
-            && let Some(issued) = self.go_on(order, pending).await?
-        {
-            return Ok(issued);
+    async fn run(self) -> Result<Issued, Stop> {
+        if let Some((order, pending)) = self.resume().await? {
+            let resumed = Self {
+                resumed: true,
+                ..self
+            };
+            match resumed.go_on(order, pending).await {
+                Err(Stop::Anew) => {}
+                outcome => return outcome,
+            }
         }
         let (order, pending) = self.begin().await?;
-        let issued = self.go_on(order, pending).await?;
-        issued.ok_or_else(|| {
-            Trouble::new(
-                TroubleKind::BadCertificate,
-                "the authority has given the old certificate again",
-                "it is the authority's fault; it is tried again",
-            )
-            .into()
-        })
+        self.go_on(order, pending).await
     }
 
     /// Finds the order of an earlier attempt, if there is one that can be gone on with.
@@ -200,9 +201,8 @@ impl Work<'_> {
         Ok((order, pending))
     }
 
-    /// Does what is left of an order. `None` if what it gives is the certificate that was to be replaced: an order that
-    /// was done, and of which only the end was not noted.
-    async fn go_on(&self, mut order: Order, pending: Pending) -> Result<Option<Issued>, Stop> {
+    /// Does what is left of an order.
+    async fn go_on(&self, mut order: Order, pending: Pending) -> Result<Issued, Stop> {
         if order.state().status == OrderStatus::Pending {
             self.prove(&mut order).await?;
         }
@@ -212,8 +212,7 @@ impl Work<'_> {
         let mut patience = Patience::new(LIMIT);
         while order.state().status != OrderStatus::Valid {
             if order.state().status == OrderStatus::Invalid {
-                self.forget().await?;
-                return Err(self.invalid(&mut order).into());
+                return Err(self.invalid(&mut order).await);
             }
             patience.wait(self.opened.session.pause(), "issue").await?;
             again!(order.refresh())?;
@@ -225,12 +224,17 @@ impl Work<'_> {
         forget_failures(&self.inner.failed, &self.request.id);
         if self.request.replaces.as_ref() == Some(&leaf) {
             self.forget().await?;
-            return Ok(None);
+            // It was done already, and only the end was not noted.
+            return Err(if self.resumed {
+                Stop::Anew
+            } else {
+                Stop::Trouble(old_again())
+            });
         }
-        Ok(Some(Issued {
+        Ok(Issued {
             chain_pem,
             key_pem: Secret::new(pending.key),
-        }))
+        })
     }
 
     /// Proves all names that are not proven yet.
@@ -244,15 +248,26 @@ impl Work<'_> {
     async fn prove_with(&self, order: &mut Order, proofs: &mut Proofs) -> Result<(), Stop> {
         again!(load(order))?;
         let mut tasks = Vec::new();
+        let mut hopeless = false;
         let mut authorizations = order.authorizations();
         while let Some(handle) = authorizations.next().await {
             let mut handle = handle?;
+            if !matches!(
+                handle.status,
+                AuthorizationStatus::Pending | AuthorizationStatus::Valid
+            ) {
+                hopeless = true;
+                break;
+            }
             tasks.extend(Task::choose(
                 &mut handle,
                 self.request,
                 self.solvers,
                 &self.inner.failed,
             )?);
+        }
+        if hopeless {
+            return Err(self.not_proven(order).await);
         }
         for task in &tasks {
             if let Err(trouble) = proofs.show(task, self.solvers).await {
@@ -274,16 +289,24 @@ impl Work<'_> {
             match (waited, &refused) {
                 (Err(_), Some(error)) => {
                     self.forget().await?;
+                    if self.resumed {
+                        return Err(Stop::Anew);
+                    }
                     return Err(problem::explain(error, None).into());
                 }
-                (Err(trouble), None) => return Err(trouble.into()),
+                (Err(trouble), None) => {
+                    // Some authorities leave an order as it is when a proof has failed.
+                    return Err(match self.failures(order).await {
+                        Ok(failures) if !failures.is_empty() => self.not_proven(order).await,
+                        _ => trouble.into(),
+                    });
+                }
                 (Ok(()), _) => {}
             }
             match again!(order.refresh())?.status {
                 OrderStatus::Pending => {}
                 OrderStatus::Invalid => {
-                    self.forget().await?;
-                    return Err(self.not_proven(order).await.into());
+                    return Err(self.not_proven(order).await);
                 }
                 _ => return Ok(()),
             }
@@ -315,13 +338,16 @@ impl Work<'_> {
     }
 
     /// Tells what the authority did not find.
-    async fn not_proven(&self, order: &mut Order) -> Trouble {
+    async fn not_proven(&self, order: &mut Order) -> Stop {
+        if self.resumed {
+            return self.invalid(order).await;
+        }
         let failures = self.failures(order).await.unwrap_or_default();
         for (name, kind, _) in &failures {
             note_failure(&self.inner.failed, self.request, name, *kind);
         }
         let Some(((name, kind, said), others)) = failures.split_first() else {
-            return self.invalid(order);
+            return self.invalid(order).await;
         };
         let mut caa_identities = Vec::new();
         if said.kind() == "caa"
@@ -338,7 +364,10 @@ impl Work<'_> {
         for (name, kind, said) in others {
             trouble = trouble.because(format!("{name} by {kind}: {said}"));
         }
-        trouble
+        if let Err(error) = self.forget().await {
+            return error.into();
+        }
+        trouble.into()
     }
 
     async fn failures(
@@ -371,11 +400,14 @@ impl Work<'_> {
         let key = Secret::new(pending.key.clone());
         let csr = aside(move || keys::request(&names, &keys::read_key_pair(key.expose())?)).await?;
         if let Err(error) = again!(order.finalize_csr(&csr)) {
+            if problem::said(&error).is_some() && is_under_way(order).await {
+                return Ok(());
+            }
             // With the same key it would be refused for ever.
             if problem::said(&error).is_some_and(|said| !PASSING.contains(&said.kind())) {
                 self.forget().await?;
             }
-            return Err(Trouble::from(Stop::from(error)).into());
+            return Err(problem::trouble(&error).into());
         }
         Ok(())
     }
@@ -406,22 +438,48 @@ impl Work<'_> {
         .because(known))
     }
 
-    fn invalid(&self, order: &mut Order) -> Trouble {
-        match &order.state().error {
-            Some(error) => problem::explain(&error.into(), None),
-            None => Trouble::new(
-                TroubleKind::Unreachable,
-                format!(
-                    "the authority has dropped the order for {}",
-                    self.request.id
-                ),
-                "nothing needs to be done: it is tried again",
-            ),
+    /// Forgets an order that can come to nothing. That of an earlier attempt may be so because its proofs went away when
+    /// it was stopped, which says nothing about them.
+    async fn invalid(&self, order: &mut Order) -> Stop {
+        if let Err(error) = self.forget().await {
+            return error.into();
         }
+        if self.resumed {
+            return Stop::Anew;
+        }
+        let trouble = match &order.state().error {
+            Some(error) => problem::explain(&error.into(), None),
+            None => dropped(),
+        };
+        trouble.into()
     }
 
     async fn forget(&self) -> Result<(), Trouble> {
         pending::forget(&self.inner.orders, &self.request.id).await
+    }
+}
+
+fn dropped() -> Trouble {
+    Trouble::new(
+        TroubleKind::Unreachable,
+        "the authority has dropped the order",
+        "nothing needs to be done: it is tried again",
+    )
+}
+
+fn old_again() -> Trouble {
+    Trouble::new(
+        TroubleKind::BadCertificate,
+        "the authority has given the old certificate again",
+        "it is the authority's fault; it is tried again",
+    )
+}
+
+/// Whether an earlier attempt has asked for the certificate already.
+async fn is_under_way(order: &mut Order) -> bool {
+    match again!(order.refresh()) {
+        Ok(state) => matches!(state.status, OrderStatus::Processing | OrderStatus::Valid),
+        Err(_) => false,
     }
 }
 
@@ -438,36 +496,5 @@ fn identifier(name: &CertificateName) -> Identifier {
     match name.address() {
         Some(address) => Identifier::Ip(address),
         None => Identifier::Dns(name.as_str().to_owned()),
-    }
-}
-
-/// Pauses between questions, and how long they are asked at all.
-struct Patience {
-    end: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self {
-            end: Instant::now() + limit,
-            pause: SHORTEST_PAUSE,
-        }
-    }
-
-    /// Waits for as long as the authority has asked for, or a little longer than the last time.
-    async fn wait(&mut self, asked: Option<Duration>, doing: &str) -> Result<(), Trouble> {
-        let pause = asked.unwrap_or(self.pause).max(SHORTEST_PAUSE);
-        if Instant::now() + pause > self.end {
-            return Err(Trouble::new(
-                TroubleKind::Unreachable,
-                format!("the authority takes longer than usual to {doing}"),
-                "nothing needs to be done: it is gone on with where it stands",
-            )
-            .retry_after(asked));
-        }
-        sleep(pause).await;
-        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
-        Ok(())
     }
 }

@@ -143,7 +143,12 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
 pub(super) fn is_gone(error: &Error) -> bool {
     match error {
         Error::Other(inner) => match inner.downcast_ref::<Failure>() {
-            Some(Failure::Refused(refusal)) => matches!(refusal.status.as_u16(), 403 | 404 | 410),
+            Some(Failure::Refused(refusal)) => match refusal.status.as_u16() {
+                404 | 410 => true,
+                // Else it may be a proxy that says so.
+                401 | 403 => refusal.said.is_some(),
+                _ => false,
+            },
             _ => false,
         },
         _ => is(error, &["malformed", "unauthorized"]),

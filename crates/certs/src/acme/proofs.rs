@@ -219,9 +219,11 @@ impl Proofs {
         Ok(())
     }
 
-    /// Takes all of them away.
+    /// Takes all of them away. Dropped in the middle, the others go in the background.
     pub(super) async fn clean_up(mut self) {
-        clean_up(std::mem::take(&mut self.0)).await;
+        while let Some(one) = self.0.pop() {
+            clean_up(one).await;
+        }
     }
 }
 
@@ -233,26 +235,29 @@ impl Drop for Proofs {
         // Whoever waited for the order is gone, and with them the owner of this work: it owns itself for the little time
         // that it takes. Without a runtime, what is shown by this process ends with it.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(clean_up(std::mem::take(&mut self.0)));
+            let rest = std::mem::take(&mut self.0);
+            runtime.spawn(async move {
+                for one in rest {
+                    clean_up(one).await;
+                }
+            });
         }
     }
 }
 
-async fn clean_up(shown: Vec<Box<dyn Shown>>) {
-    for one in shown {
-        match timeout(CLEAN_UP_LIMIT, one.clean_up()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(trouble)) => {
-                tracing::warn!(
-                    "a proof that was shown to the authority could not be taken away: {trouble}; hint: {}",
-                    trouble.hint
-                );
-            }
-            Err(_) => {
-                tracing::warn!(
-                    "a proof that was shown to the authority could not be taken away in time"
-                );
-            }
+async fn clean_up(shown: Box<dyn Shown>) {
+    match timeout(CLEAN_UP_LIMIT, shown.clean_up()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(trouble)) => {
+            tracing::warn!(
+                "a proof that was shown to the authority could not be taken away: {trouble}; hint: {}",
+                trouble.hint
+            );
+        }
+        Err(_) => {
+            tracing::warn!(
+                "a proof that was shown to the authority could not be taken away in time"
+            );
         }
     }
 }

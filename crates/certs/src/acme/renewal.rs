@@ -7,7 +7,7 @@ use lyceum_core::Timestamp;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::http::{Failure, Http};
+use super::http::{Failure, Http, Refusal};
 use super::{directory, problem};
 use crate::trouble::Trouble;
 
@@ -62,13 +62,18 @@ pub(super) async fn ask(
     let url = format!("{}/{identifier}", url.trim_end_matches('/'));
     let answer = match http.get(&url).await {
         Ok(answer) => answer,
-        Err(Failure::Refused(refusal)) if refusal.status == http::StatusCode::NOT_FOUND => {
-            return Ok(None);
-        }
+        // Of another authority, or of one that has a new key since.
+        Err(Failure::Refused(refusal)) if is_unknown(&refusal) => return Ok(None),
         Err(failure) => return Err(problem::failed(&failure)),
     };
     let pause = http.retry_after(&answer.parts.headers);
     read(&answer.body, pause).map(Some)
+}
+
+fn is_unknown(refusal: &Refusal) -> bool {
+    let said = refusal.said.as_ref();
+    refusal.status == http::StatusCode::NOT_FOUND
+        || said.is_some_and(|said| matches!(said.kind(), "malformed" | "notFound"))
 }
 
 fn read(body: &[u8], pause: Option<Duration>) -> Result<RenewalAdvice, Trouble> {

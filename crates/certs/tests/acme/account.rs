@@ -1,7 +1,18 @@
 //! The account: made once, kept, bound, changed, replaced.
 
 use std::fs;
+use std::path::PathBuf;
+use std::pin::Pin;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::Request;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use instant_acme::{Account, BodyWrapper, BytesResponse, HttpClient};
+use lyceum_certs::ClientTls;
 use lyceum_certs::acme::{AcmeClient, AcmeOptions};
 use lyceum_certs::{ChallengeKind, TroubleKind};
 
@@ -140,6 +151,53 @@ async fn an_account_that_the_authority_has_lost_is_made_anew() {
     let old = fs::read_to_string(world.account_file().with_extension("json.old")).unwrap();
     assert!(old.contains(before["key"].as_str().unwrap()));
     assert_eq!(world.pebble.accounts(), 2);
+}
+
+#[tokio::test]
+async fn an_account_that_was_deactivated_is_made_anew() {
+    let world = World::new().await;
+    let client = world.client();
+    let request = request(&["a.example.org"], &[Http01]);
+    world.issue(&client, &request).await.unwrap();
+    let before = client.account_id().await.unwrap();
+    let key = BASE64_STANDARD
+        .decode(world.account()["key"].as_str().unwrap())
+        .unwrap();
+    Account::builder_with_http(Box::new(PlainClient(world.pebble.ca_file())))
+        .from_parts(
+            before.clone(),
+            key.as_slice().into(),
+            world.pebble.directory(),
+        )
+        .await
+        .unwrap()
+        .deactivate()
+        .await
+        .unwrap();
+    world.issue(&client, &request).await.unwrap();
+    assert_ne!(client.account_id().await.unwrap(), before);
+    assert_eq!(world.pebble.accounts(), 2);
+}
+
+/// Another client of the same account, as an administrator may have one.
+struct PlainClient(PathBuf);
+
+impl HttpClient for PlainClient {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let tls = ClientTls::new(Some(&self.0), None).unwrap();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.config().as_ref().clone())
+            .https_only()
+            .enable_http1()
+            .build();
+        let answer = Client::builder(TokioExecutor::new())
+            .build(connector)
+            .request(request);
+        Box::pin(async move { Ok(BytesResponse::from(answer.await.unwrap())) })
+    }
 }
 
 #[tokio::test]

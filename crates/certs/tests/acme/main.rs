@@ -1,5 +1,12 @@
 //! The client of authorities against Pebble, a real one for tests. Tests no schedule of renewals.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail as the test itself does"
+)]
+
 mod account;
 mod fake;
 mod issue;

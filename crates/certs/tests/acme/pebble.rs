@@ -23,19 +23,19 @@ const FOLDER: &str = "LYCEUM_TEST_PEBBLE";
 
 /// How a Pebble behaves.
 #[derive(Debug, Clone)]
-pub struct PebbleOptions {
+pub(crate) struct PebbleOptions {
     /// The port at which it asks for answers to http-01.
-    pub http_port: u16,
+    pub(crate) http_port: u16,
     /// The port at which it asks for answers to tls-alpn-01.
-    pub tls_port: u16,
+    pub(crate) tls_port: u16,
     /// How many of a hundred good nonces it refuses.
-    pub nonce_reject: u8,
+    pub(crate) nonce_reject: u8,
     /// How many of a hundred proofs it does not want to see again.
-    pub authorization_reuse: u8,
+    pub(crate) authorization_reuse: u8,
     /// The id and the key (base64url) of an account to which new ones have to be bound.
-    pub eab: Option<(String, String)>,
+    pub(crate) eab: Option<(String, String)>,
     /// Names that it does not issue for.
-    pub blocked: Vec<String>,
+    pub(crate) blocked: Vec<String>,
 }
 
 impl Default for PebbleOptions {
@@ -53,7 +53,7 @@ impl Default for PebbleOptions {
 
 /// A Pebble that runs until this is dropped.
 #[derive(Debug)]
-pub struct Pebble {
+pub(crate) struct Pebble {
     options: PebbleOptions,
     folder: TempDir,
     port: u16,
@@ -75,7 +75,7 @@ impl Drop for Running {
 
 impl Pebble {
     /// Starts one, and waits until it answers.
-    pub async fn start(options: PebbleOptions) -> Self {
+    pub(crate) async fn start(options: PebbleOptions) -> Self {
         let mut folder = tempfile::tempdir().unwrap();
         make_server_certificate(folder.path());
         // Between the choice of free ports and their use others may take them.
@@ -105,7 +105,7 @@ impl Pebble {
     }
 
     /// Ends it and starts it again: it forgets all accounts, orders and its own key.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let dns_port = fs::read_to_string(self.folder.path().join("dns-port")).unwrap();
         self.stop();
         self.run_pebble(dns_port.parse().unwrap());
@@ -113,32 +113,32 @@ impl Pebble {
     }
 
     /// Ends it; its name server stays.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.running.truncate(1);
     }
 
     /// The URL of its directory.
-    pub fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
 
     /// The file with the authority that its own certificate comes from.
-    pub fn ca_file(&self) -> PathBuf {
+    pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// What it has logged since its first start.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         log_of(self.folder.path())
     }
 
     /// How many orders were made since its first start.
-    pub fn orders(&self) -> usize {
+    pub(crate) fn orders(&self) -> usize {
         self.log().matches("Added order ").count()
     }
 
     /// How many accounts were made since its first start.
-    pub fn accounts(&self) -> usize {
+    pub(crate) fn accounts(&self) -> usize {
         let log = self.log();
         log.lines()
             .filter(|line| line.contains("There are now") && line.contains("accounts"))
@@ -146,7 +146,7 @@ impl Pebble {
     }
 
     /// What it knows of a certificate, by its serial number in hexadecimal.
-    pub async fn status(&self, serial: &str) -> String {
+    pub(crate) async fn status(&self, serial: &str) -> String {
         let url = format!(
             "https://localhost:{}/cert-status-by-serial/{serial}",
             self.management_port
@@ -156,7 +156,7 @@ impl Pebble {
     }
 
     /// Changes the DNS: `set-txt`, `clear-txt` and the like of its name server.
-    pub async fn change_dns(&self, what: &str, body: Value) {
+    pub(crate) async fn change_dns(&self, what: &str, body: Value) {
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let request = http::Request::post(format!("http://127.0.0.1:{}/{what}", self.dns_api_port))
             .body(Full::from(body.to_string()))
@@ -166,7 +166,7 @@ impl Pebble {
     }
 
     /// The port of the name server's changes.
-    pub fn dns_api_port(&self) -> u16 {
+    pub(crate) fn dns_api_port(&self) -> u16 {
         self.dns_api_port
     }
 
@@ -316,14 +316,14 @@ fn make_server_certificate(folder: &Path) {
 
 /// A certificate for `localhost` with its authority, in PEM.
 #[derive(Debug)]
-pub struct ServerCertificate {
-    pub ca: String,
-    pub chain: String,
-    pub key: String,
+pub(crate) struct ServerCertificate {
+    pub(crate) ca: String,
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 /// Makes a certificate for `localhost`, with an authority of its own.
-pub fn server_certificate(change: impl FnOnce(&mut CertificateParams)) -> ServerCertificate {
+pub(crate) fn server_certificate(change: impl FnOnce(&mut CertificateParams)) -> ServerCertificate {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -74,28 +74,10 @@ async fn a_name_server_that_fails_is_told() {
         .unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::NotProven, "{trouble:?}");
     assert!(
-        trouble.causes[0].contains("SERVFAIL") || trouble.causes[0].contains("(dns)"),
+        trouble.causes[0].contains("could not resolve"),
         "{trouble:?}"
     );
-    assert!(trouble.hint.contains("A or AAAA"), "{trouble:?}");
-}
-
-#[tokio::test]
-async fn a_caa_record_that_forbids_is_told_with_the_one_to_add() {
-    let world = World::new().await;
-    world
-        .pebble
-        .change_dns(
-            "add-caa",
-            json!({"host": "a.example.org.", "policies": [{"tag": "issue", "value": "other.example"}]}),
-        )
-        .await;
-    let trouble = world
-        .issue(&world.client(), &request(&["a.example.org"], &[Http01]))
-        .await
-        .unwrap_err();
-    assert_eq!(trouble.kind, TroubleKind::Refused, "{trouble:?}");
-    assert!(trouble.hint.contains("CAA"), "{trouble:?}");
+    assert!(trouble.hint.contains("A and AAAA"), "{trouble:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_certs::acme::{AcmeClient, AcmeOptions, Issued, OrderRequest};
@@ -24,27 +26,29 @@ use crate::pebble::{Pebble, PebbleOptions};
 
 /// All that an order needs.
 #[derive(Debug)]
-pub struct World {
-    pub pebble: Pebble,
-    pub folder: TempDir,
-    pub live: LiveCertificates,
+pub(crate) struct World {
+    pub(crate) pebble: Pebble,
+    pub(crate) folder: TempDir,
+    pub(crate) live: LiveCertificates,
+    /// How many records are shown in the DNS.
+    pub(crate) records: Arc<AtomicUsize>,
     /// The listeners; they end with it.
     _listeners: JoinSet<()>,
 }
 
 /// Which listeners there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listeners {
+pub(crate) enum Listeners {
     Both,
     TlsOnly,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(PebbleOptions::default(), Listeners::Both).await
     }
 
-    pub async fn with(options: PebbleOptions, listeners: Listeners) -> Self {
+    pub(crate) async fn with(options: PebbleOptions, listeners: Listeners) -> Self {
         let live = LiveCertificates::default();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -64,11 +68,12 @@ impl World {
             pebble: Pebble::start(options).await,
             folder: tempfile::tempdir().unwrap(),
             live,
+            records: Arc::default(),
             _listeners: tasks,
         }
     }
 
-    pub fn options(&self) -> AcmeOptions {
+    pub(crate) fn options(&self) -> AcmeOptions {
         AcmeOptions {
             directory: self.pebble.directory(),
             ca_file: Some(self.pebble.ca_file()),
@@ -80,21 +85,24 @@ impl World {
         }
     }
 
-    pub fn client(&self) -> AcmeClient {
+    pub(crate) fn client(&self) -> AcmeClient {
         AcmeClient::new(self.options()).unwrap()
     }
 
-    pub fn solvers(&self) -> Vec<Arc<dyn Solver>> {
+    pub(crate) fn solvers(&self) -> Vec<Arc<dyn Solver>> {
         let challenges = self.live.challenges().clone();
         vec![
             Arc::new(HttpSolver(challenges.clone())),
             Arc::new(TlsSolver(challenges)),
-            Arc::new(DnsApiSolver(self.pebble.dns_api_port())),
+            Arc::new(DnsApiSolver {
+                port: self.pebble.dns_api_port(),
+                records: Arc::clone(&self.records),
+            }),
         ]
     }
 
     /// Gets a certificate, and takes it for stored.
-    pub async fn issue(
+    pub(crate) async fn issue(
         &self,
         client: &AcmeClient,
         request: &OrderRequest,
@@ -104,22 +112,22 @@ impl World {
         Ok(issued)
     }
 
-    pub fn account_file(&self) -> PathBuf {
+    pub(crate) fn account_file(&self) -> PathBuf {
         self.folder.path().join("pebble/account.json")
     }
 
-    pub fn account(&self) -> Value {
+    pub(crate) fn account(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.account_file()).unwrap()).unwrap()
     }
 
     /// The file of an order that is not done.
-    pub fn order_file(&self, id: &str) -> PathBuf {
+    pub(crate) fn order_file(&self, id: &str) -> PathBuf {
         self.folder.path().join(format!("pebble/orders/{id}.json"))
     }
 }
 
 /// An order for names, each to be proven in the same ways.
-pub fn request(names: &[&str], kinds: &[ChallengeKind]) -> OrderRequest {
+pub(crate) fn request(names: &[&str], kinds: &[ChallengeKind]) -> OrderRequest {
     let names: Vec<CertificateName> = names.iter().map(|name| name.parse().unwrap()).collect();
     OrderRequest {
         id: names[0].file_name(),
@@ -135,21 +143,21 @@ pub fn request(names: &[&str], kinds: &[ChallengeKind]) -> OrderRequest {
 }
 
 /// The certificate itself.
-pub fn leaf(issued: &Issued) -> CertificateDer<'static> {
+pub(crate) fn leaf(issued: &Issued) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).unwrap()
 }
 
 /// What is read from a certificate.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub names: Vec<String>,
-    pub serial: String,
-    pub days: i64,
-    pub key_bits: usize,
+pub(crate) struct Facts {
+    pub(crate) names: Vec<String>,
+    pub(crate) serial: String,
+    pub(crate) days: i64,
+    pub(crate) key_bits: usize,
 }
 
 /// Reads a certificate.
-pub fn facts(issued: &Issued) -> Facts {
+pub(crate) fn facts(issued: &Issued) -> Facts {
     use x509_parser::prelude::*;
     let leaf = leaf(issued);
     let (_, certificate) = X509Certificate::from_der(&leaf).unwrap();
@@ -173,18 +181,25 @@ pub fn facts(issued: &Issued) -> Facts {
     let key = certificate.public_key().parsed().unwrap();
     Facts {
         names,
-        serial: certificate
-            .raw_serial()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        serial: certificate.raw_serial_as_string().replace(':', ""),
         days: (seconds + 1) / 86_400,
         key_bits: key.key_size(),
     }
 }
 
+/// Waits until something is so.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("what was waited for did not come to be in half a minute");
+}
+
 /// Whether a certificate is for its key.
-pub fn fits_its_key(issued: &Issued) -> bool {
+pub(crate) fn fits_its_key(issued: &Issued) -> bool {
     let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(issued.key_pem.expose().as_bytes())
         .unwrap();
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
@@ -230,11 +245,15 @@ async fn answer_tls(listener: TcpListener, acceptor: TlsAcceptor) {
 
 /// Proves by records in Pebble's name server.
 #[derive(Debug)]
-struct DnsApiSolver(u16);
+struct DnsApiSolver {
+    port: u16,
+    records: Arc<AtomicUsize>,
+}
 
 #[derive(Debug)]
 struct Record {
     port: u16,
+    records: Arc<AtomicUsize>,
     name: String,
 }
 
@@ -261,11 +280,13 @@ impl Solver for DnsApiSolver {
 
     async fn show(&self, proof: Proof<'_>) -> Result<Box<dyn Shown>, Trouble> {
         let record = Record {
-            port: self.0,
+            port: self.port,
+            records: Arc::clone(&self.records),
             name: format!("_acme-challenge.{}.", proof.name),
         };
         let body = json!({"host": record.name, "value": proof.dns_value});
         change_dns(record.port, "set-txt", body).await;
+        record.records.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(record))
     }
 }
@@ -274,13 +295,14 @@ impl Solver for DnsApiSolver {
 impl Shown for Record {
     async fn clean_up(self: Box<Self>) -> Result<(), Trouble> {
         change_dns(self.port, "clear-txt", json!({"host": self.name})).await;
+        self.records.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
 }
 
 /// A clock that is wrong by some seconds.
 #[derive(Debug)]
-pub struct WrongClock(pub i64);
+pub(crate) struct WrongClock(pub i64);
 
 impl Clock for WrongClock {
     fn now(&self) -> lyceum_core::Timestamp {
