@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 mod cert;
 mod config;
 mod demo;
+mod doctor;
 mod import;
 mod maintenance;
 mod progress;
@@ -66,6 +67,10 @@ enum Command {
     /// Closes a running Lyceum for maintenance, and opens it again.
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
+    /// Looks for what is wrong: with the configuration, files, certificates, names and ports; and says what to do.
+    ///
+    /// Ends with status 1 if something is wrong.
+    Doctor(doctor::DoctorArgs),
     /// How the certificates for HTTPS are, and what can be done about them.
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -180,6 +185,7 @@ impl Cli {
             Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
             Command::Maintenance(command) => maintenance::run(&command),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Cert(command) => cert::run(&command),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),

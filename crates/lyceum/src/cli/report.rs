@@ -93,6 +93,12 @@ impl Report {
         self
     }
 
+    /// What failed, without the causes.
+    pub(crate) fn first_line(&self) -> String {
+        let line = self.text.lines().next().unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    }
+
     /// Prints it, and gives the exit code.
     pub(crate) fn print(&self) -> ExitCode {
         let mut terminal = std::io::stderr();
