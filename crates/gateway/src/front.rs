@@ -3,10 +3,11 @@
 //! The same for every protocol by which a request can come: it is shown here as a [`RequestHead`], and what comes
 //! out says what is to be done with it.
 
+mod challenge;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
 use lyceum_certs::HTTP_CHALLENGE_PATH;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
@@ -98,7 +99,7 @@ pub(crate) fn decide(
         return Verdict::Health(Box::new(health()));
     }
     if asked.path.starts_with(HTTP_CHALLENGE_PATH)
-        && let Some(verdict) = challenge(core, &asked, known)
+        && let Some(verdict) = challenge::verdict(core, &asked, known)
     {
         return verdict;
     }
@@ -202,45 +203,6 @@ pub(crate) fn decide(
 fn forward(plan: Plan, peer: &Peer) -> Verdict {
     let says_hsts = peer.says_hsts;
     Verdict::Forward(Box::new(Plan { says_hsts, ..plan }))
-}
-
-/// Answers an authority that checks a name (RFC 8555 §8.3). What it asks for comes before everything else, as it
-/// may come by any name, and must not be sent elsewhere; `None` if there is no answer here.
-fn challenge(core: &Core, asked: &Asked<'_>, known: &Known) -> Option<Verdict> {
-    let to_head = match asked.head.method {
-        "GET" => false,
-        "HEAD" => true,
-        _ => return None,
-    };
-    if let Some(text) = core.parts.challenges.http(&asked.path) {
-        let answer = challenge_answer(text.into(), to_head);
-        return Some(Verdict::Answer(Box::new(answer)));
-    }
-    if known.no_file {
-        return None;
-    }
-    let folder = core.parts.options.challenge_folder.as_ref()?;
-    let token = asked.path.strip_prefix(HTTP_CHALLENGE_PATH)?;
-    let file = ChallengeFile::new(folder, token, to_head)?;
-    Some(Verdict::File(Box::new(FileWanted::Challenge(file))))
-}
-
-fn challenge_answer(text: Bytes, to_head: bool) -> Response<Body> {
-    let length = HeaderValue::from(text.len());
-    let body = if to_head {
-        Body::empty()
-    } else {
-        Body::full(text)
-    };
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    headers.insert(CONTENT_LENGTH, length);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Checks what the parsers do not, brings the URL into one form, and finds the host.
@@ -405,7 +367,7 @@ pub(crate) async fn answer_file(core: &Core, wanted: &FileWanted) -> Option<Resp
         }
         FileWanted::Challenge(file) => {
             let text = file.read(&core.parts.statics, disk).await?;
-            Some(challenge_answer(text, file.to_head))
+            Some(challenge::answer(text, file.to_head))
         }
     }
 }
