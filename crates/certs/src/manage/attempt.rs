@@ -87,7 +87,7 @@ impl Manager {
                     "no new certificate for {}; {}; tried again on {}",
                     super::status::listed(&one.wanted.names),
                     trouble.hint,
-                    again.map_or_else(String::new, |at| at.to_string())
+                    again.map_or_else(String::new, |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
                 );
                 Err(trouble)
             }
@@ -120,6 +120,8 @@ impl Shared {
             .in_place
             .then(|| one.shown.chain.first().cloned())
             .flatten()
+            // Authorities that do not do their part with this do it without.
+            .filter(|_| one.history.failures == 0)
             .filter(|_| one.history.authority.as_deref() == Some(self.config.acme.directory.url()));
         let request = OrderRequest {
             id: id.clone(),
