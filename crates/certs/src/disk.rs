@@ -62,12 +62,16 @@ pub(crate) fn remove(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-/// Removes what an end in the middle of [`write_private`] has left.
+/// Removes what an end in the middle of [`write_private`] has left, also in folders below.
 pub(crate) fn clear_away(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for entry in entries.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clear_away(&entry.path());
+            continue;
+        }
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             let _ = fs::remove_file(entry.path());
         }
@@ -114,7 +118,7 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         fs::write(path.parent().unwrap().join(".new-0000-file"), "half").unwrap();
-        clear_away(path.parent().unwrap());
+        clear_away(folder.path());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         remove(&path).unwrap();
         remove(&path).unwrap();

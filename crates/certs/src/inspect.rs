@@ -16,7 +16,7 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::keys::certified;
 use crate::name::CertificateName;
-use crate::trouble::{Trouble, TroubleKind};
+use crate::trouble::{Trouble, TroubleKind, plain};
 
 /// A chain of certificates with what its first one says.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Inspected {
             not_before: moment(leaf.validity().not_before),
             not_after: moment(leaf.validity().not_after),
             serial: leaf.raw_serial_as_string().replace(':', ""),
-            issuer: in_words(leaf.issuer()),
+            issuer: plain(&in_words(leaf.issuer())),
             self_signed: leaf.issuer() == leaf.subject() && chain.len() == 1,
             key,
             chain,

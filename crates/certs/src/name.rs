@@ -78,8 +78,9 @@ impl FromStr for CertificateName {
     type Err = CertificateNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.parse::<IpAddr>().is_ok() {
-            return Ok(Self(text.to_ascii_lowercase()));
+        if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            // As it is read from a certificate: there are many ways to write one address.
+            return Ok(Self(address.to_string()));
         }
         if !text.is_ascii() {
             return Err(CertificateNameError::NotAscii(text.to_owned()));
@@ -161,6 +162,10 @@ mod tests {
         assert_eq!(
             "Jupyter.Example.org.".parse::<CertificateName>().unwrap(),
             "jupyter.example.org".parse().unwrap()
+        );
+        assert_eq!(
+            "2001:0DB8:0::1".parse::<CertificateName>().unwrap(),
+            "2001:db8::1".parse().unwrap()
         );
         for bad in [
             "",

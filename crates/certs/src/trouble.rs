@@ -59,9 +59,9 @@ impl Trouble {
     pub fn new(kind: TroubleKind, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             kind,
-            what: what.into(),
+            what: plain(&what.into()),
             causes: Vec::new(),
-            hint: hint.into(),
+            hint: plain(&hint.into()),
             retry_after: None,
         }
     }
@@ -69,7 +69,7 @@ impl Trouble {
     /// Adds a cause, in the words of whoever told it.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.causes.push(plain(&cause.into()));
         self
     }
 
@@ -78,7 +78,7 @@ impl Trouble {
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = plain(&error.to_string());
             // Many errors repeat their cause in their own text.
             if !self.causes.iter().any(|cause| cause.contains(&text)) {
                 self.causes.push(text);
@@ -96,6 +96,29 @@ impl Trouble {
     }
 }
 
+/// The longest text of others that is kept, in bytes.
+const LONGEST: usize = 1_000;
+
+/// A text as it may be shown on terminals and kept in logs: one line, and not without end. Others have written it: an
+/// authority, a name server, whoever answers under a name.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len().min(LONGEST));
+    for c in text.chars() {
+        if plain.len() >= LONGEST {
+            plain.push('…');
+            break;
+        }
+        match c {
+            c if c.is_control() && plain.ends_with(' ') => {}
+            c if c.is_control() => plain.push(' '),
+            // Marks that turn the direction of writing can make a text look like another.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
@@ -107,3 +130,22 @@ impl fmt::Display for Trouble {
 }
 
 impl Error for Trouble {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_written_is_one_line_and_ends() {
+        let long = "x".repeat(5_000);
+        let trouble = Trouble::new(TroubleKind::Other, "it failed", "try again")
+            .because("line one\nline two\u{1b}[31m red \u{202e}gnp")
+            .because(long);
+        assert_eq!(trouble.causes[0], "line one line two [31m red gnp");
+        assert!(
+            trouble.causes[1].len() < 1_010,
+            "{}",
+            trouble.causes[1].len()
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! Settings that follow from others, as long as nobody sets them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::source::{Place, Source, SourceKind, Sources};
@@ -86,7 +86,11 @@ pub(crate) fn serve_https(tree: &mut Node, sources: &mut Sources) {
         .iter()
         .filter_map(Node::as_str)
         .find(|name| !name.starts_with('*'));
-    if let Some(name) = name
+    let host = name.map(|name| match name.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{name}]"),
+        Err(_) => name.to_owned(),
+    });
+    if let Some(name) = host
         && find(tree, ["hub", "public_url"]).is_none()
         && port != 0
     {

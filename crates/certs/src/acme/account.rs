@@ -231,7 +231,7 @@ impl Accounts {
             if problem::is(&error, &["unauthorized", "malformed"]) {
                 trouble.kind = TroubleKind::Account;
                 "the authority does not bind an account to this key".clone_into(&mut trouble.what);
-                "check `tls.acme.eab_key_id` and `tls.acme.eab_hmac_file`, or ask the authority for new ones: many can \
+                "check `tls.acme.eab_key_id` and `tls.acme.eab_secret_file`, or ask the authority for new ones: many can \
                  be used once only"
                     .clone_into(&mut trouble.hint);
             }
@@ -417,7 +417,7 @@ async fn read_hmac(file: PathBuf) -> Result<Secret<Vec<u8>>, Trouble> {
         return Err(Trouble::new(
             TroubleKind::Configuration,
             format!("there is no file {shown}"),
-            "write the key that the authority has told you into it, or correct `tls.acme.eab_hmac_file`",
+            "write the key that the authority has told you into it, or correct `tls.acme.eab_secret_file`",
         ));
     };
     decode_hmac(text.expose()).ok_or_else(|| {

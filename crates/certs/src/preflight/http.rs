@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::addresses::is_private;
 use super::reach::Reach;
 use super::{Finding, Ports, PreflightOptions, Trial, Verdict};
 use crate::challenge::HTTP_CHALLENGE_PATH;
@@ -170,6 +171,12 @@ impl Asker<'_> {
                 found.map_err(|error| format!("it is redirected to {shown}, and {error}"))?;
             found.first().copied().ok_or_else(bad)?
         };
+        // Whoever answers under the name shall not have us knock at doors inside.
+        if is_private(address) && !is_private(from.address.ip()) {
+            return Err(format!(
+                "it is redirected to {shown}, an address that authorities do not reach"
+            ));
+        }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Place {
             secure,
@@ -211,7 +218,7 @@ impl Answer {
             .headers
             .get(SERVER)
             .and_then(|value| value.to_str().ok())
-            .map(|server| format!(", `Server: {server}`"))
+            .map(|server| format!(", `Server: {}`", crate::trouble::plain(server)))
             .unwrap_or_default();
         let what = if self.status == StatusCode::OK {
             "something else is answered than this server has put there"

@@ -190,12 +190,9 @@ pub(super) fn status(args: &ConfigArgs) -> Result<TlsStatus, Report> {
         return Err(Report::text("error: no HTTPS is configured")
             .hint("name this server in `tls.domains`; `lyceum config explain tls` tells more"));
     }
-    match Running::find(&config.hub.runtime_dir) {
-        Ok(running) => match running.ask(Method::GET, CERTS_PATH, Vec::new(), SHORT) {
-            Ok(answer) => read(answer),
-            Err(_) => Ok(crate::wire::tls::look(&config)?),
-        },
-        Err(_) => Ok(crate::wire::tls::look(&config)?),
+    match Running::find_any(&config.hub.runtime_dir)? {
+        Some(running) => read(running.ask(Method::GET, CERTS_PATH, Vec::new(), SHORT)?),
+        None => crate::wire::tls::look(&config),
     }
 }
 

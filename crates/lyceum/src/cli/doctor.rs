@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_mins(6);
 /// What `lyceum doctor` can be told.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Mend what is safe to mend: owners and modes of files that are Lyceum's own
+    /// Mend what is safe to mend: modes of files that are Lyceum's own
     #[arg(long)]
     fix: bool,
     /// Only say what `--fix` would do

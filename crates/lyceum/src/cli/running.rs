@@ -40,6 +40,22 @@ impl Running {
         })
     }
 
+    /// Finds it, or that none runs. That nobody may know is an error.
+    pub(super) fn find_any(runtime_dir: &Path) -> Result<Option<Self>, Report> {
+        let socket = admin::socket(runtime_dir);
+        match std::fs::metadata(&socket) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // A socket that its program has left behind refuses.
+            Ok(_)
+                if std::os::unix::net::UnixStream::connect(&socket)
+                    .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) =>
+            {
+                Ok(None)
+            }
+            _ => Self::find(runtime_dir).map(Some),
+        }
+    }
+
     /// Asks it, and waits for the answer.
     pub(super) fn ask(
         &self,

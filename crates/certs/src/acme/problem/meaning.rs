@@ -71,7 +71,7 @@ pub(super) fn meaning(kind: &str) -> Meaning {
         "externalAccountRequired" => Meaning(
             Configuration,
             "the authority makes accounts only for its customers",
-            "ask it for a key for external account binding, and write `eab_key_id` and `eab_hmac_file` in `[tls.acme]`",
+            "ask it for a key for external account binding, and write `eab_key_id` and `eab_secret_file` in `[tls.acme]`",
         ),
         "accountDoesNotExist" => Meaning(
             Account,

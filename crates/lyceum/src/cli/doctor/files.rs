@@ -1,18 +1,25 @@
 //! Owners and modes of the files that are Lyceum's own.
+//!
+//! Run as root, this walks through folders that Lyceum's account can change at any moment. So it goes from folder to
+//! folder by open files, follows no link, and gives nothing to anybody: it only takes rights away from others.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use lyceum_certs::Verdict;
 use lyceum_config::settings::Config;
-use nix::unistd::{Gid, Uid, chown, geteuid};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, openat};
 
 use super::Finding;
 use crate::wire::tls;
 
 /// Beyond this nobody has so many files of certificates: something else lies there.
 const MOST: usize = 10_000;
+/// The deepest folder below the one for certificates: accounts and orders of an authority.
+const DEEPEST: usize = 4;
 
 /// What is done about what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,169 +32,202 @@ pub(super) enum Repair {
     Do,
 }
 
-/// A file or folder that only its owner may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Own {
-    path: PathBuf,
-    why: &'static str,
+/// A look at all files.
+struct Look {
+    /// To whom all should belong.
+    owner: u32,
+    repair: Repair,
+    fine: usize,
+    findings: Vec<Finding>,
 }
 
 /// Looks at all of them.
 pub(super) fn check(config: &Config, repair: Repair) -> Vec<Finding> {
     let data_dir = &config.hub.data_dir;
     let owner = match fs::metadata(data_dir) {
-        Ok(data) => (data.uid(), data.gid()),
+        Ok(data) => data.uid(),
         Err(error) => {
             return vec![Finding::bad(
                 Verdict::Warning,
                 format!("{} cannot be looked at: {error}", data_dir.display()),
-                "`lyceum serve` makes it at its first start",
+                "`lyceum serve` makes it at its first start; if it is there, run this as Lyceum's user or as root",
             )];
         }
     };
-    let mut own = vec![
-        Own {
-            path: data_dir.clone(),
-            why: "holds the database and all keys",
-        },
-        Own {
-            path: config.hub.runtime_dir.clone(),
-            why: "holds the sockets of servers",
-        },
-    ];
-    if let Ok(entries) = fs::read_dir(data_dir) {
-        let files = entries.filter_map(Result::ok);
-        own.extend(
-            files
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-                .map(|entry| Own {
-                    path: entry.path(),
-                    why: "may hold what is secret",
-                }),
-        );
-    }
-    below(&data_dir.join(tls::FOLDER), &mut own);
-    let mut findings = Vec::new();
-    let mut looked_at = 0;
-    for one in own {
-        match look(&one, owner, repair) {
-            Ok(None) => looked_at += 1,
-            Ok(Some(finding)) => findings.push(finding),
-            // What is not there harms nobody.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => findings.push(Finding::bad(
-                Verdict::Warning,
-                format!("{} cannot be looked at: {error}", one.path.display()),
-                "run this as Lyceum's user, or as root",
-            )),
+    let mut look = Look {
+        owner,
+        repair,
+        fine: 0,
+        findings: Vec::new(),
+    };
+    match open(CWD, data_dir) {
+        Ok(folder) => {
+            look.at(&folder, data_dir, "holds the database and all keys");
+            look.below(&folder, data_dir, |name| name == tls::FOLDER, DEEPEST);
         }
+        Err(error) => look.unreadable(data_dir, error),
     }
-    if findings.is_empty() {
-        findings.push(Finding::fine(format!(
-            "{looked_at} files and folders are their owner's alone"
+    look.runtime_dir(&config.hub.runtime_dir);
+    if look.findings.is_empty() {
+        look.findings.push(Finding::fine(format!(
+            "{} files and folders are their owner's alone",
+            look.fine
         )));
     }
-    findings
+    look.findings
 }
 
-/// Lists the files with keys, and the folders that they are in.
-fn below(folder: &Path, own: &mut Vec<Own>) {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        if own.len() > MOST {
-            return;
-        }
-        own.push(Own {
-            path: folder.clone(),
-            why: "holds keys of certificates",
-        });
-        let Ok(entries) = fs::read_dir(&folder) else {
-            continue;
+impl Look {
+    /// Looks at what is in a folder, and at what is in those below it that are wanted.
+    fn below(&mut self, folder: &OwnedFd, path: &Path, wanted: fn(&str) -> bool, depth: usize) {
+        let entries = match Dir::read_from(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(path, error.into()),
         };
         for entry in entries.filter_map(Result::ok) {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => own.push(Own {
-                    path: entry.path(),
-                    why: "may hold a key",
-                }),
-                _ => {}
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_file = match entry.file_type() {
+                FileType::RegularFile => true,
+                FileType::Directory => false,
+                // Links lead to what is not ours; sockets hold nothing.
+                _ => continue,
+            };
+            let is_enough = self.fine + self.findings.len() > MOST;
+            if name == "."
+                || name == ".."
+                || is_enough
+                || (!is_file && !(wanted(&name) && depth > 0))
+            {
+                continue;
+            }
+            let place = path.join(&name);
+            match open(folder, Path::new(&name)) {
+                Ok(file) => {
+                    self.at(&file, &place, "may hold a key");
+                    if !is_file {
+                        self.below(&file, &place, |_| true, depth - 1);
+                    }
+                }
+                // It is gone meanwhile, or is another thing now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.unreadable(&place, error),
             }
         }
     }
-}
 
-/// Looks at one, and mends it if that is wanted; nothing if it is as it should be.
-fn look(one: &Own, owner: (u32, u32), repair: Repair) -> std::io::Result<Option<Finding>> {
-    // Not behind links: what they lead to is not ours.
-    let data = fs::symlink_metadata(&one.path)?;
-    if data.file_type().is_symlink() {
-        return Ok(None);
-    }
-    let path = one.path.display();
-    let mode = data.permissions().mode() & 0o7777;
-    let right = mode & !0o077;
-    let mut wrong = Vec::new();
-    let mut orders = Vec::new();
-    if mode != right {
-        wrong.push(format!("others can use it (mode {mode:04o})"));
-        orders.push(format!("chmod {right:04o} {path}"));
-    }
-    if data.uid() != owner.0 {
-        wrong.push(format!(
-            "it belongs to user {} and not {}",
-            data.uid(),
-            owner.0
-        ));
-        orders.push(format!("chown {}:{} {path}", owner.0, owner.1));
-    }
-    if wrong.is_empty() {
-        return Ok(None);
-    }
-    let what = format!("{path}: {}; it {}", wrong.join("; "), one.why);
-    let orders = orders.join(" && ");
-    Ok(Some(match repair {
-        Repair::No => Finding::bad(
-            Verdict::Problem,
-            what,
-            format!("`{orders}`, or `lyceum doctor --fix`"),
-        ),
-        Repair::Tell => Finding::bad(Verdict::Problem, what, format!("--fix would do: {orders}")),
-        Repair::Do => match mend(&one.path, right, owner, data.uid()) {
-            Ok(()) => Finding::fine(format!("{what}; mended: {orders}")),
-            Err(error) => Finding::bad(
+    /// Looks at one, and mends it if that is wanted.
+    fn at(&mut self, file: &OwnedFd, path: &Path, why: &str) {
+        let data = match fstat(file) {
+            Ok(data) => data,
+            Err(error) => return self.unreadable(path, error.into()),
+        };
+        let shown = path.display();
+        let mode = data.st_mode & 0o7777;
+        let right = mode & !0o077;
+        if data.st_uid != self.owner {
+            self.findings.push(Finding::bad(
                 Verdict::Problem,
-                format!("{what}; it could not be mended: {error}"),
-                format!("as root: `{orders}`"),
+                format!(
+                    "{shown} belongs to user {} and not {}; it {why}",
+                    data.st_uid, self.owner
+                ),
+                format!(
+                    "look how it came there; then, as root: `chown -h {} {shown}`",
+                    self.owner
+                ),
+            ));
+        }
+        if mode == right {
+            self.fine += usize::from(data.st_uid == self.owner);
+            return;
+        }
+        let what = format!("{shown}: others can use it (mode {mode:04o}); it {why}");
+        let order = format!("chmod {right:04o} {shown}");
+        let finding = match self.repair {
+            Repair::No => Finding::bad(
+                Verdict::Problem,
+                what,
+                format!("`{order}`, or `lyceum doctor --fix`"),
             ),
-        },
-    }))
+            Repair::Tell => {
+                Finding::bad(Verdict::Problem, what, format!("--fix would do: {order}"))
+            }
+            Repair::Do => match self.mend(file, &data, right) {
+                Ok(()) => Finding::fine(format!("{what}; mended: {order}")),
+                Err(error) => Finding::bad(
+                    Verdict::Problem,
+                    format!("{what}; it could not be mended: {error}"),
+                    format!("as its owner or as root: `{order}`"),
+                ),
+            },
+        };
+        self.findings.push(finding);
+    }
+
+    fn mend(&self, file: &OwnedFd, data: &Stat, mode: u32) -> io::Result<()> {
+        // A second name of a file, put here by Lyceum's account, would have us change what is somebody else's.
+        let is_file = FileType::from_raw_mode(data.st_mode) == FileType::RegularFile;
+        if (is_file && data.st_nlink > 1) || data.st_uid != self.owner {
+            return Err(io::Error::other("it is not Lyceum's own"));
+        }
+        fchmod(file, Mode::from_raw_mode(mode))?;
+        Ok(())
+    }
+
+    /// The folder for sockets: others may pass through it, as another proxy may have to, but not write to it.
+    fn runtime_dir(&mut self, path: &Path) {
+        let data = match fs::symlink_metadata(path) {
+            Ok(data) => data,
+            // It is made at each start.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.unreadable(path, error),
+        };
+        let shown = path.display();
+        if data.uid() != self.owner || data.mode() & 0o002 != 0 {
+            self.findings.push(Finding::bad(
+                Verdict::Problem,
+                format!("{shown}, which holds the sockets of servers, belongs to another user, or everybody can write to it"),
+                format!("as root: `chown {} {shown} && chmod o-w {shown}`", self.owner),
+            ));
+        } else {
+            self.fine += 1;
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, error: io::Error) {
+        self.findings.push(Finding::bad(
+            Verdict::Warning,
+            format!("{} cannot be looked at: {error}", path.display()),
+            "run this as Lyceum's user, or as root",
+        ));
+    }
 }
 
-fn mend(path: &Path, mode: u32, owner: (u32, u32), uid: u32) -> std::io::Result<()> {
-    if uid != owner.0 {
-        if !geteuid().is_root() {
-            return Err(std::io::ErrorKind::PermissionDenied.into());
-        }
-        chown(
-            path,
-            Some(Uid::from_raw(owner.0)),
-            Some(Gid::from_raw(owner.1)),
-        )?;
-    }
-    fs::set_permissions(path, Permissions::from_mode(mode))
+/// Opens a file or folder, but nothing that a link leads to.
+fn open(folder: impl std::os::fd::AsFd, name: &Path) -> io::Result<OwnedFd> {
+    // Whatever is there now, opening it must not wait.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, Mode::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
     use super::*;
+
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    #[test]
-    fn keys_that_others_can_read_are_found_and_mended() {
+    /// A data folder with a folder for certificates.
+    fn place() -> (tempfile::TempDir, Config, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.hub.data_dir = folder.path().join("data");
@@ -195,15 +235,22 @@ mod tests {
         let certificates = config.hub.data_dir.join(tls::FOLDER);
         fs::create_dir_all(&certificates).unwrap();
         fs::create_dir_all(&config.hub.runtime_dir).unwrap();
-        for path in [&config.hub.data_dir, &config.hub.runtime_dir, &certificates] {
-            fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        for path in [&config.hub.data_dir, &certificates] {
+            set(path, 0o700);
         }
+        set(&config.hub.runtime_dir, 0o755);
+        (folder, config, certificates)
+    }
+
+    #[test]
+    fn keys_that_others_can_read_are_found_and_mended() {
+        let (_folder, config, certificates) = place();
         let key = certificates.join("a.org.pem");
         fs::write(&key, "key").unwrap();
-        fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+        set(&key, 0o644);
 
         let found = check(&config, Repair::No);
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].verdict, Verdict::Problem);
         assert!(found[0].what.contains("a.org.pem"), "{found:?}");
         assert!(found[0].hint.as_ref().unwrap().contains("chmod 0600"));
@@ -217,18 +264,19 @@ mod tests {
     }
 
     #[test]
-    fn what_links_lead_to_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
+    fn what_links_and_second_names_lead_to_is_left_alone() {
+        let (folder, config, certificates) = place();
         let outside = folder.path().join("outside");
-        fs::write(&outside, "x").unwrap();
-        fs::set_permissions(&outside, Permissions::from_mode(0o644)).unwrap();
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&outside, &link).unwrap();
-        let own = Own {
-            path: link,
-            why: "is a link",
-        };
-        assert_eq!(look(&own, (0, 0), Repair::Do).unwrap(), None);
-        assert_eq!(mode(&outside), 0o644);
+        fs::create_dir(&outside).unwrap();
+        let file = outside.join("file");
+        fs::write(&file, "x").unwrap();
+        set(&outside, 0o755);
+        set(&file, 0o644);
+        std::os::unix::fs::symlink(&file, certificates.join("link")).unwrap();
+        std::os::unix::fs::symlink(&outside, certificates.join("folder")).unwrap();
+        fs::hard_link(&file, certificates.join("second")).unwrap();
+        let found = check(&config, Repair::Do);
+        assert_eq!((mode(&outside), mode(&file)), (0o755, 0o644));
+        assert!(found[0].what.contains("not Lyceum's own"), "{found:?}");
     }
 }
