@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::trouble::{Trouble, TroubleKind};
 
+/// How long a new certificate is left alone, whatever the authority says.
+const LEFT_ALONE: Duration = Duration::from_hours(12);
+
 /// The time in which the authority wants a certificate to be renewed (ARI, RFC 9773 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
@@ -21,7 +24,8 @@ pub(crate) struct Window {
 
 /// When a certificate is renewed: within the window that the authority suggests, else at two thirds of its life.
 ///
-/// `seed` stands for the certificate: many servers do not come at the same moment, and one comes back to the same.
+/// `seed` stands for the certificate: many servers do not come at the same moment, and one comes back to the same. An
+/// authority that wants each new certificate to be renewed at once does not get one order after the other.
 pub(crate) fn renew_at(
     not_before: Timestamp,
     not_after: Timestamp,
@@ -29,13 +33,14 @@ pub(crate) fn renew_at(
     seed: u64,
 ) -> Timestamp {
     let share = fraction(seed);
+    let life = not_before.duration_until(not_after).unsigned_abs();
     if let Some(window) = window
         && window.start < window.end
     {
         let width = window.start.duration_until(window.end).unsigned_abs();
-        return later(window.start, width.mul_f64(share));
+        let earliest = later(not_before, (life / 24).min(LEFT_ALONE));
+        return later(window.start, width.mul_f64(share)).max(earliest);
     }
-    let life = not_before.duration_until(not_after).unsigned_abs();
     // From 64 to 68 hundredths.
     later(not_before, life.mul_f64(0.64 + 0.04 * share))
 }
@@ -150,6 +155,19 @@ mod tests {
             ..window
         };
         assert!(renew_at(day(0), day(90), Some(&wrong), 1) > day(50));
+    }
+
+    #[test]
+    fn a_new_certificate_is_not_renewed_at_once_whatever_the_authority_says() {
+        let past = Window {
+            start: day(10),
+            end: day(12),
+            explanation_url: None,
+        };
+        let at = renew_at(day(20), day(110), Some(&past), 1);
+        assert_eq!(day(20).duration_until(at).as_hours(), 12);
+        let short = renew_at(day(20), day(26), Some(&past), 1);
+        assert_eq!(day(20).duration_until(short).as_hours(), 6);
     }
 
     fn trouble(kind: TroubleKind) -> Trouble {
