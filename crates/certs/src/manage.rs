@@ -328,3 +328,6 @@ impl Shared {
         solvers
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::trouble::{Trouble, TroubleKind};
 
-/// How long a new certificate is left alone, whatever the authority says.
+/// How long a new certificate is left alone, whatever the authority says; of short lives, a twenty-fourth.
 const LEFT_ALONE: Duration = Duration::from_hours(12);
+/// How long before its end one is renewed at the latest, so that there is time for another try; of short lives, an
+/// eighth.
+const LEFT_TIME: Duration = Duration::from_hours(24);
 
 /// The time in which the authority wants a certificate to be renewed (ARI, RFC 9773 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +40,12 @@ pub(crate) fn renew_at(
     if let Some(window) = window
         && window.start < window.end
     {
-        let width = window.start.duration_until(window.end).unsigned_abs();
         let earliest = later(not_before, (life / 24).min(LEFT_ALONE));
-        return later(window.start, width.mul_f64(share)).max(earliest);
+        let latest = later(not_before, life - (life / 8).min(LEFT_TIME));
+        let start = window.start.clamp(earliest, latest);
+        let end = window.end.clamp(earliest, latest);
+        let width = start.duration_until(end).unsigned_abs();
+        return later(start, width.mul_f64(share));
     }
     // From 64 to 68 hundredths.
     later(not_before, life.mul_f64(0.64 + 0.04 * share))
@@ -170,6 +176,24 @@ mod tests {
         assert_eq!(day(20).duration_until(short).as_hours(), 6);
     }
 
+    #[test]
+    fn a_window_that_reaches_to_the_end_or_beyond_leaves_time_for_another_try() {
+        let wide = Window {
+            start: day(0),
+            end: day(200),
+            explanation_url: None,
+        };
+        for seed in 0..50 {
+            let at = renew_at(day(0), day(90), Some(&wide), seed);
+            assert!(at > day(0) && at <= day(89), "{at}");
+        }
+        let late = Window {
+            start: day(95),
+            ..wide
+        };
+        assert_eq!(renew_at(day(0), day(90), Some(&late), 1), day(89));
+    }
+
     fn trouble(kind: TroubleKind) -> Trouble {
         Trouble::new(kind, "it failed", "try again")
     }
@@ -225,6 +249,15 @@ mod tests {
             let end = begin.checked_add(Duration::from_secs(life)).unwrap_or(Timestamp::MAX);
             let at = renew_at(begin, end, None, seed);
             prop_assert!(at >= begin && at <= end);
+            for (start, end_of_window) in [
+                (Timestamp::MIN, Timestamp::MAX),
+                (Timestamp::MIN, begin),
+                (end, Timestamp::MAX),
+            ] {
+                let window = Window { start, end: end_of_window, explanation_url: None };
+                let at = renew_at(begin, end, Some(&window), seed);
+                prop_assert!(at >= begin && at <= end);
+            }
             prop_assert!(next_try(begin, failures, &trouble(TroubleKind::Other), None, seed) > begin);
         }
     }

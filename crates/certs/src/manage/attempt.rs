@@ -166,7 +166,7 @@ impl Shared {
         Ok(())
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         chain_pem: &str,
         key_pem: &Secret<String>,
