@@ -154,7 +154,8 @@ impl AcmeClient {
         Ok(directory.into())
     }
 
-    /// The authority's clock minus ours, in whole seconds, as its last answer told it; `None` before the first.
+    /// The authority's clock minus ours, in whole seconds, as its last answer told it; `None` before the first, and after
+    /// ours was set.
     pub fn clock_difference(&self) -> Option<SignedDuration> {
         self.0.http.clock_difference()
     }

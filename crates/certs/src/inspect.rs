@@ -133,7 +133,8 @@ impl Inspected {
             ));
         }
         // A few minutes are usual among clocks.
-        if now + Duration::from_mins(5) < self.not_before {
+        let soon = now.checked_add(Duration::from_mins(5)).unwrap_or(now);
+        if soon < self.not_before {
             return Err(Trouble::new(
                 TroubleKind::Clock,
                 format!("the new certificate begins later, on {}", self.not_before),

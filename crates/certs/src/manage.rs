@@ -3,30 +3,32 @@
 //!
 //! What is shown changes only when something better is there: whatever fails, the certificate of before stays.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lyceum_core::{Clock, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::acme::{AcmeClient, AcmeOptions};
+use crate::acme::AcmeClient;
 use crate::challenge::{ChallengeKind, HttpSolver, Solver, TlsSolver};
 use crate::config::{Authority, Origin, TlsConfig, Wanted};
 use crate::dns::{self, Resolver};
 use crate::inspect::Inspected;
-use crate::keys::self_signed;
-use crate::live::{Live, LiveCertificates};
+use crate::live::LiveCertificates;
 use crate::name::CertificateName;
 use crate::preflight::Ports;
-use crate::schedule;
-use crate::stored::{self, History, Kept, Stored};
-use crate::trouble::{Trouble, TroubleKind};
+use crate::stored::{History, Kept, Stored};
+use crate::trouble::Trouble;
 
 mod attempt;
 mod commands;
+mod due;
 mod files;
+mod load;
 mod status;
 mod warn;
 
@@ -35,13 +37,10 @@ pub use status::{CertificateStatus, ClockStatus, State, TlsStatus};
 pub use warn::{Level, Warning};
 
 use files::FileState;
+use load::{Missing, client, load, make_self_signed, show};
 
 /// How often files are looked at, and the clock, which may have been set.
 const TICK: Duration = Duration::from_secs(5);
-/// A difference of the clock that is none: answers are under way for a moment.
-const SAME_TIME: Duration = Duration::from_mins(2);
-/// How long before its end a certificate that is signed by itself is made anew.
-const RENEW_OWN: Duration = Duration::from_hours(30 * 24);
 
 /// Looks after certificates; cheap to clone, all clones are one.
 #[derive(Debug, Clone)]
@@ -71,9 +70,17 @@ struct Shared {
     acme: Option<AcmeClient>,
     dns: Option<Arc<dyn Solver>>,
     managed: Mutex<Vec<Managed>>,
-    /// One order at a time, and no look at files meanwhile that would show what is not wanted.
+    /// One order at a time.
     working: tokio::sync::Mutex<()>,
-    /// Something is to be done earlier than planned.
+    /// One writer of histories at a time, so that the newest is the one that stays.
+    writing: Mutex<()>,
+    /// The certificates whose files are being read: where a disk hangs, one thread waits for it and not one each time.
+    reading: Mutex<HashSet<String>>,
+    /// When the authority was last asked for the time without an answer.
+    asked_time: Mutex<Option<Instant>>,
+    /// When the log was last told that the clock is wrong.
+    told_clock: Mutex<Option<Timestamp>>,
+    /// Files are to be looked at earlier than planned.
     wake: Notify,
 }
 
@@ -86,6 +93,8 @@ struct Managed {
     /// Whether that is what is wanted, and not the one in its place that is signed by itself.
     in_place: bool,
     history: History,
+    /// How many attempts there were since the start, by which somebody who has waited sees that there was one.
+    attempts: u64,
     /// How its files were when they were read.
     files: FileState,
     /// The last warning that was written to the log, and when.
@@ -136,6 +145,10 @@ impl Manager {
             dns,
             managed: Mutex::new(managed),
             working: tokio::sync::Mutex::new(()),
+            writing: Mutex::default(),
+            reading: Mutex::default(),
+            asked_time: Mutex::default(),
+            told_clock: Mutex::default(),
             wake: Notify::new(),
         })))
     }
@@ -172,6 +185,10 @@ impl Manager {
             dns: None,
             managed: Mutex::new(managed),
             working: tokio::sync::Mutex::new(()),
+            writing: Mutex::default(),
+            reading: Mutex::default(),
+            asked_time: Mutex::default(),
+            told_clock: Mutex::default(),
             wake: Notify::new(),
         };
         Ok(Self(Arc::new(shared)).status())
@@ -182,35 +199,49 @@ impl Manager {
         &self.0.live
     }
 
-    /// Does what is due, until the token is cancelled. An order that is under way then is taken up at the next start.
+    /// Does what is due, until the token is cancelled. An order that is under way then is taken up at the next attempt.
     pub async fn run(self, ended: CancellationToken) {
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = self.renew_what_is_due() => {}
+            // Beside it: an order may take minutes.
+            () = self.watch_files() => {}
+        }
+    }
+
+    async fn watch_files(&self) {
         loop {
+            self.look_at_files().await;
+            self.tell_warnings();
             tokio::select! {
-                () = ended.cancelled() => return,
-                () = self.tick() => {}
-            }
-            tokio::select! {
-                () = ended.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
                 () = self.0.wake.notified() => {}
             }
         }
     }
 
-    /// Looks at everything once.
-    async fn tick(&self) {
-        self.look_at_files().await;
-        self.0.ask_windows().await;
-        let mut ids = Vec::new();
-        {
-            let now = self.0.now();
-            for one in self.0.managed().iter() {
-                if self.0.is_due(one, now) {
-                    ids.push(one.wanted.id.clone());
-                }
-            }
+    async fn renew_what_is_due(&self) {
+        loop {
+            self.0.ask_time().await;
+            self.0.ask_windows().await;
+            self.renew_due().await;
+            tokio::time::sleep(TICK).await;
         }
-        for id in ids {
+    }
+
+    /// Renews once what is due now.
+    async fn renew_due(&self) {
+        let now = self.0.now();
+        let mut due: Vec<(u32, String)> = self
+            .0
+            .managed()
+            .iter()
+            .filter(|one| self.0.is_due(one, now))
+            .map(|one| (one.history.failures, one.wanted.id.clone()))
+            .collect();
+        // One that cannot be proven may take minutes: those that may go well come first.
+        due.sort_by_key(|(failures, _)| *failures);
+        for (_, id) in due {
             match self.0.find(&id).map(|one| one.wanted.origin) {
                 Some(Origin::Acme) => {
                     // What fails is kept and told there.
@@ -220,7 +251,6 @@ impl Manager {
                 _ => {}
             }
         }
-        self.tell_warnings();
     }
 
     /// Makes a certificate that is signed by itself anew.
@@ -229,17 +259,20 @@ impl Manager {
         let Some(one) = self.0.find(id) else { return };
         let shared = Arc::clone(&self.0);
         let made = tokio::task::spawn_blocking(move || {
-            make_self_signed(
-                &one.wanted,
-                &shared.config,
-                &shared.stored,
-                shared.clock.now(),
-            )
+            let now = shared.now();
+            make_self_signed(&one.wanted, &shared.config, &shared.stored, now)
         });
+        let now = self.0.now();
         match made.await {
-            Ok(Ok(kept)) => self.0.show(id, kept, true),
-            Ok(Err(trouble)) => self.0.change(id, |one| one.history.trouble = Some(trouble)),
-            Err(error) => tracing::error!(error = %error, "making a certificate broke off"),
+            Ok(Ok((kept, trouble))) => {
+                self.0.show(id, kept, true);
+                self.0.change(id, |one| one.history.trouble = trouble);
+            }
+            Ok(Err(trouble)) => self.0.change(id, |one| one.history.failed(now, trouble)),
+            Err(error) => {
+                let trouble = attempt::broke_off(&error);
+                self.0.change(id, |one| one.history.failed(now, trouble));
+            }
         }
     }
 }
@@ -271,87 +304,6 @@ impl Shared {
         });
     }
 
-    /// The time: that of the authority, if this machine's clock is wrong.
-    fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        match self.clock_difference() {
-            Some(difference) => now.checked_add(difference).unwrap_or(now),
-            None => now,
-        }
-    }
-
-    /// By how much this machine's clock is behind that of the authority, if that is more than answers take.
-    fn clock_difference(&self) -> Option<jiff::SignedDuration> {
-        let difference = self.acme.as_ref()?.clock_difference()?;
-        (difference.unsigned_abs() > SAME_TIME).then_some(difference)
-    }
-
-    /// When something is to be done for a certificate; `None` if never by itself.
-    fn due_at(&self, one: &Managed) -> Option<Timestamp> {
-        match one.wanted.origin {
-            Origin::Files(..) => None,
-            Origin::SelfSigned => one.shown.not_after.checked_sub(RENEW_OWN).ok(),
-            Origin::Acme => {
-                let planned = self.renew_at(one);
-                Some(match self.next_try(one) {
-                    Some(retry) => planned.max(retry),
-                    None => planned,
-                })
-            }
-        }
-    }
-
-    /// When a certificate of an authority is to be renewed, if nothing has failed.
-    fn renew_at(&self, one: &Managed) -> Timestamp {
-        if !one.in_place || self.is_outdated(one) {
-            return one.history.last_attempt.unwrap_or(Timestamp::UNIX_EPOCH);
-        }
-        schedule::renew_at(
-            one.shown.not_before,
-            one.shown.not_after,
-            one.history.window.as_ref(),
-            seed(&one.shown),
-        )
-    }
-
-    /// When it is tried again, if the last try has failed.
-    fn next_try(&self, one: &Managed) -> Option<Timestamp> {
-        let trouble = one.history.trouble.as_ref()?;
-        let last = one.history.last_attempt?;
-        let left = one
-            .in_place
-            .then(|| last.duration_until(one.shown.not_after))
-            .filter(jiff::SignedDuration::is_positive)
-            .map(jiff::SignedDuration::unsigned_abs);
-        let seed = seed(&one.shown).wrapping_add(one.history.failures.into());
-        Some(schedule::next_try(
-            last,
-            one.history.failures,
-            trouble,
-            left,
-            seed,
-        ))
-    }
-
-    /// Whether a certificate was made for other settings.
-    fn is_outdated(&self, one: &Managed) -> bool {
-        let authority = self.config.acme.directory.url();
-        let other_names = one
-            .wanted
-            .names
-            .iter()
-            .any(|name| !one.shown.names.contains(name))
-            || one.shown.names.len() != one.wanted.names.len();
-        other_names
-            || one.history.authority.as_deref() != Some(authority)
-            || one.history.profile != self.config.acme.profile
-            || one.shown.key != key_name(self.config.key_type)
-    }
-
-    fn is_due(&self, one: &Managed, now: Timestamp) -> bool {
-        self.due_at(one).is_some_and(|at| at <= now)
-    }
-
     /// Whether the authority is one that looks from the Internet: not one of our own, which may know other names.
     fn asks_public_authority(&self) -> bool {
         !matches!(self.config.acme.directory, Authority::Url(_))
@@ -377,168 +329,5 @@ impl Shared {
     }
 }
 
-/// What to do about a certificate that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// Make one that is signed by itself, and keep it.
-    Make,
-    /// Make one, and throw it away.
-    Imagine,
-}
-
-/// Who gives certificates, according to the configuration.
-fn client(
-    config: &TlsConfig,
-    authority: &Authority,
-    stored: &Stored,
-    clock: &Arc<dyn Clock>,
-) -> Result<AcmeClient, Trouble> {
-    let acme = &config.acme;
-    AcmeClient::new(AcmeOptions {
-        directory: authority.url().to_owned(),
-        ca_file: acme.ca_file.clone(),
-        folder: stored.folder().join("acme").join(authority.file_name()),
-        email: acme.email.clone(),
-        agree_to_terms: acme.agree_to_terms,
-        eab: acme.eab_key_id.clone().zip(acme.eab_secret_file.clone()),
-        clock: Arc::clone(clock),
-    })
-}
-
-/// Loads a certificate, or makes one in its place, and shows it.
-fn load(
-    wanted: Wanted,
-    config: &TlsConfig,
-    stored: &Stored,
-    live: &LiveCertificates,
-    now: Timestamp,
-    missing: Missing,
-) -> Result<Managed, Trouble> {
-    let mut history = History::default();
-    let mut state = FileState::default();
-    let found = match &wanted.origin {
-        Origin::Files(chain, key) => {
-            state = FileState::of(chain, key);
-            stored::load_files(chain, key).map(Some)
-        }
-        Origin::Acme => {
-            history = stored.history(&wanted.id);
-            stored.load(&wanted.id)
-        }
-        Origin::SelfSigned => Ok(None),
-    };
-    let found = found.unwrap_or_else(|trouble| {
-        tracing::error!(certificate = wanted.id, error = %trouble, "{}", trouble.hint);
-        history.trouble = Some(trouble);
-        None
-    });
-    let (kept, in_place) = match found {
-        Some(kept) => (kept, true),
-        None => {
-            let kept = load_self_signed(&wanted, config, stored, now, missing)?;
-            (kept, wanted.origin == Origin::SelfSigned)
-        }
-    };
-    show(live, &wanted, &kept);
-    Ok(Managed {
-        wanted,
-        shown: kept.inspected,
-        in_place,
-        history,
-        files: state,
-        told: None,
-    })
-}
-
-/// Gives the certificate that is signed by itself: that of the last time, so that whoever has accepted it need not do so
-/// again, or a new one.
-fn load_self_signed(
-    wanted: &Wanted,
-    config: &TlsConfig,
-    stored: &Stored,
-    now: Timestamp,
-    missing: Missing,
-) -> Result<Kept, Trouble> {
-    let names = own_names(wanted, config);
-    let kept = stored.load(&own_id(&wanted.id)).ok().flatten();
-    let usable = kept.filter(|kept| {
-        kept.inspected.names == names
-            && kept.inspected.key == key_name(config.key_type)
-            && kept.inspected.is_valid_at(now)
-            && now
-                .checked_add(RENEW_OWN)
-                .is_ok_and(|then| then < kept.inspected.not_after)
-    });
-    match usable {
-        Some(kept) => Ok(kept),
-        None if missing == Missing::Imagine => {
-            let made = self_signed(&names, config.key_type, now)?;
-            stored::kept(&made.chain, &made.key, "a certificate that was just made")
-        }
-        None => make_self_signed(wanted, config, stored, now),
-    }
-}
-
-fn make_self_signed(
-    wanted: &Wanted,
-    config: &TlsConfig,
-    stored: &Stored,
-    now: Timestamp,
-) -> Result<Kept, Trouble> {
-    let id = own_id(&wanted.id);
-    let made = self_signed(&own_names(wanted, config), config.key_type, now)?;
-    stored.save(&id, &made.key, &made.chain)?;
-    stored.load(&id)?.ok_or_else(|| {
-        Trouble::new(
-            TroubleKind::Files,
-            format!("{} has vanished", stored.file(&id).display()),
-            "see who removes files there",
-        )
-    })
-}
-
-/// Under which name a certificate that is signed by itself is kept.
-fn own_id(id: &str) -> String {
-    format!("{id}.self-signed")
-}
-
-/// The names of a certificate that is signed by itself; where only files would tell, those of the server.
-fn own_names(wanted: &Wanted, config: &TlsConfig) -> Vec<CertificateName> {
-    if !wanted.names.is_empty() {
-        return wanted.names.clone();
-    }
-    if !config.domains.is_empty() {
-        return config.domains.clone();
-    }
-    "localhost"
-        .parse()
-        .map(|name| vec![name])
-        .unwrap_or_default()
-}
-
-fn show(live: &LiveCertificates, wanted: &Wanted, kept: &Kept) {
-    live.show(Live {
-        id: wanted.id.clone(),
-        names: kept.inspected.names.clone(),
-        vouched: !kept.inspected.self_signed,
-        certified: Arc::clone(&kept.certified),
-    });
-}
-
-fn key_name(kind: crate::KeyType) -> &'static str {
-    match kind {
-        crate::KeyType::Ecdsa => "ECDSA",
-        crate::KeyType::Rsa => "RSA",
-    }
-}
-
-/// A number that stands for a certificate.
-fn seed(shown: &Inspected) -> u64 {
-    // FNV-1a: stable, and nothing secret depends on it.
-    shown
-        .serial
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::trouble::{Trouble, TroubleKind};
 
+/// How long a new certificate is left alone, whatever the authority says; of short lives, a twenty-fourth.
+const LEFT_ALONE: Duration = Duration::from_hours(12);
+/// How long before its end one is renewed at the latest, so that there is time for another try; of short lives, an
+/// eighth.
+const LEFT_TIME: Duration = Duration::from_hours(24);
+
 /// The time in which the authority wants a certificate to be renewed (ARI, RFC 9773 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
@@ -21,7 +27,8 @@ pub(crate) struct Window {
 
 /// When a certificate is renewed: within the window that the authority suggests, else at two thirds of its life.
 ///
-/// `seed` stands for the certificate: many servers do not come at the same moment, and one comes back to the same.
+/// `seed` stands for the certificate: many servers do not come at the same moment, and one comes back to the same. An
+/// authority that wants each new certificate to be renewed at once does not get one order after the other.
 pub(crate) fn renew_at(
     not_before: Timestamp,
     not_after: Timestamp,
@@ -29,13 +36,17 @@ pub(crate) fn renew_at(
     seed: u64,
 ) -> Timestamp {
     let share = fraction(seed);
+    let life = not_before.duration_until(not_after).unsigned_abs();
     if let Some(window) = window
         && window.start < window.end
     {
-        let width = window.start.duration_until(window.end).unsigned_abs();
-        return later(window.start, width.mul_f64(share));
+        let earliest = later(not_before, (life / 24).min(LEFT_ALONE));
+        let latest = later(not_before, life - (life / 8).min(LEFT_TIME));
+        let start = window.start.clamp(earliest, latest);
+        let end = window.end.clamp(earliest, latest);
+        let width = start.duration_until(end).unsigned_abs();
+        return later(start, width.mul_f64(share));
     }
-    let life = not_before.duration_until(not_after).unsigned_abs();
     // From 64 to 68 hundredths.
     later(not_before, life.mul_f64(0.64 + 0.04 * share))
 }
@@ -152,6 +163,37 @@ mod tests {
         assert!(renew_at(day(0), day(90), Some(&wrong), 1) > day(50));
     }
 
+    #[test]
+    fn a_new_certificate_is_not_renewed_at_once_whatever_the_authority_says() {
+        let past = Window {
+            start: day(10),
+            end: day(12),
+            explanation_url: None,
+        };
+        let at = renew_at(day(20), day(110), Some(&past), 1);
+        assert_eq!(day(20).duration_until(at).as_hours(), 12);
+        let short = renew_at(day(20), day(26), Some(&past), 1);
+        assert_eq!(day(20).duration_until(short).as_hours(), 6);
+    }
+
+    #[test]
+    fn a_window_that_reaches_to_the_end_or_beyond_leaves_time_for_another_try() {
+        let wide = Window {
+            start: day(0),
+            end: day(200),
+            explanation_url: None,
+        };
+        for seed in 0..50 {
+            let at = renew_at(day(0), day(90), Some(&wide), seed);
+            assert!(at > day(0) && at <= day(89), "{at}");
+        }
+        let late = Window {
+            start: day(95),
+            ..wide
+        };
+        assert_eq!(renew_at(day(0), day(90), Some(&late), 1), day(89));
+    }
+
     fn trouble(kind: TroubleKind) -> Trouble {
         Trouble::new(kind, "it failed", "try again")
     }
@@ -207,6 +249,15 @@ mod tests {
             let end = begin.checked_add(Duration::from_secs(life)).unwrap_or(Timestamp::MAX);
             let at = renew_at(begin, end, None, seed);
             prop_assert!(at >= begin && at <= end);
+            for (start, end_of_window) in [
+                (Timestamp::MIN, Timestamp::MAX),
+                (Timestamp::MIN, begin),
+                (end, Timestamp::MAX),
+            ] {
+                let window = Window { start, end: end_of_window, explanation_url: None };
+                let at = renew_at(begin, end, Some(&window), seed);
+                prop_assert!(at >= begin && at <= end);
+            }
             prop_assert!(next_try(begin, failures, &trouble(TroubleKind::Other), None, seed) > begin);
         }
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::inspect::Inspected;
+use crate::keys::KeyType;
+use crate::name::CertificateName;
 use crate::schedule::Window;
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -31,10 +33,8 @@ pub(crate) struct Kept {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct History {
-    /// The directory of the authority that has given the one that is kept.
-    pub(crate) authority: Option<String>,
-    /// The profile that was asked for.
-    pub(crate) profile: Option<String>,
+    /// What the one that is kept was made for.
+    pub(crate) made_for: Option<MadeFor>,
     /// When the authority wants it to be renewed, if it has said so.
     pub(crate) window: Option<Window>,
     /// When it is asked again.
@@ -45,6 +45,40 @@ pub(crate) struct History {
     pub(crate) failures: u32,
     /// Why the last one has.
     pub(crate) trouble: Option<Trouble>,
+}
+
+/// With which settings a certificate was asked for. What the authority has made of it may differ: some add names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MadeFor {
+    /// Its number.
+    pub(crate) serial: String,
+    /// The directory of the authority.
+    pub(crate) authority: String,
+    pub(crate) profile: Option<String>,
+    pub(crate) names: Vec<CertificateName>,
+    pub(crate) key_type: KeyType,
+}
+
+impl History {
+    /// Notes an attempt that has failed.
+    pub(crate) fn failed(&mut self, at: Timestamp, trouble: Trouble) {
+        self.last_attempt = Some(at);
+        self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(trouble);
+    }
+
+    /// Forgets what is told of another certificate than the one that is kept: that is so after an end in the middle.
+    pub(crate) fn keep_to(&mut self, serial: &str) {
+        if self
+            .made_for
+            .as_ref()
+            .is_none_or(|made| made.serial != serial)
+        {
+            self.made_for = None;
+            self.window = None;
+            self.ask_window_at = None;
+        }
+    }
 }
 
 impl Stored {

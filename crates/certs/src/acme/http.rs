@@ -19,7 +19,7 @@ use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use jiff::SignedDuration;
 use lyceum_core::{Clock, Timestamp};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::problem::Said;
 use crate::client::ClientTls;
@@ -33,6 +33,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const SIZE_LIMIT: usize = 1024 * 1024;
 /// How long a connection is kept without use.
 const IDLE_LIMIT: Duration = Duration::from_mins(1);
+/// By how much the machine's clock and the time that has passed may differ until the clock was set meanwhile.
+const CLOCK_SET: Duration = Duration::from_mins(1);
 /// Who asks.
 const AGENT: &str = concat!("lyceum/", env!("CARGO_PKG_VERSION"));
 
@@ -43,7 +45,18 @@ pub(super) struct Http(Arc<Inner>);
 struct Inner {
     client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     clock: Arc<dyn Clock>,
-    difference: Mutex<Option<SignedDuration>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What an answer has told of the time.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// The authority's clock minus ours.
+    difference: SignedDuration,
+    /// What our clock said then.
+    by_clock: Timestamp,
+    /// When that was, by a clock that nobody can set.
+    at: Instant,
 }
 
 /// What came back, if it is no failure.
@@ -127,17 +140,17 @@ impl Http {
         Ok(Self(Arc::new(Inner {
             client,
             clock,
-            difference: Mutex::new(None),
+            seen: Mutex::new(None),
         })))
     }
 
-    /// The authority's clock minus ours, as last seen.
+    /// The authority's clock minus ours, as last seen. `None` if ours was set since: perhaps it is right now.
     pub(super) fn clock_difference(&self) -> Option<SignedDuration> {
-        *self
-            .0
-            .difference
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let seen = (*self.0.seen.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let by_clock = seen.by_clock.duration_until(self.0.clock.now());
+        let passed = SignedDuration::try_from(seen.at.elapsed()).unwrap_or(SignedDuration::MAX);
+        let set = by_clock.saturating_sub(passed).unsigned_abs() > CLOCK_SET;
+        (!set).then_some(seen.difference)
     }
 
     /// Asks for something that everybody may see.
@@ -184,12 +197,13 @@ impl Http {
             .await
             .unwrap_or(Err(Failure::Late))?;
         if let Some(theirs) = date(&answer.parts.headers) {
-            let seconds = theirs.as_second() - self.0.clock.now().as_second();
-            *self
-                .0
-                .difference
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(SignedDuration::from_secs(seconds));
+            let ours = self.0.clock.now();
+            let seen = Seen {
+                difference: SignedDuration::from_secs(theirs.as_second() - ours.as_second()),
+                by_clock: ours,
+                at: Instant::now(),
+            };
+            *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         }
         let status = answer.parts.status;
         let for_the_library =

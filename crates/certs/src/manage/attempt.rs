@@ -1,16 +1,17 @@
 //! One attempt at a new certificate.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use lyceum_core::Timestamp;
+use lyceum_core::{Secret, Timestamp};
 
 use super::{Managed, Manager, Resolver, Shared};
-use crate::acme::{AcmeClient, OrderRequest};
+use crate::acme::{AcmeClient, Issued, OrderRequest};
 use crate::config::Origin;
 use crate::inspect::Inspected;
 use crate::preflight::{self, PreflightOptions, Verdict};
 use crate::schedule::Window;
-use crate::stored::Kept;
+use crate::stored::{History, kept};
 use crate::trouble::{Trouble, TroubleKind};
 
 /// How soon and how late an authority may want to be asked again for the time of renewal (RFC 9773 §4.3.3).
@@ -31,12 +32,19 @@ pub(super) enum Why {
 
 impl Manager {
     /// Gets a new certificate, checks it, keeps it, and shows it. Whatever fails is kept as the certificate's trouble,
-    /// and the one of before stays.
+    /// and the one of before stays. May be dropped at any moment.
+    ///
+    /// Whoever has asked for it, and had to wait for another attempt at the same certificate, gets what became of that
+    /// one: two orders would be one too many.
     pub(super) async fn attempt(&self, id: &str, why: Why) -> Result<(), Trouble> {
+        let attempts = self.0.find(id).map(|one| one.attempts);
         let _working = self.0.working.lock().await;
         let Some(one) = self.0.find(id) else {
             return Ok(());
         };
+        if why == Why::Asked && attempts != Some(one.attempts) {
+            return one.history.trouble.map_or(Ok(()), Err);
+        }
         let Some(client) = self
             .0
             .acme
@@ -45,29 +53,9 @@ impl Manager {
         else {
             return Ok(());
         };
-        let result = self.0.get(&client, &one, why).await;
-        match result {
-            Ok(None) => Ok(()),
-            Ok(Some(kept)) => {
-                let now = self.0.clock.now();
-                let (until, issuer) = (kept.inspected.not_after, kept.inspected.issuer.clone());
-                self.0.show(id, kept, true);
-                self.0.change(id, |one| {
-                    one.history.authority = Some(self.0.config.acme.directory.url().to_owned());
-                    one.history.profile.clone_from(&self.0.config.acme.profile);
-                    one.history.window = None;
-                    one.history.ask_window_at = None;
-                    one.history.last_attempt = Some(now);
-                    one.history.failures = 0;
-                    one.history.trouble = None;
-                    one.told = None;
-                });
-                self.0.keep_history(id).await;
-                tracing::info!(
-                    certificate = id,
-                    "a new certificate for {} is shown: from {issuer}, valid until {until}",
-                    super::status::listed(&one.wanted.names)
-                );
+        match self.get(&client, &one, why).await {
+            Ok(false) => Ok(()),
+            Ok(true) => {
                 self.0.ask_window(&client, id).await;
                 Ok(())
             }
@@ -75,12 +63,11 @@ impl Manager {
                 let trouble = self.0.explain(&client, &one, trouble).await;
                 let now = self.0.now();
                 self.0.change(id, |one| {
-                    one.history.last_attempt = Some(now);
-                    one.history.failures = one.history.failures.saturating_add(1);
-                    one.history.trouble = Some(trouble.clone());
+                    one.history.failed(now, trouble.clone());
+                    one.attempts = one.attempts.wrapping_add(1);
                 });
                 self.0.keep_history(id).await;
-                let again = self.0.find(id).and_then(|one| self.0.due_at(&one));
+                let again = self.0.find(id).and_then(|one| self.0.due_at(&one, now));
                 tracing::warn!(
                     certificate = id,
                     error = %trouble,
@@ -93,71 +80,97 @@ impl Manager {
             }
         }
     }
-}
 
-impl Shared {
-    /// Gets a new certificate; `None` if it is found out that none is due.
-    async fn get(
-        &self,
-        client: &AcmeClient,
-        one: &Managed,
-        why: Why,
-    ) -> Result<Option<Kept>, Trouble> {
+    /// Gets a new certificate; `false` if it is found out that none is due.
+    async fn get(&self, client: &AcmeClient, one: &Managed, why: Why) -> Result<bool, Trouble> {
+        let shared = &self.0;
         // The first answer tells what time it is at the authority: with a wrong clock, all looks due.
         client.directory().await?;
         if why == Why::Due {
-            self.ask_window_if_time(client, &one.wanted.id).await;
-            let now = self.now();
-            let due = self
+            shared.ask_window_if_time(client, &one.wanted.id).await;
+            let now = shared.now();
+            let due = shared
                 .find(&one.wanted.id)
-                .is_some_and(|one| self.is_due(&one, now));
+                .is_some_and(|one| shared.is_due(&one, now));
             if !due {
-                return Ok(None);
+                return Ok(false);
             }
         }
         let id = &one.wanted.id;
+        let made_for = one.history.made_for.as_ref();
+        let of_this_authority =
+            made_for.is_none_or(|made| made.authority == shared.config.acme.directory.url());
         let replaces = one
             .in_place
             .then(|| one.shown.chain.first().cloned())
             .flatten()
             // Authorities that do not do their part with this do it without.
-            .filter(|_| one.history.failures == 0)
-            .filter(|_| one.history.authority.as_deref() == Some(self.config.acme.directory.url()));
+            .filter(|_| of_this_authority && one.history.failures == 0);
         let request = OrderRequest {
             id: id.clone(),
             names: one.wanted.names.clone(),
-            key_type: self.config.key_type,
-            profile: self.config.acme.profile.clone(),
+            key_type: shared.config.key_type,
+            profile: shared.config.acme.profile.clone(),
             replaces,
-            challenges: self.ways(one).into_iter().collect(),
+            challenges: shared.ways(one).into_iter().collect(),
         };
-        let issued = client.order(&request, &self.solvers()).await?;
-        let checked = self.check(&issued.chain_pem, &issued.key_pem, one);
-        match checked {
-            Ok(()) => {}
-            Err(trouble) => {
-                // One that cannot be used will not become better; with the clock set right, it may.
-                if trouble.kind != TroubleKind::Clock {
-                    client.finish(id).await?;
-                }
-                return Err(trouble);
+        let issued = client.order(&request, &shared.solvers()).await?;
+        let checked = shared.check(&issued.chain_pem, &issued.key_pem, one);
+        if let Err(trouble) = checked {
+            // One that cannot be used will not become better; with the clock set right, it may.
+            if trouble.kind != TroubleKind::Clock {
+                client.finish(id).await?;
             }
+            return Err(trouble);
         }
-        let stored = self.stored.clone();
+        let taking = Arc::clone(shared);
         let name = id.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            stored.save(&name, issued.key_pem.expose(), &issued.chain_pem)?;
-            stored.load(&name)
+        // All of it in one: whoever drops this in the middle finds the disk and what is shown to be the same.
+        let taken = tokio::task::spawn_blocking(move || taking.take(&name, &issued));
+        taken.await.map_err(|error| broke_off(&error))??;
+        if let Err(trouble) = client.finish(id).await {
+            tracing::warn!(certificate = id, error = %trouble, "an order that is done could not be forgotten");
+        }
+        Ok(true)
+    }
+}
+
+impl Shared {
+    /// Keeps a new certificate, and shows it. Its history is written before the order is forgotten: until then, the same
+    /// certificate comes again. Reads and writes files: not for the runtime's threads.
+    fn take(&self, id: &str, issued: &Issued) -> Result<(), Trouble> {
+        let what = "what the authority has sent";
+        let kept = kept(&issued.chain_pem, issued.key_pem.expose(), what)?;
+        self.stored
+            .save(id, issued.key_pem.expose(), &issued.chain_pem)?;
+        let (until, issuer) = (kept.inspected.not_after, kept.inspected.issuer.clone());
+        let now = self.now();
+        self.change(id, |one| {
+            let made_for = self.made_for(one, &kept.inspected.serial);
+            super::show(&self.live, &one.wanted, &kept);
+            one.shown = kept.inspected;
+            one.in_place = true;
+            one.history = History {
+                made_for: Some(made_for),
+                last_attempt: Some(now),
+                ..History::default()
+            };
+            one.attempts = one.attempts.wrapping_add(1);
+            one.told = None;
+            tracing::info!(
+                certificate = id,
+                "a new certificate for {} is shown: from {issuer}, valid until {until}",
+                super::status::listed(&one.wanted.names)
+            );
         });
-        let kept = kept.await.map_err(|error| broke_off(&error))??;
-        client.finish(id).await?;
-        Ok(kept)
+        self.write_history(id);
+        Ok(())
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         chain_pem: &str,
-        key_pem: &lyceum_core::Secret<String>,
+        key_pem: &Secret<String>,
         one: &Managed,
     ) -> Result<(), Trouble> {
         let what = "what the authority has sent";
@@ -167,17 +180,14 @@ impl Shared {
     }
 
     /// Asks the authority when it wants a certificate to be renewed, if it is time to ask.
-    async fn ask_window_if_time(&self, client: &AcmeClient, id: &str) {
+    async fn ask_window_if_time(self: &Arc<Self>, client: &AcmeClient, id: &str) {
         let now = self.now();
-        let is_time = self.find(id).is_some_and(|one| {
-            one.in_place && one.history.ask_window_at.is_none_or(|at| at <= now)
-        });
-        if is_time {
+        if self.find(id).is_some_and(|one| is_time_to_ask(&one, now)) {
             self.ask_window(client, id).await;
         }
     }
 
-    async fn ask_window(&self, client: &AcmeClient, id: &str) {
+    async fn ask_window(self: &Arc<Self>, client: &AcmeClient, id: &str) {
         let Some(one) = self.find(id) else { return };
         let Some(leaf) = one.shown.chain.first().filter(|_| one.in_place) else {
             return;
@@ -209,15 +219,18 @@ impl Shared {
             );
         }
         let at = self.now().checked_add(pause).unwrap_or(Timestamp::MAX);
-        self.change(id, |one| {
-            one.history.window = window;
-            one.history.ask_window_at = Some(at);
+        self.change(id, |now| {
+            // There may be a new certificate meanwhile, for which the answer is not.
+            if now.shown.serial == one.shown.serial {
+                now.history.window = window;
+                now.history.ask_window_at = Some(at);
+            }
         });
         self.keep_history(id).await;
     }
 
     /// Asks for all certificates for which it is time.
-    pub(super) async fn ask_windows(&self) {
+    pub(super) async fn ask_windows(self: &Arc<Self>) {
         let Some(client) = self.acme.clone() else {
             return;
         };
@@ -225,11 +238,7 @@ impl Shared {
         let ids: Vec<String> = self
             .managed()
             .iter()
-            .filter(|one| {
-                one.wanted.origin == Origin::Acme
-                    && one.in_place
-                    && one.history.ask_window_at.is_none_or(|at| at <= now)
-            })
+            .filter(|one| one.wanted.origin == Origin::Acme && is_time_to_ask(one, now))
             .map(|one| one.wanted.id.clone())
             .collect();
         for id in ids {
@@ -237,13 +246,21 @@ impl Shared {
         }
     }
 
-    /// Writes down what has happened; a disk that is full is no reason to give up a certificate.
-    pub(super) async fn keep_history(&self, id: &str) {
-        let Some(one) = self.find(id) else { return };
-        let stored = self.stored.clone();
+    /// Writes down what has happened, away from the runtime's threads.
+    pub(super) async fn keep_history(self: &Arc<Self>, id: &str) {
+        let shared = Arc::clone(self);
         let name = id.to_owned();
-        let written = tokio::task::spawn_blocking(move || stored.save_history(&name, &one.history));
-        if let Ok(Err(trouble)) = written.await {
+        let written = tokio::task::spawn_blocking(move || shared.write_history(&name));
+        if let Err(error) = written.await {
+            tracing::error!(error = %error, "writing down what has happened broke off");
+        }
+    }
+
+    /// Writes down what has happened; a disk that is full is no reason to give up a certificate.
+    fn write_history(&self, id: &str) {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(one) = self.find(id) else { return };
+        if let Err(trouble) = self.stored.save_history(id, &one.history) {
             tracing::warn!(certificate = id, error = %trouble, "could not keep what has happened; {}", trouble.hint);
         }
     }
@@ -286,6 +303,17 @@ impl Shared {
         }
         trouble
     }
+}
+
+/// Whether the authority is to be asked for the time of renewal.
+fn is_time_to_ask(one: &Managed, now: Timestamp) -> bool {
+    let soon = now.checked_add(2 * ASK_AGAIN.1).unwrap_or(Timestamp::MAX);
+    // What lies further ahead was noted with a clock that was.
+    one.in_place
+        && one
+            .history
+            .ask_window_at
+            .is_none_or(|at| at <= now || at > soon)
 }
 
 pub(super) fn broke_off(error: &tokio::task::JoinError) -> Trouble {

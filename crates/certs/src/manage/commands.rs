@@ -1,8 +1,10 @@
 //! What people can ask for: a renewal, a trial, a check beforehand, an end.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::attempt::Why;
+use super::attempt::{Why, broke_off};
 use super::{Managed, Manager, client};
 use crate::acme::OrderRequest;
 use crate::config::Origin;
@@ -47,7 +49,7 @@ impl Manager {
         let mut outcomes = Vec::new();
         for one in self.chosen(ids)? {
             let id = &one.wanted.id;
-            let named = ids.contains(id);
+            let named = !ids.is_empty();
             let outcome = match &one.wanted.origin {
                 Origin::Acme => {
                     let is_due = self.0.is_due(&one, self.0.now());
@@ -103,7 +105,13 @@ impl Manager {
         authority: &crate::Authority,
         ids: &[String],
     ) -> Result<Vec<Outcome>, Trouble> {
-        let client = client(&self.0.config, authority, &self.0.stored, &self.0.clock)?;
+        let shared = Arc::clone(&self.0);
+        let authority = authority.clone();
+        // It reads the authorities that this machine knows.
+        let making = tokio::task::spawn_blocking(move || {
+            client(&shared.config, &authority, &shared.stored, &shared.clock)
+        });
+        let client = making.await.map_err(|error| broke_off(&error))??;
         let mut outcomes = Vec::new();
         for one in self.chosen(ids)? {
             if one.wanted.origin != Origin::Acme {
@@ -193,10 +201,14 @@ impl Manager {
         let Some(one) = self.chosen(std::slice::from_ref(&id.to_owned()))?.pop() else {
             return Ok(());
         };
+        let id = one.wanted.id.as_str();
+        let configured = self.0.config.acme.directory.url();
+        let made_for = one.history.made_for.as_ref();
+        let theirs = one.in_place && made_for.is_none_or(|made| made.authority == configured);
         let (Some(client), Some(leaf), true, Origin::Acme) = (
             self.0.acme.clone(),
             one.shown.chain.first().cloned(),
-            one.in_place,
+            theirs,
             &one.wanted.origin,
         ) else {
             return Err(Trouble::new(
@@ -244,24 +256,28 @@ impl Manager {
         if ids.is_empty() {
             return Ok(managed);
         }
-        ids.iter()
-            .map(|id| {
-                let by_id = managed.iter().find(|one| one.wanted.id == *id);
-                let by_name = || {
-                    managed
-                        .iter()
-                        .find(|one| one.wanted.names.iter().any(|name| name.as_str() == id))
-                };
-                by_id.or_else(by_name).cloned().ok_or_else(|| {
-                    let known: Vec<&str> =
-                        managed.iter().map(|one| one.wanted.id.as_str()).collect();
-                    Trouble::new(
-                        TroubleKind::Configuration,
-                        format!("there is no certificate `{id}`"),
-                        format!("there are: {}", known.join(", ")),
-                    )
-                })
+        let mut chosen: Vec<Managed> = Vec::new();
+        for one in ids.iter().map(|id| {
+            let by_id = managed.iter().find(|one| one.wanted.id == *id);
+            let by_name = || {
+                managed
+                    .iter()
+                    .find(|one| one.wanted.names.iter().any(|name| name.as_str() == id))
+            };
+            by_id.or_else(by_name).cloned().ok_or_else(|| {
+                let known: Vec<&str> = managed.iter().map(|one| one.wanted.id.as_str()).collect();
+                Trouble::new(
+                    TroubleKind::Configuration,
+                    format!("there is no certificate `{id}`"),
+                    format!("there are: {}", known.join(", ")),
+                )
             })
-            .collect()
+        }) {
+            let one = one?;
+            if !chosen.iter().any(|other| other.wanted.id == one.wanted.id) {
+                chosen.push(one);
+            }
+        }
+        Ok(chosen)
     }
 }

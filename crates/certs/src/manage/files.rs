@@ -1,10 +1,12 @@
 //! Certificates in files of others: read again when they change.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Manager;
+use super::{Manager, Shared};
 use crate::config::Origin;
 use crate::stored::load_files;
 use crate::trouble::{Trouble, TroubleKind};
@@ -14,7 +16,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// How files were when they were looked at: behind all links, so that a link that leads elsewhere is a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FileState(Vec<Option<(u64, u64, u64, i64, i64)>>);
+pub(super) struct FileState([Option<One>; 2]);
+
+/// Device, number, size, and the time of the last change with its nanoseconds.
+type One = (u64, u64, u64, i64, i64);
 
 impl FileState {
     pub(super) fn of(chain: &Path, key: &Path) -> Self {
@@ -28,7 +33,13 @@ impl FileState {
                 data.mtime_nsec(),
             ))
         };
-        Self(vec![one(chain), one(key)])
+        Self([one(chain), one(key)])
+    }
+}
+
+impl Shared {
+    fn reading(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,13 +59,24 @@ impl Manager {
             }
         }
         for (id, chain, key, before, was_wrong) in changed {
+            let seen = before.clone();
+            let shared = Arc::clone(&self.0);
+            let name = id.clone();
+            if !shared.reading().insert(name.clone()) {
+                continue;
+            }
             let looked = tokio::task::spawn_blocking(move || {
                 let state = FileState::of(&chain, &key);
-                (state != before).then(|| (state, load_files(&chain, &key)))
+                // Those that were wrong may have become right without a sign: they may be read now, or are valid now.
+                let again = state != before || was_wrong;
+                let read = again.then(|| (state, load_files(&chain, &key)));
+                shared.reading().remove(&name);
+                read
             });
             let looked = match tokio::time::timeout(LIMIT, looked).await {
                 Ok(Ok(looked)) => looked,
                 Ok(Err(error)) => {
+                    self.0.reading().remove(&id);
                     tracing::error!(error = %error, "reading a certificate broke off");
                     continue;
                 }
@@ -73,12 +95,17 @@ impl Manager {
                 None => {}
                 Some((state, Ok(kept))) => {
                     let until = kept.inspected.not_after;
-                    let now = self.0.clock.now();
-                    let stays = self.0.find(&id).is_some_and(|one| {
-                        one.in_place
-                            && one.shown.is_valid_at(now)
-                            && !kept.inspected.is_valid_at(now)
-                    });
+                    let now = self.0.now();
+                    let one = self.0.find(&id);
+                    let same = one
+                        .as_ref()
+                        .is_some_and(|one| one.in_place && one.shown.chain == kept.inspected.chain);
+                    let stays = !same
+                        && one.is_some_and(|one| {
+                            one.in_place
+                                && one.shown.is_valid_at(now)
+                                && !kept.inspected.is_valid_at(now)
+                        });
                     if stays {
                         self.0.change(&id, |one| {
                             one.files = state;
@@ -96,10 +123,17 @@ impl Manager {
                         one.history.trouble = None;
                         one.told = None;
                     });
+                    if same {
+                        continue;
+                    }
                     tracing::info!(
                         certificate = id,
                         "read a new certificate from its files, valid until {until}"
                     );
+                }
+                Some((state, Err(trouble))) if state == seen => {
+                    self.0
+                        .change(&id, |one| one.history.trouble = Some(trouble));
                 }
                 Some((state, Err(trouble))) if was_wrong => {
                     // Seen twice: it is not only between the writing of the one file and the other.

@@ -92,7 +92,7 @@ impl State {
             }
             Self::SelfSigned => "signed by itself, of which browsers warn",
             Self::Ending => "valid, but near its end",
-            Self::NotValid => "not valid any more",
+            Self::NotValid => "not valid today",
         }
     }
 }
@@ -146,7 +146,7 @@ impl Shared {
             key: shown.key.to_owned(),
             not_before: shown.not_before,
             not_after: shown.not_after,
-            renewal: self.due_at(one),
+            renewal: self.due_at(one, now),
             renewal_by_authority: one.in_place && one.history.window.is_some(),
             explanation_url: one
                 .history

@@ -1,5 +1,6 @@
 //! What people should know of certificates before their visitors do.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use lyceum_core::Timestamp;
@@ -49,25 +50,7 @@ impl Manager {
             .iter()
             .filter_map(|one| self.0.warning(one, now))
             .collect();
-        if let Some(difference) = self.0.clock_difference() {
-            let (seconds, way) = (
-                difference.as_secs(),
-                if difference.is_negative() {
-                    "ahead"
-                } else {
-                    "behind"
-                },
-            );
-            warnings.push(Warning {
-                certificate: None,
-                level: Level::Warning,
-                text: format!(
-                    "This machine's clock is {} {way} that of the authority for certificates.",
-                    lyceum_core::HumanDuration::from_secs(seconds.unsigned_abs())
-                ),
-                hint: "set it right: `timedatectl set-ntp true`, then `timedatectl`".to_owned(),
-            });
-        }
+        warnings.extend(self.0.clock_warning());
         warnings.sort_by_key(|warning| std::cmp::Reverse(warning.level));
         warnings
     }
@@ -75,8 +58,11 @@ impl Manager {
     /// Writes warnings to the log: at once when they become worse, else once a day.
     pub(super) fn tell_warnings(&self) {
         let now = self.0.now();
+        self.tell_clock_warning(now);
         for one in self.0.managed().iter_mut() {
-            let Some(warning) = self.0.warning(one, now) else {
+            let begins =
+                one.wanted.origin == Origin::Acme && !one.in_place && one.history.trouble.is_none();
+            let Some(warning) = self.0.warning(one, now).filter(|_| !begins) else {
                 one.told = None;
                 continue;
             };
@@ -95,9 +81,43 @@ impl Manager {
             }
         }
     }
+
+    fn tell_clock_warning(&self, now: Timestamp) {
+        let warning = self.0.clock_warning();
+        let mut told = self
+            .0
+            .told_clock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let recently = told.is_some_and(|at| at.duration_until(now).unsigned_abs() < REPEAT);
+        if let Some(Warning { text, hint, .. }) = warning
+            && !recently
+        {
+            tracing::warn!("{text} {hint}");
+            *told = Some(now);
+        }
+    }
 }
 
 impl Shared {
+    fn clock_warning(&self) -> Option<Warning> {
+        let difference = self.clock_difference()?;
+        let way = if difference.is_negative() {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        Some(Warning {
+            certificate: None,
+            level: Level::Warning,
+            text: format!(
+                "This machine's clock is {} {way} that of the authority for certificates.",
+                lyceum_core::HumanDuration::from_secs(difference.as_secs().unsigned_abs())
+            ),
+            hint: "set it right: `timedatectl set-ntp true`, then `timedatectl`".to_owned(),
+        })
+    }
+
     /// How bad the time of a certificate's end is; `None` if it is far.
     pub(super) fn warn_of(&self, one: &Managed, now: Timestamp) -> Option<Level> {
         if !one.shown.is_valid_at(now) {
@@ -108,7 +128,7 @@ impl Shared {
         // What will be renewed in its usual time needs no word: the authority may want it late.
         let planned = one.history.failures == 0
             && self
-                .due_at(one)
+                .due_at(one, now)
                 .is_some_and(|at| now < at && at < one.shown.not_after);
         (left < before && !planned).then_some(if left < before / 4 {
             Level::Error
@@ -157,6 +177,9 @@ impl Shared {
         if let Some(level) = self.warn_of(one, now) {
             let text = if one.shown.is_valid_at(now) {
                 format!("The certificate for {names} ends on {until} and was not renewed.{why}")
+            } else if now < one.shown.not_before {
+                let from = one.shown.not_before;
+                format!("The certificate for {names} is not valid yet: it begins on {from}.{why}")
             } else {
                 format!("The certificate for {names} is not valid: it ended on {until}.{why}")
             };
@@ -168,15 +191,20 @@ impl Shared {
             };
             return make(level, text, hint);
         }
-        if let (Some(trouble), Origin::Files(..)) = (&one.history.trouble, &one.wanted.origin) {
-            return make(
+        match (&one.history.trouble, &one.wanted.origin) {
+            (Some(_), Origin::Files(..)) => make(
                 Level::Warning,
                 format!(
-                    "The files of the certificate for {names} cannot be used, so the one of before is shown. Why: {trouble}."
+                    "The files of the certificate for {names} cannot be used, so the one of before is shown.{why}"
                 ),
                 look,
-            );
+            ),
+            (Some(_), Origin::SelfSigned) => make(
+                Level::Warning,
+                format!("The certificate for {names} could not be kept.{why}"),
+                look,
+            ),
+            _ => None,
         }
-        None
     }
 }

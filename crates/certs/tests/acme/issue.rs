@@ -95,7 +95,7 @@ async fn a_profile_gives_certificates_of_six_days() {
     let world = World::new().await;
     let client = world.client();
     let profiles = client.directory().await.unwrap().profiles;
-    assert_eq!(profiles.get("shortlived").unwrap(), "six days");
+    assert_eq!(profiles.get("shortlived").unwrap(), "518400 s");
     let mut request = request(&["a.example.org"], &[Http01]);
     for (profile, days) in [("shortlived", 6), ("default", 90)] {
         request.profile = Some(profile.to_owned());

@@ -36,6 +36,8 @@ pub(crate) struct PebbleOptions {
     pub(crate) eab: Option<(String, String)>,
     /// Names that it does not issue for.
     pub(crate) blocked: Vec<String>,
+    /// Profiles beside the usual ones, with the seconds that their certificates are valid for.
+    pub(crate) profiles: Vec<(String, u64)>,
 }
 
 impl Default for PebbleOptions {
@@ -47,6 +49,7 @@ impl Default for PebbleOptions {
             authorization_reuse: 0,
             eab: None,
             blocked: Vec::new(),
+            profiles: Vec::new(),
         }
     }
 }
@@ -165,6 +168,11 @@ impl Pebble {
         assert!(response.status().is_success(), "{}", response.status());
     }
 
+    /// The ports at which it asks for answers, by HTTP and by TLS.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.options.http_port, self.options.tls_port)
+    }
+
     /// The port of the name server's changes.
     pub(crate) fn dns_api_port(&self) -> u16 {
         self.dns_api_port
@@ -178,6 +186,15 @@ impl Pebble {
             .iter()
             .map(|(id, key)| (id.clone(), json!(key)))
             .collect();
+        let mut profiles = serde_json::Map::new();
+        let usual = [
+            ("default".to_owned(), 7_776_000),
+            ("shortlived".to_owned(), 518_400),
+        ];
+        for (name, seconds) in usual.iter().chain(&self.options.profiles) {
+            let profile = json!({"description": format!("{seconds} s"), "validityPeriod": seconds});
+            profiles.insert(name.clone(), profile);
+        }
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{}", self.management_port),
@@ -191,10 +208,7 @@ impl Pebble {
             "domainBlocklist": self.options.blocked,
             "retryAfter": {"authz": 1, "order": 1},
             "keyAlgorithm": "ecdsa",
-            "profiles": {
-                "default": {"description": "ninety days", "validityPeriod": 7_776_000},
-                "shortlived": {"description": "six days", "validityPeriod": 518_400},
-            },
+            "profiles": profiles,
         }});
         fs::write(path("config.json"), config.to_string()).unwrap();
     }

@@ -1,6 +1,8 @@
 //! The built program, as a person at a terminal meets it: its answers, its errors, its life cycle.
 
 #[cfg(test)]
+mod certs;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod import;
@@ -10,6 +12,10 @@ mod maintenance;
 mod operations;
 #[cfg(test)]
 mod passed;
+#[cfg(test)]
+#[path = "../../../certs/tests/acme/pebble.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod pebble;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
