@@ -136,7 +136,14 @@ impl LiveCertificates {
                 .max_by_key(|(fit, _)| *fit)
                 .map(|(_, live)| live)
         });
-        best.or_else(|| table.first()).map(see)
+        // Browsers that come by an address say no name: one for an address is the best guess then.
+        let for_address = || {
+            let nameless = name.is_none();
+            table
+                .iter()
+                .find(|live| nameless && live.names.iter().any(|name| name.address().is_some()))
+        };
+        best.or_else(for_address).or_else(|| table.first()).map(see)
     }
 }
 

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::acme::AcmeClient;
 use crate::challenge::{ChallengeKind, HttpSolver, Solver, TlsSolver};
 use crate::config::{Authority, Origin, TlsConfig, Wanted};
-use crate::dns::{self, Resolver};
 use crate::inspect::Inspected;
 use crate::live::LiveCertificates;
 use crate::name::CertificateName;
@@ -29,6 +28,7 @@ mod commands;
 mod due;
 mod files;
 mod load;
+mod records;
 mod status;
 mod warn;
 
@@ -38,6 +38,7 @@ pub use warn::{Level, Warning};
 
 use files::FileState;
 use load::{Missing, client, load, make_self_signed, show};
+use records::Records;
 
 /// How often files are looked at, and the clock, which may have been set.
 const TICK: Duration = Duration::from_secs(5);
@@ -117,12 +118,12 @@ impl Manager {
         let acme = asks
             .then(|| client(&config, &config.acme.directory, &stored, &clock))
             .transpose()?;
-        let dns = if asks && config.acme.dns.is_set() {
-            let resolver = Resolver::from_system()?;
-            dns::solver(&config.acme.dns, &resolver, Arc::clone(&clock))?
-        } else {
-            None
-        };
+        let dns = (asks && config.acme.dns.is_set()).then(|| {
+            Arc::new(Records {
+                config: config.acme.dns.clone(),
+                clock: Arc::clone(&clock),
+            }) as Arc<dyn Solver>
+        });
         let live = LiveCertificates::default();
         let mut managed = Vec::new();
         for wanted in wanted {

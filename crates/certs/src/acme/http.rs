@@ -31,6 +31,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// How large an answer may be; a chain of certificates has some kilobytes.
 const SIZE_LIMIT: usize = 1024 * 1024;
+/// The longest pause that an authority can have us make.
+const LONGEST_PAUSE: Duration = Duration::from_hours(7 * 24);
 /// How long a connection is kept without use.
 const IDLE_LIMIT: Duration = Duration::from_mins(1);
 /// By how much the machine's clock and the time that has passed may differ until the clock was set meanwhile.
@@ -180,7 +182,8 @@ impl Http {
                 .request(request)
                 .await
                 .map_err(Failure::Connection)?;
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            self.limit_pause(&mut parts.headers);
             let body = Limited::new(body, SIZE_LIMIT)
                 .collect()
                 .await
@@ -232,12 +235,21 @@ impl Http {
     pub(super) fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
+            return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
         }
         let until = http_date(text)?;
         let now = date(headers).unwrap_or_else(|| self.0.clock.now());
         let seconds = u64::try_from(until.as_second() - now.as_second()).unwrap_or(0);
-        Some(Duration::from_secs(seconds))
+        Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+    }
+
+    /// Has a wish for an absurd pause be one for the longest: the library above adds it to the time as it is.
+    fn limit_pause(&self, headers: &mut HeaderMap) {
+        let Some(pause) = self.retry_after(headers) else {
+            headers.remove(RETRY_AFTER);
+            return;
+        };
+        headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs()));
     }
 }
 

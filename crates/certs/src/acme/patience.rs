@@ -32,7 +32,7 @@ impl Patience {
         doing: &str,
     ) -> Result<(), Trouble> {
         let pause = asked.unwrap_or(self.pause).max(SHORTEST_PAUSE);
-        if Instant::now() + pause > self.end {
+        if pause > self.end.saturating_duration_since(Instant::now()) {
             return Err(Trouble::new(
                 TroubleKind::Unreachable,
                 format!("the authority takes longer than usual to {doing}"),

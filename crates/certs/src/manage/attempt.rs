@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use lyceum_core::{Secret, Timestamp};
 
-use super::{Managed, Manager, Resolver, Shared};
+use super::{Managed, Manager, Shared};
 use crate::acme::{AcmeClient, Issued, OrderRequest};
+use crate::challenge::ChallengeKind;
 use crate::config::Origin;
+use crate::dns::Resolver;
 use crate::inspect::Inspected;
 use crate::preflight::{self, PreflightOptions, Verdict};
 use crate::schedule::Window;
@@ -277,7 +279,15 @@ impl Shared {
             Ok(directory) => directory.caa_identities,
             Err(_) => Vec::new(),
         };
-        let names = self.ways(one);
+        // A record is not tried: what the authority says of it tells more than another trial.
+        let mut names = self.ways(one);
+        for (_, kinds) in &mut names {
+            kinds.retain(|kind| *kind != ChallengeKind::Dns01);
+        }
+        names.retain(|(_, kinds)| !kinds.is_empty());
+        if names.is_empty() {
+            return trouble;
+        }
         let options = PreflightOptions {
             names: &names,
             caa_identities: &caa,
@@ -291,14 +301,14 @@ impl Shared {
         else {
             return trouble;
         };
-        for finding in findings {
-            if finding.verdict == Verdict::Problem {
-                trouble
-                    .causes
-                    .push(format!("seen from here: {}", finding.what));
-                if let Some(hint) = finding.hint {
-                    trouble.hint = hint;
-                }
+        let problems = findings
+            .into_iter()
+            .filter(|finding| finding.verdict == Verdict::Problem);
+        for (number, finding) in problems.enumerate() {
+            trouble = trouble.because(format!("seen from here: {}", finding.what));
+            // The first one is the nearest to the root of it: the name, then the port, then who may.
+            if let (0, Some(hint)) = (number, finding.hint) {
+                trouble.hint = hint;
             }
         }
         trouble

@@ -197,9 +197,13 @@ impl Manager {
         id: &str,
         reason: RevocationReason,
         anyway: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Outcome, Trouble> {
         let Some(one) = self.chosen(std::slice::from_ref(&id.to_owned()))?.pop() else {
-            return Ok(());
+            return Err(Trouble::new(
+                TroubleKind::Configuration,
+                "no certificate was named",
+                "`lyceum cert status` lists them",
+            ));
         };
         let id = one.wanted.id.as_str();
         let configured = self.0.config.acme.directory.url();
@@ -226,13 +230,45 @@ impl Manager {
             );
             return Err(trouble);
         }
+        let shown = self
+            .0
+            .find(id)
+            .and_then(|one| one.shown.chain.first().cloned());
+        if renewed.is_ok() && shown.as_ref() == Some(&leaf) && !anyway {
+            return Err(Trouble::new(
+                TroubleKind::Other,
+                "nothing was revoked, as the authority has given the same certificate again",
+                "try once more",
+            ));
+        }
         client.revoke(&leaf, reason).await?;
+        if renewed.is_err() {
+            // What is shown is void: another one is wanted soon, and people are told.
+            let trouble = Trouble::new(
+                TroubleKind::BadCertificate,
+                "the certificate that is shown was revoked, and there is no new one yet",
+                "`lyceum cert renew` tries again",
+            );
+            let now = self.0.now();
+            self.0.change(id, |one| {
+                one.history.made_for = None;
+                one.history.failed(now, trouble);
+                one.in_place = false;
+            });
+            self.0.keep_history(id).await;
+        }
         tracing::info!(
             certificate = id,
             serial = one.shown.serial,
             "a certificate was revoked"
         );
-        Ok(())
+        let done = match renewed {
+            Ok(()) => "declared void; a new certificate is shown",
+            Err(_) => {
+                "declared void; no new certificate could be got, and the void one is shown still"
+            }
+        };
+        Ok(Outcome::of(id, Ok(done.to_owned())))
     }
 
     /// Gives the account at the authority a new key.

@@ -166,14 +166,14 @@ impl Shared {
         if !one.shown.is_valid_at(now) {
             return State::NotValid;
         }
+        if one.shown.self_signed {
+            return State::SelfSigned;
+        }
         if self
             .warn_of(one, now)
             .is_some_and(|level| level != Level::Notice)
         {
             return State::Ending;
-        }
-        if one.shown.self_signed {
-            return State::SelfSigned;
         }
         State::Valid
     }

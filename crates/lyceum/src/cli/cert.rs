@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use http::{Method, StatusCode};
-use lyceum_certs::{Finding, Outcome, RevocationReason, TlsStatus, Trouble, Verdict};
+use lyceum_certs::{Finding, Level, Outcome, RevocationReason, State, TlsStatus, Trouble, Verdict};
 use serde::de::DeserializeOwned;
 
 use super::report::Report;
@@ -116,8 +116,12 @@ fn answer(command: &CertCommand) -> Result<ExitCode, Report> {
             let bad = status
                 .warnings
                 .iter()
-                .any(|warning| warning.level == lyceum_certs::Level::Error);
-            Ok(code(!bad))
+                .any(|warning| warning.level == Level::Error);
+            let seen = status
+                .certificates
+                .iter()
+                .any(|one| matches!(one.state, State::StandIn | State::NotValid));
+            Ok(code(!bad && !seen))
         }
         CertCommand::Renew {
             names,
@@ -161,10 +165,8 @@ fn answer(command: &CertCommand) -> Result<ExitCode, Report> {
                 anyway: *anyway,
                 ..Wish::default()
             };
-            let () = ask(config, "/revoke", &wish, LONG)?;
-            say(&format!(
-                "{name} was declared void; a new certificate is shown"
-            ));
+            let outcome: Outcome = ask(config, "/revoke", &wish, LONG)?;
+            say(show::outcomes(&[outcome]).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         CertCommand::RotateAccountKey(config) => {
