@@ -347,7 +347,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/", listener.local_addr().unwrap());
         let http = Http::new(None, Arc::new(SystemClock)).unwrap();
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let Err(failure) = http.get(&url).await else {
             panic!("there was an answer");
         };

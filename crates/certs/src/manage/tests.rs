@@ -43,7 +43,7 @@ impl World {
             ..TlsConfig::default()
         };
         config.acme.agree_to_terms = true;
-        config.acme.directory = crate::Authority::Url("https://localhost:9/dir".to_owned());
+        config.acme.directory = Authority::Url("https://localhost:9/dir".to_owned());
         change(&mut config);
         let manager = Manager::open(ManagerOptions {
             config,
