@@ -19,8 +19,7 @@ pub(crate) struct Window {
     pub(crate) explanation_url: Option<String>,
 }
 
-/// When a certificate is renewed: within the window that the authority suggests, else at two thirds of its life. A window
-/// may reach up to its end; a sixth of its life is left in any case, so that a try may fail.
+/// When a certificate is renewed: within the window that the authority suggests, else at two thirds of its life.
 ///
 /// `seed` stands for the certificate: many servers do not come at the same moment, and one comes back to the same.
 pub(crate) fn renew_at(
@@ -30,14 +29,13 @@ pub(crate) fn renew_at(
     seed: u64,
 ) -> Timestamp {
     let share = fraction(seed);
-    let life = not_before.duration_until(not_after).unsigned_abs();
-    let latest = later(not_before, life.mul_f64(5.0 / 6.0));
     if let Some(window) = window
         && window.start < window.end
     {
         let width = window.start.duration_until(window.end).unsigned_abs();
-        return later(window.start, width.mul_f64(share)).min(latest);
+        return later(window.start, width.mul_f64(share));
     }
+    let life = not_before.duration_until(not_after).unsigned_abs();
     // From 64 to 68 hundredths.
     later(not_before, life.mul_f64(0.64 + 0.04 * share))
 }
@@ -152,19 +150,6 @@ mod tests {
             ..window
         };
         assert!(renew_at(day(0), day(90), Some(&wrong), 1) > day(50));
-    }
-
-    #[test]
-    fn a_window_up_to_the_end_is_not_waited_for() {
-        let window = Window {
-            start: day(0),
-            end: day(200),
-            explanation_url: None,
-        };
-        for seed in 0..50 {
-            let at = renew_at(day(0), day(90), Some(&window), seed);
-            assert!(at <= day(75), "{at}");
-        }
     }
 
     fn trouble(kind: TroubleKind) -> Trouble {

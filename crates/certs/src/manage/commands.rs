@@ -45,10 +45,9 @@ impl Manager {
     /// `all`. Takes as long as the authority does, minutes at most for each.
     pub async fn renew(&self, ids: &[String], all: bool) -> Result<Vec<Outcome>, Trouble> {
         let mut outcomes = Vec::new();
-        // One that is not named is not chosen then; a name may be another than the id.
-        let named = !ids.is_empty();
         for one in self.chosen(ids)? {
             let id = &one.wanted.id;
+            let named = ids.contains(id);
             let outcome = match &one.wanted.origin {
                 Origin::Acme => {
                     let is_due = self.0.is_due(&one, self.0.now());
