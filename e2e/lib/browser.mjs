@@ -20,9 +20,14 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Starts a browser; `Visitor`s share it without sharing cookies. */
-export async function startBrowser() {
-  return chromium.launch(options());
+/**
+ * Starts a browser; `Visitor`s share it without sharing cookies. `home` is its home folder, where it looks for
+ * authorities to trust, `args` are added to its command line.
+ */
+export async function startBrowser({ home, args = [] } = {}) {
+  const usual = options();
+  const env = home ? { ...process.env, HOME: home } : process.env;
+  return chromium.launch({ ...usual, env, args: [...usual.args, ...args] });
 }
 
 /** Starts a browser that keeps its cache in a folder, as a person's does; what it gives is closed to end it. */

@@ -4,7 +4,9 @@ import { test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { Secure } from "./https.mjs";
 import { JupyterHub } from "./jupyterhub.mjs";
+import { Pebble } from "./pebble.mjs";
 import { Proxy } from "./proxies.mjs";
 import { Serve } from "./serve.mjs";
 import { startSites } from "./sites.mjs";
@@ -13,7 +15,9 @@ import { startSites } from "./sites.mjs";
  * Declares a test. `story` gets `{ step, demo, visitor }`: `step(name, action)` names a part of it,
  * `demo(options)` starts `lyceum demo`, `serve(options)` starts `lyceum serve`, `visitor(hub, options)` opens a browser,
  * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy, `app(starting)`
- * keeps an application until the end, `sites(sites, groups)` starts a gateway with such applications.
+ * keeps an application until the end, `sites(sites, groups)` starts a gateway with such applications,
+ * `secure(options)` starts `lyceum serve` with HTTPS, `pebble(options)` prepares an authority for its certificates.
+ * A visitor comes with `options.browser`, or with the one that all share; `keep(starting)` closes a browser at the end.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
   test(name, { timeout: limit }, async (context) => {
@@ -33,6 +37,7 @@ class Stage {
   demos = [];
   apps = [];
   visitors = [];
+  browsers = [];
   /** What is there beside a Lyceum. */
   others = [];
 
@@ -47,6 +52,9 @@ class Stage {
     this.visitor = this.visitor.bind(this);
     this.jupyterhub = this.jupyterhub.bind(this);
     this.proxy = this.proxy.bind(this);
+    this.secure = this.secure.bind(this);
+    this.pebble = this.pebble.bind(this);
+    this.keep = this.keep.bind(this);
   }
 
   /** Does a part of the story; its name is in the report, and in the error if it fails. */
@@ -97,9 +105,27 @@ class Stage {
     return proxy;
   }
 
+  async secure(options) {
+    const secure = await Secure.start(this.name, options);
+    this.demos.push(secure);
+    return secure;
+  }
+
+  async pebble(options) {
+    const pebble = await Pebble.prepare(options);
+    this.others.push(pebble);
+    return pebble;
+  }
+
+  async keep(starting) {
+    const browser = await starting;
+    this.browsers.push(browser);
+    return browser;
+  }
+
   async visitor(hub, options = {}) {
-    this.browser ??= await startBrowser();
-    const visitor = await Visitor.arrive(this.browser, hub, options);
+    if (!options.browser) this.browser ??= await startBrowser();
+    const visitor = await Visitor.arrive(options.browser ?? this.browser, hub, options);
     this.visitors.push(visitor);
     return visitor;
   }
@@ -112,6 +138,7 @@ class Stage {
 
   async clean() {
     await this.browser?.close();
+    for (const browser of this.browsers) await browser.close();
     for (const demo of this.demos) await demo.clean();
     for (const app of this.apps) await app.close();
     for (const other of this.others) await other.clean();

@@ -187,8 +187,15 @@ pub(crate) async fn run(
     );
     // Authorities are answered by the gateway, so it comes first.
     if let Some(manager) = certificates {
-        hub.tasks()
-            .spawn_vital("certificates", manager.run(shutdown.child_token()));
+        let ended = shutdown.child_token();
+        let looking = async move {
+            // Ends with the gateway, by which names are proven: before the hub's other tasks, which is no failure.
+            manager.run(ended.clone()).await;
+            if ended.is_cancelled() {
+                std::future::pending().await
+            }
+        };
+        hub.tasks().spawn_vital("certificates", looking);
     }
     // Services ask the API as soon as they run.
     hub.run_services(services);
