@@ -93,7 +93,8 @@ pub(crate) fn next_try(
     let pause = steps.get(step).or(steps.last()).copied().unwrap_or(HOUR);
     let most = match left {
         None => HOUR,
-        Some(left) => (left.as_secs() / 8).clamp(10 * MINUTE, 24 * HOUR),
+        // Not more than five times in an hour.
+        Some(left) => (left.as_secs() / 8).clamp(15 * MINUTE, 24 * HOUR),
     };
     let pause = Duration::from_secs(pause.min(most)).mul_f64(0.9 + 0.2 * fraction(seed));
     let asked = Duration::from_secs(trouble.retry_after.unwrap_or(0).min(7 * 24 * HOUR));

@@ -184,6 +184,15 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
                  the one that the certificate was made for",
             );
         }
+        if trouble.kind == TroubleKind::Other {
+            // Nothing of ours is wrong: somebody has put it there.
+            let mut trouble = trouble;
+            trouble.kind = TroubleKind::Files;
+            trouble.what = format!("the key in {} cannot be used", key.display());
+            "it must be the private key in PEM (RSA, ECDSA or Ed25519), not a certificate"
+                .clone_into(&mut trouble.hint);
+            return trouble;
+        }
         trouble
     })
 }
