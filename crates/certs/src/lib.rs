@@ -9,6 +9,7 @@ mod config;
 mod disk;
 mod files;
 mod inspect;
+mod internal;
 mod keys;
 mod live;
 mod name;
@@ -28,6 +29,7 @@ pub use config::{
     TsigAlgorithm, Wanted,
 };
 pub use files::{CertificateError, read_certificates, read_key};
+pub use internal::InternalAuthority;
 pub use keys::KeyType;
 pub use live::LiveCertificates;
 pub use name::{CertificateName, CertificateNameError};

@@ -90,6 +90,12 @@ impl ServerTls {
         Ok(Self(Arc::new(config)))
     }
 
+    /// Takes what is made elsewhere in this crate; clients come back by tickets.
+    pub(crate) fn of_config(mut config: ServerConfig) -> Result<Self, CertificateError> {
+        resume(&mut config)?;
+        Ok(Self(Arc::new(config)))
+    }
+
     /// What the TLS library works with.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.0

@@ -37,6 +37,9 @@ pub struct ForwardOptions {
     pub hidden_cookies: Vec<String>,
     /// How upstreams are spoken to by TLS; without it, `https` upstreams are answered with status 503.
     pub client_tls: Option<ClientTls>,
+    /// How users' servers that have their certificates from Lyceum are spoken to by TLS; without it, requests for them
+    /// are answered with status 503.
+    pub internal_tls: Option<ClientTls>,
 }
 
 impl Default for ForwardOptions {
@@ -54,6 +57,7 @@ impl Default for ForwardOptions {
             error_pages_for_all: false,
             hidden_cookies: Vec::new(),
             client_tls: None,
+            internal_tls: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
 use super::identity::{self, ProcessHandle, ProcessId};
-use super::{blocking, family, paths, system};
+use super::{blocking, credentials, family, paths, system};
 
 /// How long what a server leaves behind is given after SIGTERM, at most.
 const LEFT_OVER_GRACE: Duration = Duration::from_secs(3);
@@ -60,14 +60,14 @@ pub(super) async fn stop(handle: &ProcessHandle, how: StopMode) -> Result<(), Sp
     if main_ended && !grace.is_zero() {
         let left = family.find().await?;
         if left.is_empty() {
-            remove_socket(handle).await;
+            clear_up(handle).await;
             return Ok(());
         }
         family::signal_all(&left, Signal::TERM);
         wait_for_all(&left, Instant::now() + grace).await;
     }
     family.kill().await?;
-    remove_socket(handle).await;
+    clear_up(handle).await;
     Ok(())
 }
 
@@ -177,15 +177,20 @@ async fn wait_for_all(processes: &[ProcessId], deadline: Instant) {
     }
 }
 
-async fn remove_socket(handle: &ProcessHandle) {
-    let Some(socket) = handle.socket.clone() else {
+/// Removes the files that a server was given to run with.
+async fn clear_up(handle: &ProcessHandle) {
+    let (socket, credentials) = (handle.socket.clone(), handle.credentials.clone());
+    if socket.is_none() && credentials.is_none() {
         return;
+    }
+    let remove = move || {
+        let socket = socket.as_deref().map_or(Ok(()), paths::remove_file);
+        let credentials = credentials.as_deref().map_or(Ok(()), credentials::remove);
+        socket.and(credentials)
     };
-    let removed = blocking::FILES
-        .run(move || paths::remove_file(&socket))
-        .await;
+    let removed = blocking::FILES.run(remove).await;
     let removed = removed.map_err(io::Error::other).flatten();
     if let Err(error) = removed {
-        tracing::warn!(error = %error, "could not remove a server's socket");
+        tracing::warn!(error = %error, "could not remove the socket or the certificate of a server");
     }
 }
