@@ -85,6 +85,8 @@ pub(crate) async fn run(
         routes,
         gateway,
         api,
+        services_api,
+        internal_tls,
         external,
         services,
         statics,
@@ -113,6 +115,7 @@ pub(crate) async fn run(
     let runtime = tokio::runtime::Handle::current();
     let mut options = ForwardOptions::default();
     options.hidden_cookies = web.hidden_cookies();
+    options.internal_tls = internal_tls;
     let client_tls = tokio::task::spawn_blocking(|| ClientTls::new(None, None)).await?;
     options.client_tls =
         Some(client_tls.context("could not prepare TLS for services that are reached by https")?);
@@ -137,7 +140,7 @@ pub(crate) async fn run(
         maintenance: commands.switch.clone(),
         statics: static_sets,
     };
-    let servers = Parts {
+    let servers = || Parts {
         table: RouteTable::new(),
         hub: Arc::new(RouterService {
             router: web.api_router(),
@@ -156,7 +159,7 @@ pub(crate) async fn run(
     let owner = Parts {
         table: RouteTable::new(),
         hub: Arc::new(commands),
-        hub_runtime: runtime,
+        hub_runtime: runtime.clone(),
         error_pages: Arc::new(PlainErrorPages),
         events: Arc::new(NoEvents),
         clock: Arc::new(SystemClock),
@@ -170,7 +173,9 @@ pub(crate) async fn run(
     let api_shutdown = CancellationToken::new();
     people_served.spawn(gateway.serve(people, shutdown.clone()));
     people_served.spawn(admin.serve(owner, shutdown.clone()));
-    servers_served.spawn(api.serve(servers, api_shutdown.clone()));
+    for listener in [Some(api), services_api].into_iter().flatten() {
+        servers_served.spawn(listener.serve(servers(), api_shutdown.clone()));
+    }
     tracing::info!(
         "lyceum {} listens on {}",
         env!("CARGO_PKG_VERSION"),

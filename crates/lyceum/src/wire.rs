@@ -2,11 +2,12 @@
 
 pub(crate) mod auth_state;
 pub(crate) mod external;
+mod internal_tls;
 pub(crate) mod proxy;
 mod servers;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,9 +17,8 @@ use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
-use lyceum_config::settings::{
-    Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
-};
+use lyceum_certs::ClientTls;
+use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig, SpawnerConfig};
 use lyceum_core::declared::Declared;
 use lyceum_core::seams::{Authenticator, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
@@ -43,6 +43,10 @@ pub(crate) struct Assembly {
     pub(crate) gateway: BoundGateway,
     /// The listener for servers' API calls.
     pub(crate) api: BoundGateway,
+    /// The listener for services' API calls, if it is another one.
+    pub(crate) services_api: Option<BoundGateway>,
+    /// How the gateway speaks TLS with users' servers, if it does.
+    pub(crate) internal_tls: Option<ClientTls>,
     /// The proxy that carries the traffic, if it is not the gateway.
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
@@ -72,8 +76,16 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         .map_err(with_hint)?;
     let instance = kept(&store, "instance", || random::hex(8)).await?;
     let xsrf_secret = kept(&store, "xsrf_secret", || random::hex(32)).await?;
-    let api = bind_api(&store, &config.hub).await?;
+    let mut api = bind_api(&store, "api_port", config.hub.api_listen).await?;
     let api_port = tcp_port(&api).context("the listener for servers has no port")?;
+    let internal = internal_tls::open(&config.hub).await?;
+    let mut services_api = None;
+    if let Some(internal) = &internal {
+        api = api.with_tls(internal.listener.clone());
+        // Services are programs of this machine, and know nothing of certificates.
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        services_api = Some(bind_api(&store, "services_api_port", any).await?);
+    }
     let admin = admin::bind(&config.hub.runtime_dir)?;
     let commands = Commands {
         store: store.clone(),
@@ -137,6 +149,11 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
+        services_api_url: services_api
+            .as_ref()
+            .and_then(tcp_port)
+            .map(|port| format!("http://127.0.0.1:{port}{}hub/api", config.hub.base_url)),
+        internal_tls: internal.as_ref().map(|internal| Arc::clone(&internal.hub)),
         ..hub_settings(&config, api_port, declared)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
@@ -157,6 +174,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes,
         gateway: extras.gateway,
         api,
+        services_api,
+        internal_tls: internal.map(|internal| internal.client),
         external,
         services,
         statics,
@@ -195,10 +214,9 @@ async fn kept(store: &Store, key: &str, make: impl FnOnce() -> String) -> anyhow
     Ok(value)
 }
 
-/// Binds the listener for servers. With port 0, the port of the last time is tried first: servers that still
-/// run know no other.
-async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGateway> {
-    const KEY: &str = "api_port";
+/// Binds the listener for servers, or that for services. With port 0, the port of the last time is tried first: servers
+/// that still run know no other. `key` is under what it is kept.
+async fn bind_api(store: &Store, key: &str, listen: SocketAddr) -> anyhow::Result<BoundGateway> {
     let bind = |address: SocketAddr| {
         Gateway::bind(GatewayConfig {
             listen: vec![ListenAddress::Tcp(address)],
@@ -206,15 +224,15 @@ async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGate
             ..GatewayConfig::default()
         })
     };
-    if config.api_listen.port() != 0 {
-        return bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"));
+    if listen.port() != 0 {
+        return bind(listen).map_err(|error| gateway_error(error, "hub.api_listen"));
     }
     let last = store
-        .find_setting(KEY)
+        .find_setting(key)
         .await?
         .and_then(|port| port.parse::<u16>().ok());
     if let Some(port) = last
-        && let Ok(bound) = bind(SocketAddr::new(config.api_listen.ip(), port))
+        && let Ok(bound) = bind(SocketAddr::new(listen.ip(), port))
     {
         return Ok(bound);
     }
@@ -224,10 +242,10 @@ async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGate
              stop these servers and start them again, so that they learn the new one"
         );
     }
-    let bound = bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
+    let bound = bind(listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
     let port = tcp_port(&bound).context("the listener for servers has no port")?;
     let mut tx = store.begin().await?;
-    tx.set_setting(KEY, Some(&port.to_string())).await?;
+    tx.set_setting(key, Some(&port.to_string())).await?;
     tx.commit().await?;
     Ok(bound)
 }
@@ -276,10 +294,11 @@ fn authenticator(
 
 fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettings {
     let hub = &config.hub;
-    let api = SocketAddr::new(hub.api_listen.ip(), api_port);
     HubSettings {
         base_url: hub.base_url.clone(),
-        api_url: format!("http://{api}{}hub/api", hub.base_url),
+        api_url: internal_tls::api_url(hub, api_port),
+        services_api_url: None,
+        internal_tls: None,
         public_url: hub.public_url.clone(),
         cookie_max_age: hub.cookie_max_age.get(),
         oauth_token_lifetime: hub.effective_oauth_token_lifetime().get(),
