@@ -11,6 +11,8 @@ mod http2;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
+mod internal;
+#[cfg(test)]
 mod listening;
 #[cfg(test)]
 mod passed;

@@ -125,7 +125,7 @@ async fn the_real_single_user_server_speaks_tls_with_lyceum_and_with_nobody_else
         "activity": 200,
         "hub_auth": "ada",
         "api_without_certificate": "refused",
-        "api_by_http": "refused",
+        "api_by_http": true,
         "server_without_certificate": "refused",
         "server_with_its_own": "refused",
         "server_with_anothers": "refused",
