@@ -347,7 +347,10 @@ impl Spawner for ProcessSpawner {
     }
 
     async fn wait(&self, handle: &Handle) -> Result<Exit, SpawnError> {
-        self.wait_for(ProcessHandle::decode(handle)?).await
+        let handle = ProcessHandle::decode(handle)?;
+        let exit = self.wait_for(handle.clone()).await?;
+        stop::remove_credentials(&handle).await;
+        Ok(exit)
     }
 
     async fn stop(&self, handle: &Handle, how: StopMode) -> Result<(), SpawnError> {

@@ -3,7 +3,7 @@
 //! An authority lasts ten years. When it has five left, a successor is made, and both are believed from then on. What an
 //! authority has signed lasts four years at most, so whoever knew the old one alone is gone before it ends.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lyceum_core::Timestamp;
 use lyceum_core::random;
@@ -184,7 +184,7 @@ fn make(path: &Path, side: &str, now: Timestamp) -> Result<Authority, Trouble> {
     of_text(&text).map_err(|trouble| unreadable(path, trouble))
 }
 
-fn read(path: &PathBuf) -> Result<Option<Authority>, Trouble> {
+fn read(path: &Path) -> Result<Option<Authority>, Trouble> {
     let Some(text) = disk::read(path)? else {
         return Ok(None);
     };

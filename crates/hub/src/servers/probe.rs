@@ -274,6 +274,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_with_tls_is_not_asked_without_it() {
+        let (Upstream::Tcp { host, port }, _keep) =
+            server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await
+        else {
+            panic!("a TCP server has another address");
+        };
+        let name = "a.server.lyceum.internal".to_owned();
+        let upstream = Upstream::Internal { host, port, name };
+        let limit = Duration::from_secs(20);
+        let failure = wait_until_up(&upstream, None, "/user/ada/", limit)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::BadAnswer);
+        assert!(failure.message.contains("certificate"), "{failure}");
+    }
+
+    #[tokio::test]
     async fn a_closed_port_fails_at_the_limit() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

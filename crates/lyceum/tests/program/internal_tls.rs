@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lyceum_testkit::jupyterhub::Version;
+use lyceum_testkit::visitor::Visitor;
 use serde_json::{Value, json};
 
-use crate::support::{Running, Site, lyceum, mode, text, value};
+use crate::support::{PASSWORD, Running, Site, lyceum, mode, text, value};
 
 /// The first start of an environment may have to compile all of its Python files.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -134,6 +135,17 @@ async fn the_real_single_user_server_speaks_tls_with_lyceum_and_with_nobody_else
         "kernel": "42",
     });
     assert_eq!(look(&first, ada.clone(), &bob).await, expected);
+
+    // As a browser: the server asks the hub who it is, by TLS.
+    let mut browser = Visitor::browser(([127, 0, 0, 1], first.port()).into());
+    browser.log_in("ada", PASSWORD).await;
+    let page = browser.follow("/user/ada/lab").await;
+    assert_eq!((page.path.as_str(), page.status), ("/user/ada/lab", 200));
+    assert!(
+        page.text().contains("jupyter-config-data"),
+        "{}",
+        page.text()
+    );
 
     // Both go on, with the certificates that they have.
     first.signal("-KILL");

@@ -179,18 +179,23 @@ async fn wait_for_all(processes: &[ProcessId], deadline: Instant) {
 
 /// Removes the files that a server was given to run with.
 async fn clear_up(handle: &ProcessHandle) {
-    let (socket, credentials) = (handle.socket.clone(), handle.credentials.clone());
-    if socket.is_none() && credentials.is_none() {
-        return;
+    if let Some(socket) = handle.socket.clone() {
+        remove("socket", move || paths::remove_file(&socket)).await;
     }
-    let remove = move || {
-        let socket = socket.as_deref().map_or(Ok(()), paths::remove_file);
-        let credentials = credentials.as_deref().map_or(Ok(()), credentials::remove);
-        socket.and(credentials)
-    };
+    remove_credentials(handle).await;
+}
+
+/// Removes a server's key and certificate: of no use to anybody once it has ended.
+pub(super) async fn remove_credentials(handle: &ProcessHandle) {
+    if let Some(folder) = handle.credentials.clone() {
+        remove("certificate", move || credentials::remove(&folder)).await;
+    }
+}
+
+async fn remove(what: &str, remove: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let removed = blocking::FILES.run(remove).await;
     let removed = removed.map_err(io::Error::other).flatten();
     if let Err(error) = removed {
-        tracing::warn!(error = %error, "could not remove the socket or the certificate of a server");
+        tracing::warn!(error = %error, "could not remove a server's {what}");
     }
 }
