@@ -123,6 +123,7 @@ async fn the_real_single_user_server_speaks_tls_with_lyceum_and_with_nobody_else
     }
     let expected = json!({
         "api": 200,
+        "api_strictly": 200,
         "activity": 200,
         "hub_auth": "ada",
         "api_without_certificate": "refused",

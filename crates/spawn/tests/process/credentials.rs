@@ -26,9 +26,9 @@ fn secure(user: &str) -> StartRequest {
 fn variable(pid: i32, name: &str) -> String {
     let start = format!("{name}=");
     let all = variables(pid);
-    let found = all.iter().find_map(|one| one.strip_prefix(&start));
-    found
-        .unwrap_or_else(|| panic!("no {name} in {all:?}"))
+    all.iter()
+        .find_map(|one| one.strip_prefix(&start))
+        .unwrap()
         .to_owned()
 }
 
