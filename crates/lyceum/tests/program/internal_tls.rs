@@ -19,7 +19,7 @@ fn site() -> Site {
     let site = Site::new();
     let bin = Version::V6.python().parent().unwrap().display().to_string();
     site.write(&format!(
-        "[hub]\ndata_dir = \"data\"\nruntime_dir = \"run\"\napi_listen = \"127.0.0.1:0\"\nhttp_timeout = \"2 min\"\n\
+        "[hub]\ndata_dir = \"data\"\nruntime_dir = \"run\"\napi_listen = \"0.0.0.0:0\"\napi_connect = \"localhost\"\nhttp_timeout = \"2 min\"\n\
          internal_tls = true\nslow_spawn_timeout = \"0s\"\n\
          [gateway]\nlisten = [\"127.0.0.1:{}\"]\ndrain_timeout = \"1s\"\n\
          [auth]\nkind = \"dummy\"\n[access]\nallow_all = true\n[log]\nlevel = \"trace\"\n\
@@ -113,8 +113,11 @@ async fn the_real_single_user_server_speaks_tls_with_lyceum_and_with_nobody_else
     let mut first = site.serve().await;
     let (ada_cookies, ada) = start(&first, &site, "ada").await;
     let (bob_cookies, bob) = start(&first, &site, "bob").await;
-    for name in ["JUPYTERHUB_API_URL", "JUPYTERHUB_SERVICE_URL"] {
-        assert!(ada[name].starts_with("https://127.0.0.1:"), "{}", ada[name]);
+    for (name, start) in [
+        ("JUPYTERHUB_API_URL", "https://localhost:"),
+        ("JUPYTERHUB_SERVICE_URL", "https://127.0.0.1:"),
+    ] {
+        assert!(ada[name].starts_with(start), "{}", ada[name]);
     }
     for name in ["KEYFILE", "CERTFILE", "CLIENT_CA"] {
         let path = Path::new(&ada[&format!("JUPYTERHUB_SSL_{name}")]);
