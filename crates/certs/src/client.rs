@@ -73,6 +73,11 @@ impl ClientTls {
         Ok(Self(Arc::new(config)))
     }
 
+    /// Takes what is made elsewhere in this crate.
+    pub(crate) fn of_config(config: ClientConfig) -> Self {
+        Self(Arc::new(config))
+    }
+
     /// What the TLS library works with.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.0
@@ -85,7 +90,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Takes every certificate; only the signature of the handshake is checked.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub(crate) struct AnyCertificate(pub(crate) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

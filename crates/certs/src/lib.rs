@@ -12,6 +12,7 @@ pub mod dns;
 mod files;
 mod identity;
 mod inspect;
+mod internal;
 mod keys;
 mod live;
 mod manage;
@@ -34,6 +35,7 @@ pub use config::{
 };
 pub use files::{CertificateError, read_certificates, read_key};
 pub use identity::ClientIdentity;
+pub use internal::InternalAuthority;
 pub use keys::KeyType;
 pub use live::LiveCertificates;
 pub use manage::{

@@ -100,6 +100,15 @@ impl ServerTls {
         })
     }
 
+    /// Takes what is made elsewhere in this crate; clients come back by tickets.
+    pub(crate) fn of_config(mut config: ServerConfig) -> Result<Self, CertificateError> {
+        resume(&mut config)?;
+        Ok(Self {
+            config: Arc::new(config),
+            live: None,
+        })
+    }
+
     /// What the TLS library works with.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config

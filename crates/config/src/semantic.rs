@@ -43,6 +43,7 @@ pub(crate) fn check(
 }
 
 mod declared;
+mod internal_tls;
 mod login;
 mod proxy;
 mod secrets;
@@ -201,15 +202,8 @@ impl Rules<'_> {
     }
 
     fn addresses(&mut self) {
+        self.internal_tls();
         let api = self.config.hub.api_listen;
-        if !api.ip().is_loopback() {
-            self.refuse(
-                "hub.api_listen",
-                "must be an address of this machine alone",
-                "reachable from outside",
-                "for example `api_listen = \"127.0.0.1:8081\"`; browsers use `[gateway]`",
-            );
-        }
         let api_address = ListenAddress::Tcp(api);
         let for_browsers = &self.config.gateway;
         if api.port() != 0

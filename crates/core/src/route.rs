@@ -111,6 +111,15 @@ pub enum Upstream {
         /// Port.
         port: u16,
     },
+    /// HTTP/1.1 over TLS, to a user's server that has its certificate from Lyceum: each side wants to see the other's.
+    Internal {
+        /// Name or address (IPv6 without brackets), to find the server; the certificate is not for it.
+        host: String,
+        /// Port.
+        port: u16,
+        /// The name that the server's certificate has to have, such as `0123….server.lyceum.internal`.
+        name: String,
+    },
     /// HTTP/1.1 over a Unix socket.
     Unix(PathBuf),
 }
@@ -120,8 +129,12 @@ impl fmt::Display for Upstream {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
-            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
+            Self::Tls { host, port } | Self::Internal { host, port, .. } if host.contains(':') => {
+                write!(f, "https://[{host}]:{port}")
+            }
+            Self::Tls { host, port } | Self::Internal { host, port, .. } => {
+                write!(f, "https://{host}:{port}")
+            }
             Self::Unix(path) => {
                 write!(
                     f,
@@ -183,5 +196,39 @@ mod tests {
         check("/user/ada/", "/user/ada/");
         check("Hub.Example.org/user/ada", "hub.example.org/user/ada/");
         assert!(RouteSpec::parse("user").is_err());
+    }
+
+    #[test]
+    fn stored_upstreams_of_every_kind_are_read_again() {
+        let check = |upstream: Upstream, stored: &str| {
+            assert_eq!(serde_json::to_string(&upstream).unwrap(), stored);
+            assert_eq!(serde_json::from_str::<Upstream>(stored).unwrap(), upstream);
+        };
+        let host = || "::1".to_owned();
+        check(
+            Upstream::Tcp {
+                host: host(),
+                port: 1,
+            },
+            r#"{"tcp":{"host":"::1","port":1}}"#,
+        );
+        check(
+            Upstream::Tls {
+                host: host(),
+                port: 1,
+            },
+            r#"{"tls":{"host":"::1","port":1}}"#,
+        );
+        check(Upstream::Unix("/run/s".into()), r#"{"unix":"/run/s"}"#);
+        let internal = Upstream::Internal {
+            host: host(),
+            port: 1,
+            name: "a.server.lyceum.internal".to_owned(),
+        };
+        assert_eq!(internal.to_string(), "https://[::1]:1");
+        check(
+            internal,
+            r#"{"internal":{"host":"::1","port":1,"name":"a.server.lyceum.internal"}}"#,
+        );
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! No method may be called "only after" another: what must be remembered is a value that the caller keeps.
 
+mod credentials;
 mod report;
 mod service;
 
@@ -19,6 +20,7 @@ use crate::names::{GroupName, ServerRef};
 use crate::route::{Route, RouteSpec, RouteStatus, Upstream};
 use crate::secret::Secret;
 
+pub use self::credentials::ServerCredentials;
 pub use self::report::{Gauge, Notice, Reporter};
 pub use self::service::{
     ServiceLaunch, ServiceLog, ServiceProcess, ServiceRunner, ServiceStartError,
@@ -147,6 +149,10 @@ pub struct StartRequest {
     pub service_prefix: String,
     /// What the user chose at start.
     pub user_options: Map<String, Value>,
+    /// With what the server speaks TLS, if it is to: the spawner hands it over by the variables
+    /// `JUPYTERHUB_SSL_KEYFILE`, `JUPYTERHUB_SSL_CERTFILE` and `JUPYTERHUB_SSL_CLIENT_CA`, which name files that the
+    /// server alone can read, and gives back an [`Upstream::Internal`].
+    pub tls: Option<ServerCredentials>,
 }
 
 /// What a started server is known by: data that survive a restart of Lyceum.

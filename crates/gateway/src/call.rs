@@ -116,6 +116,8 @@ impl HttpClient {
                 let stream = Socket::connect_unix(path).await.map_err(failed)?;
                 ask(stream, target, request, longest).await
             }
+            // Only people's requests go to users' servers.
+            Upstream::Internal { .. } => Err(CallError::NoTls(target.clone())),
             Upstream::Tls { host, port } => {
                 let Some(tls) = &self.tls else {
                     return Err(CallError::NoTls(target.clone()));
@@ -176,7 +178,7 @@ async fn ask(
 fn host_of(target: &Upstream) -> String {
     let (host, port, usual) = match target {
         Upstream::Tcp { host, port } => (host, *port, 80),
-        Upstream::Tls { host, port } => (host, *port, 443),
+        Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => (host, *port, 443),
         Upstream::Unix(_) => return "localhost".to_owned(),
     };
     let host = if host.contains(':') {

@@ -76,8 +76,8 @@ pub(crate) async fn ask<U: Upload>(
         .site
         .as_ref()
         .and_then(|site| site.limits.connect_timeout);
-    let tls = core.parts.options.client_tls.as_ref();
-    let connecting = core.pool.connect(plan.entry.target(), tls, limit);
+    let options = &core.parts.options;
+    let connecting = core.pool.connect(plan.entry.target(), options, limit);
     let mut connecting = std::pin::pin!(connecting);
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(Some(connected)),

@@ -42,6 +42,9 @@ pub struct ForwardOptions {
     /// A folder in which another program puts its answers for authorities: what is asked for below
     /// `/.well-known/acme-challenge/`, and is none of ours, is looked up there under the same path.
     pub challenge_folder: Option<Arc<Path>>,
+    /// How users' servers that have their certificates from Lyceum are spoken to by TLS; without it, requests for them
+    /// are answered with status 503.
+    pub internal_tls: Option<ClientTls>,
 }
 
 impl Default for ForwardOptions {
@@ -60,6 +63,7 @@ impl Default for ForwardOptions {
             hidden_cookies: Vec::new(),
             client_tls: None,
             challenge_folder: None,
+            internal_tls: None,
         }
     }
 }

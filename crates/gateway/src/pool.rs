@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use lyceum_certs::ClientTls;
 use lyceum_core::Upstream;
 use thiserror::Error;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Instant;
 
 use crate::buffer::Inbox;
+use crate::options::ForwardOptions;
 use crate::patience::Patience;
 use crate::socket::Socket;
 
@@ -126,20 +126,24 @@ impl Pool {
     pub(crate) async fn connect(
         &self,
         target: &Upstream,
-        tls: Option<&ClientTls>,
+        options: &ForwardOptions,
         limit: Option<Duration>,
     ) -> Result<Link, ConnectError> {
         let connect = async {
-            match (target, tls) {
-                (Upstream::Tcp { host, port }, _) => Socket::connect_tcp(host, *port).await,
-                (Upstream::Tls { host, port }, Some(tls)) => {
-                    Socket::connect_tls(host, *port, tls).await
+            let not_set_up =
+                || io::Error::new(io::ErrorKind::Unsupported, "TLS to upstreams is not set up");
+            match target {
+                Upstream::Tcp { host, port } => Socket::connect_tcp(host, *port).await,
+                Upstream::Tls { host, port } => {
+                    let tls = options.client_tls.as_ref().ok_or_else(not_set_up)?;
+                    Socket::connect_tls(host, *port, host, tls).await
                 }
-                (Upstream::Tls { .. }, None) => Err(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "TLS to upstreams is not set up",
-                )),
-                (Upstream::Unix(path), _) => Socket::connect_unix(path).await,
+                // Whoever answers there has to prove that it is this very server, whatever its address.
+                Upstream::Internal { host, port, name } => {
+                    let tls = options.internal_tls.as_ref().ok_or_else(not_set_up)?;
+                    Socket::connect_tls(host, *port, name, tls).await
+                }
+                Upstream::Unix(path) => Socket::connect_unix(path).await,
             }
         };
         let limit = limit.unwrap_or(self.connect_timeout);

@@ -39,9 +39,14 @@ impl Socket {
         tcp(host, port).await.map(Self::Tcp)
     }
 
-    /// Connects to a TCP address by name, and begins TLS.
-    pub(crate) async fn connect_tls(host: &str, port: u16, tls: &ClientTls) -> io::Result<Self> {
-        let name = ServerName::try_from(host.to_owned())
+    /// Connects to a TCP address by name, and begins TLS; the certificate has to be for `certified`.
+    pub(crate) async fn connect_tls(
+        host: &str,
+        port: u16,
+        certified: &str,
+        tls: &ClientTls,
+    ) -> io::Result<Self> {
+        let name = ServerName::try_from(certified.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = tcp(host, port).await?;
         tokio_rustls::TlsConnector::from(Arc::clone(tls.config()))

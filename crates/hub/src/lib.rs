@@ -8,6 +8,7 @@ pub mod error;
 mod events;
 pub mod groups;
 pub mod import;
+pub mod internal_tls;
 mod known;
 pub mod login;
 mod membership;
@@ -49,6 +50,7 @@ pub use lyceum_store::StoreError;
 pub use lyceum_store::{Page, Paged};
 
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
+pub use internal_tls::{Connection, InternalTls};
 pub use metrics::{MetricSettings, Metrics, MetricsPermit};
 pub use named_servers::{Edit, EditError, OldNames};
 pub use permit::{

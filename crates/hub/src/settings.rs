@@ -10,7 +10,7 @@ use lyceum_core::declared::Declared;
 use lyceum_core::seams::Reporter;
 use lyceum_core::{UserName, lifecycle};
 
-use crate::{CryptKeys, MetricSettings};
+use crate::{CryptKeys, InternalTls, MetricSettings};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -21,6 +21,10 @@ pub struct HubSettings {
     pub base_url: String,
     /// The URL of the REST API as single-user servers reach it, such as `http://127.0.0.1:8081/hub/api`.
     pub api_url: String,
+    /// The URL of the REST API as managed services reach it, if it is another one.
+    pub services_api_url: Option<String>,
+    /// What makes certificates for users' servers and speaks TLS with them; without it, they speak plain HTTP.
+    pub internal_tls: Option<Arc<dyn InternalTls>>,
     /// Scheme and host of the hub as browsers see it, if it is configured.
     pub public_url: Option<String>,
     /// How long a login lasts.
@@ -131,6 +135,8 @@ impl Default for HubSettings {
         Self {
             base_url: "/".to_owned(),
             api_url: "http://127.0.0.1:8081/hub/api".to_owned(),
+            services_api_url: None,
+            internal_tls: None,
             public_url: None,
             cookie_max_age: fortnight,
             oauth_token_lifetime: fortnight,

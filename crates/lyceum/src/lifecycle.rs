@@ -87,6 +87,8 @@ pub(crate) async fn run(
         api,
         certificates,
         challenge_folder,
+        services_api,
+        internal_tls,
         external,
         services,
         statics,
@@ -116,6 +118,7 @@ pub(crate) async fn run(
     let mut options = ForwardOptions::default();
     options.hidden_cookies = web.hidden_cookies();
     options.challenge_folder = challenge_folder;
+    options.internal_tls = internal_tls;
     let client_tls = tokio::task::spawn_blocking(|| ClientTls::new(None, None)).await?;
     options.client_tls =
         Some(client_tls.context("could not prepare TLS for services that are reached by https")?);
@@ -144,7 +147,7 @@ pub(crate) async fn run(
             .map(|manager| manager.live().challenges().clone())
             .unwrap_or_default(),
     };
-    let servers = Parts {
+    let servers = || Parts {
         table: RouteTable::new(),
         hub: Arc::new(RouterService {
             router: web.api_router(),
@@ -164,7 +167,7 @@ pub(crate) async fn run(
     let owner = Parts {
         table: RouteTable::new(),
         hub: Arc::new(commands),
-        hub_runtime: runtime,
+        hub_runtime: runtime.clone(),
         error_pages: Arc::new(PlainErrorPages),
         events: Arc::new(NoEvents),
         clock: Arc::new(SystemClock),
@@ -179,7 +182,9 @@ pub(crate) async fn run(
     let api_shutdown = CancellationToken::new();
     people_served.spawn(gateway.serve(people, shutdown.clone()));
     people_served.spawn(admin.serve(owner, shutdown.clone()));
-    servers_served.spawn(api.serve(servers, api_shutdown.clone()));
+    for listener in [Some(api), services_api].into_iter().flatten() {
+        servers_served.spawn(listener.serve(servers(), api_shutdown.clone()));
+    }
     tracing::info!(
         "lyceum {} listens on {}",
         env!("CARGO_PKG_VERSION"),

@@ -2,12 +2,13 @@
 
 pub(crate) mod auth_state;
 pub(crate) mod external;
+mod internal_tls;
 pub(crate) mod proxy;
 mod servers;
 pub(crate) mod tls;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,10 +18,8 @@ use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
-use lyceum_certs::Manager;
-use lyceum_config::settings::{
-    Config, HubConfig, Language as ConfigLanguage, PagesConfig, SpawnerConfig,
-};
+use lyceum_certs::{ClientTls, Manager};
+use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig, SpawnerConfig};
 use lyceum_core::declared::Declared;
 use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner, Spawner};
 use lyceum_core::xsrf::XsrfKey;
@@ -49,6 +48,10 @@ pub(crate) struct Assembly {
     pub(crate) certificates: Option<Manager>,
     /// Where another program puts its answers for authorities.
     pub(crate) challenge_folder: Option<Arc<Path>>,
+    /// The listener for services' API calls, if it is another one.
+    pub(crate) services_api: Option<BoundGateway>,
+    /// How the gateway speaks TLS with users' servers, if it does.
+    pub(crate) internal_tls: Option<ClientTls>,
     /// The proxy that carries the traffic, if it is not the gateway.
     pub(crate) external: Option<Arc<ExternalProxy>>,
     /// What starts managed services.
@@ -78,8 +81,16 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         .map_err(with_hint)?;
     let instance = kept(&store, "instance", || random::hex(8)).await?;
     let xsrf_secret = kept(&store, "xsrf_secret", || random::hex(32)).await?;
-    let api = bind_api(&store, &config.hub).await?;
+    let mut api = bind_api(&store, "api_port", config.hub.api_listen).await?;
     let api_port = tcp_port(&api).context("the listener for servers has no port")?;
+    let internal = internal_tls::open(&config.hub).await?;
+    let mut services_api = None;
+    if let Some(internal) = &internal {
+        api = api.with_tls(internal.listener.clone());
+        // Services are programs of this machine, and know nothing of certificates.
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        services_api = Some(bind_api(&store, "services_api_port", any).await?);
+    }
     let admin = admin::bind(&config.hub.runtime_dir)?;
     let mut gateway = extras.gateway;
     let mut certificates = None;
@@ -154,6 +165,11 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
             .iter()
             .map(|manager| Arc::new(tls::Certificates(manager.clone())) as Arc<dyn Reporter>)
             .collect(),
+        services_api_url: services_api
+            .as_ref()
+            .and_then(tcp_port)
+            .map(|port| format!("http://127.0.0.1:{port}{}hub/api", config.hub.base_url)),
+        internal_tls: internal.as_ref().map(|internal| Arc::clone(&internal.hub)),
         ..hub_settings(&config, api_port, declared)
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
@@ -176,6 +192,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         api,
         certificates,
         challenge_folder: config.tls.challenge_folder.as_deref().map(Arc::from),
+        services_api,
+        internal_tls: internal.map(|internal| internal.client),
         external,
         services,
         statics,
@@ -214,10 +232,9 @@ async fn kept(store: &Store, key: &str, make: impl FnOnce() -> String) -> anyhow
     Ok(value)
 }
 
-/// Binds the listener for servers. With port 0, the port of the last time is tried first: servers that still
-/// run know no other.
-async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGateway> {
-    const KEY: &str = "api_port";
+/// Binds the listener for servers, or that for services. With port 0, the port of the last time is tried first: servers
+/// that still run know no other. `key` is under what it is kept.
+async fn bind_api(store: &Store, key: &str, listen: SocketAddr) -> anyhow::Result<BoundGateway> {
     let bind = |address: SocketAddr| {
         Gateway::bind(GatewayConfig {
             listen: vec![ListenAddress::Tcp(address)],
@@ -225,15 +242,15 @@ async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGate
             ..GatewayConfig::default()
         })
     };
-    if config.api_listen.port() != 0 {
-        return bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"));
+    if listen.port() != 0 {
+        return bind(listen).map_err(|error| gateway_error(error, "hub.api_listen"));
     }
     let last = store
-        .find_setting(KEY)
+        .find_setting(key)
         .await?
         .and_then(|port| port.parse::<u16>().ok());
     if let Some(port) = last
-        && let Ok(bound) = bind(SocketAddr::new(config.api_listen.ip(), port))
+        && let Ok(bound) = bind(SocketAddr::new(listen.ip(), port))
     {
         return Ok(bound);
     }
@@ -243,10 +260,10 @@ async fn bind_api(store: &Store, config: &HubConfig) -> anyhow::Result<BoundGate
              stop these servers and start them again, so that they learn the new one"
         );
     }
-    let bound = bind(config.api_listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
+    let bound = bind(listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;
     let port = tcp_port(&bound).context("the listener for servers has no port")?;
     let mut tx = store.begin().await?;
-    tx.set_setting(KEY, Some(&port.to_string())).await?;
+    tx.set_setting(key, Some(&port.to_string())).await?;
     tx.commit().await?;
     Ok(bound)
 }
@@ -295,10 +312,11 @@ fn authenticator(
 
 fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettings {
     let hub = &config.hub;
-    let api = SocketAddr::new(hub.api_listen.ip(), api_port);
     HubSettings {
         base_url: hub.base_url.clone(),
-        api_url: format!("http://{api}{}hub/api", hub.base_url),
+        api_url: internal_tls::api_url(hub, api_port),
+        services_api_url: None,
+        internal_tls: None,
         public_url: hub.public_url.clone(),
         cookie_max_age: hub.cookie_max_age.get(),
         oauth_token_lifetime: hub.effective_oauth_token_lifetime().get(),

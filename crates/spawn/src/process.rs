@@ -6,6 +6,7 @@
 mod blocking;
 mod children;
 mod config;
+mod credentials;
 mod failure;
 mod family;
 mod identity;
@@ -18,7 +19,7 @@ mod stop;
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -180,6 +181,8 @@ struct Settings {
     places: Places,
     instance: String,
     recent_ports: Mutex<VecDeque<u16>>,
+    /// The letters in the names of folders that were made since Lyceum's start.
+    life: String,
 }
 
 impl ProcessSpawner {
@@ -210,6 +213,7 @@ impl ProcessSpawner {
                 places,
                 instance: instance.to_owned(),
                 recent_ports: Mutex::default(),
+                life: credentials::new_life(),
             }),
             children: Children::default(),
             turns: Turns::default(),
@@ -343,7 +347,10 @@ impl Spawner for ProcessSpawner {
     }
 
     async fn wait(&self, handle: &Handle) -> Result<Exit, SpawnError> {
-        self.wait_for(ProcessHandle::decode(handle)?).await
+        let handle = ProcessHandle::decode(handle)?;
+        let exit = self.wait_for(handle.clone()).await?;
+        stop::remove_credentials(&handle).await;
+        Ok(exit)
     }
 
     async fn stop(&self, handle: &Handle, how: StopMode) -> Result<(), SpawnError> {
@@ -386,12 +393,24 @@ impl Spawner for ProcessSpawner {
                 }
             }
         }
-        let sockets: HashSet<PathBuf> = known.into_iter().filter_map(|one| one.socket).collect();
-        let dir = self.settings.places.runtime_dir.clone();
+        let kept: HashSet<PathBuf> = known
+            .into_iter()
+            .flat_map(|one| [one.socket, one.credentials])
+            .flatten()
+            .collect();
+        let settings = Arc::clone(&self.settings);
         blocking::FILES
-            .run(move || paths::remove_stale_sockets(&dir, |path| sockets.contains(path)))
+            .run(move || {
+                let dir = &settings.places.runtime_dir;
+                let keep = |path: &Path| kept.contains(path);
+                paths::remove_stale_sockets(dir, keep).and(credentials::remove_stale(
+                    dir,
+                    &settings.life,
+                    keep,
+                ))
+            })
             .await?
-            .map_err(|error| system("remove sockets that nobody uses".to_owned(), error))?;
+            .map_err(|error| system("remove files that nobody uses".to_owned(), error))?;
         failed.map_or(Ok(ended), Err)
     }
 

@@ -45,6 +45,7 @@ async fn starting_and_stopping_leaves_no_open_file() {
             marker: random::hex(16),
             environment: BTreeMap::new(),
             user_options: serde_json::Map::new(),
+            tls: None,
         };
         let started = spawner.start(request, &Nobody).await.unwrap();
         spawner.stop(&started.handle, StopMode::Now).await.unwrap();

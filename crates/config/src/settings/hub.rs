@@ -31,10 +31,26 @@ pub struct HubConfig {
     #[schemars(example = "/srv/lyceum/run", extend("format" = "path"))]
     pub runtime_dir: PathBuf,
 
-    /// The address at which users' servers reach the hub's API. It must be one of this machine's own (loopback)
-    /// addresses; it answers nothing but API calls with a token. Port 0 lets the system choose.
+    /// The address at which users' servers reach the hub's API. It answers nothing but API calls with a token. Port 0
+    /// lets the system choose. It must be one of this machine's own (loopback) addresses, unless `internal_tls` is on.
     #[schemars(example = "127.0.0.1:8081", extend("format" = "socket-address"))]
     pub api_listen: SocketAddr,
+
+    /// The name or address by which users' servers find the hub's API, without a port, if it is not the one of
+    /// `api_listen`. Needed where `api_listen` stands for every address of this machine.
+    #[schemars(example = "hub.example.org")]
+    pub api_connect: Option<String>,
+
+    /// Whether Lyceum and users' servers speak TLS with each other, each with a certificate that Lyceum makes: for
+    /// servers on other hosts, over a network that others can listen to. `jupyterhub-singleuser` can do it as it is;
+    /// another `command` has to take the variables `JUPYTERHUB_SSL_KEYFILE`, `JUPYTERHUB_SSL_CERTFILE` and
+    /// `JUPYTERHUB_SSL_CLIENT_CA`. `api_listen` then speaks https, and only with servers that show their
+    /// certificate; so programs of users that call the API there need the three files as well. Servers of the spawner
+    /// `process` listen on a port in place of a Unix socket, and their traffic costs some processor time. Services
+    /// that Lyceum starts reach the API on this machine by plain http, as before. Stop all users' servers before
+    /// changing it, and back up `internal-tls` in `data_dir`: servers that run know no other hub.
+    #[schemars(example = true)]
+    pub internal_tls: bool,
 
     /// How long a login lasts. After that, people log in again; their servers go on running.
     #[schemars(example = "7 days")]
@@ -125,6 +141,8 @@ impl Default for HubConfig {
             data_dir: PathBuf::from("/var/lib/lyceum"),
             runtime_dir: PathBuf::from("/run/lyceum"),
             api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            api_connect: None,
+            internal_tls: false,
             cookie_max_age: HumanDuration::from_secs(14 * 24 * 3600),
             oauth_token_lifetime: None,
             oauth_require_pkce: false,

@@ -145,6 +145,20 @@ links = [{ text = \"Help\", url = \"javascript:alert(1)\" }]
 }
 
 #[test]
+fn tls_with_users_servers_opens_the_api_to_other_hosts() {
+    let hub = |keys: &str| Folder::with(format!("[hub]\ninternal_tls = true\n{keys}\n"));
+    hub("api_listen = \"10.0.0.5:8081\"").good();
+    hub("api_listen = \"0.0.0.0:8081\"\napi_connect = \"hub.example.org\"").good();
+    assert_snapshot!(hub("api_listen = \"0.0.0.0:8081\"").bad());
+    assert_snapshot!(
+        hub(
+            "api_connect = \"https://hub.example.org\"\n[proxy]\nkind = \"configurable-http-proxy\""
+        )
+        .bad()
+    );
+}
+
+#[test]
 fn errors_in_the_environment_name_the_variable() {
     assert_snapshot!(
         Folder::with("")

@@ -75,7 +75,9 @@ fn is_internal(domain: &str, context: &Context<'_>) -> bool {
         return false;
     }
     let upstream = match context.upstream {
-        Upstream::Tcp { host, .. } | Upstream::Tls { host, .. } => host.as_str(),
+        Upstream::Tcp { host, .. }
+        | Upstream::Tls { host, .. }
+        | Upstream::Internal { host, .. } => host.as_str(),
         Upstream::Unix(_) => "localhost",
     };
     [upstream, "localhost", "127.0.0.1", "[::1]"]

@@ -123,7 +123,7 @@ impl<'a> Address<'a> {
             Upstream::Tcp { host, port } => {
                 self.port("http") == Some(*port) && (is_loopback() || names(self.host, host))
             }
-            Upstream::Tls { host, port } => {
+            Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
                 self.port("https") == Some(*port) && (is_loopback() || names(self.host, host))
             }
             // There is no port that it could name.
@@ -137,7 +137,7 @@ impl<'a> Address<'a> {
             Upstream::Tcp { host, port } => {
                 self.port("http") == Some(*port) && names(self.host, host)
             }
-            Upstream::Tls { host, port } => {
+            Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
                 self.port("https") == Some(*port) && names(self.host, host)
             }
             Upstream::Unix(_) => false,

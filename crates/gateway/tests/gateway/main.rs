@@ -19,6 +19,8 @@ mod https;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
+mod internal;
+#[cfg(test)]
 mod listening;
 #[cfg(test)]
 mod passed;

@@ -1,5 +1,7 @@
 //! Asks a starting server whether it answers, until it does.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +12,8 @@ use lyceum_core::Upstream;
 use lyceum_core::lifecycle::{Cause, Failure};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::internal_tls::InternalTls;
 
 /// How long one question may take; a server that loads extensions may be slow to answer.
 const ONE_TRY: Duration = Duration::from_secs(5);
@@ -22,7 +26,7 @@ const LONG_PAUSE: Duration = Duration::from_millis(250);
 const USUAL_START: Duration = Duration::from_secs(15);
 /// How long an answer may take to appear once its connection has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How many answers that are not HTTP it takes to give up: a Jupyter server never sends one.
+/// How many answers that are not HTTP, or not the server's own, it takes to give up: a Jupyter server never sends one.
 const GARBAGE_LIMIT: u32 = 3;
 
 /// What a server said for the first time.
@@ -36,6 +40,7 @@ pub struct FirstAnswer {
 /// (JupyterHub `Server.wait_up`).
 pub async fn wait_until_up(
     upstream: &Upstream,
+    internal: Option<&Arc<dyn InternalTls>>,
     prefix: &str,
     limit: Duration,
 ) -> Result<FirstAnswer, Failure> {
@@ -45,12 +50,12 @@ pub async fn wait_until_up(
     let mut garbage = 0;
     loop {
         let until = deadline.min(Instant::now() + ONE_TRY);
-        let last = match timeout_at(until, ask(upstream, prefix)).await {
+        let last = match timeout_at(until, ask(upstream, internal, prefix)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(problem)) => problem,
             Err(_) => Problem::NoAnswer,
         };
-        if matches!(last, Problem::NotHttp) {
+        if matches!(last, Problem::NotHttp | Problem::NoTrust) {
             garbage += 1;
         }
         if garbage >= GARBAGE_LIMIT || Instant::now() + pause >= deadline {
@@ -67,14 +72,21 @@ pub async fn wait_until_up(
 }
 
 /// Asks once, with a short limit; for a server that is known to have been up.
-pub async fn is_up(upstream: &Upstream, prefix: &str) -> bool {
-    matches!(timeout(ONE_TRY, ask(upstream, prefix)).await, Ok(Ok(_)))
+pub async fn is_up(
+    upstream: &Upstream,
+    internal: Option<&Arc<dyn InternalTls>>,
+    prefix: &str,
+) -> bool {
+    let asked = timeout(ONE_TRY, ask(upstream, internal, prefix)).await;
+    matches!(asked, Ok(Ok(_)))
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Problem {
     NoConnection,
     NoAnswer,
+    /// What answers cannot prove that it is this server, or speaks no TLS.
+    NoTrust,
     NotHttp,
     Status(u16),
 }
@@ -95,6 +107,12 @@ impl Problem {
                 format!("The server was started, but did not answer within {seconds} seconds."),
                 "Try again; if this repeats, the last lines of its log say what it was doing.",
             ),
+            Self::NoTrust => Failure::new(
+                Cause::BadAnswer,
+                "What answers at the server's address does not show the certificate that this server was given.",
+                "Try again; if this repeats, an administrator should see whether the server's program takes the \
+                 variables `JUPYTERHUB_SSL_…` (`hub.internal_tls`).",
+            ),
             Self::NotHttp => Failure::new(
                 Cause::BadAnswer,
                 "What was started does not speak HTTP: it is not a Jupyter server.",
@@ -109,7 +127,11 @@ impl Problem {
     }
 }
 
-async fn ask(upstream: &Upstream, prefix: &str) -> Result<FirstAnswer, Problem> {
+async fn ask(
+    upstream: &Upstream,
+    internal: Option<&Arc<dyn InternalTls>>,
+    prefix: &str,
+) -> Result<FirstAnswer, Problem> {
     match upstream {
         Upstream::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port))
@@ -118,7 +140,17 @@ async fn ask(upstream: &Upstream, prefix: &str) -> Result<FirstAnswer, Problem> 
             let _ = stream.set_nodelay(true);
             converse(TokioIo::new(stream), prefix).await
         }
-        // No spawner starts servers that speak TLS.
+        Upstream::Internal { host, port, name } => {
+            let internal = internal.ok_or(Problem::NoTrust)?;
+            let stream = internal.connect(host, *port, name).await;
+            let stream = stream.map_err(|error| match error.kind() {
+                // This is how the TLS library's refusals come.
+                io::ErrorKind::InvalidData => Problem::NoTrust,
+                _ => Problem::NoConnection,
+            })?;
+            converse(TokioIo::new(stream), prefix).await
+        }
+        // No spawner starts servers with certificates of other authorities.
         Upstream::Tls { .. } => Err(Problem::NoConnection),
         Upstream::Unix(path) => {
             let stream = UnixStream::connect(path)
@@ -217,7 +249,7 @@ mod tests {
             b"HTTP/1.1 404 Not Found\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Length: 0\r\n\r\n",
         )
         .await;
-        let answer = wait_until_up(&upstream, "/user/ada/", Duration::from_secs(5))
+        let answer = wait_until_up(&upstream, None, "/user/ada/", Duration::from_secs(5))
             .await
             .unwrap();
         assert_eq!(answer.version.as_deref(), Some("6.1.1"));
@@ -226,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_not_http_fails_at_once_with_its_cause() {
         let (upstream, _keep) = server(b"hello, I am not a web server\r\n\r\n").await;
-        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_secs(20))
+        let failure = wait_until_up(&upstream, None, "/user/ada/", Duration::from_secs(20))
             .await
             .unwrap_err();
         assert_eq!(failure.cause, Cause::BadAnswer);
@@ -235,10 +267,27 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_only_knows_errors_fails_at_the_limit() {
         let (upstream, _keep) = server(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n").await;
-        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_millis(200))
+        let failure = wait_until_up(&upstream, None, "/user/ada/", Duration::from_millis(200))
             .await
             .unwrap_err();
         assert_eq!(failure.cause, Cause::BadAnswer);
+    }
+
+    #[tokio::test]
+    async fn a_server_with_tls_is_not_asked_without_it() {
+        let (Upstream::Tcp { host, port }, _keep) =
+            server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await
+        else {
+            panic!("a TCP server has another address");
+        };
+        let name = "a.server.lyceum.internal".to_owned();
+        let upstream = Upstream::Internal { host, port, name };
+        let limit = Duration::from_secs(20);
+        let failure = wait_until_up(&upstream, None, "/user/ada/", limit)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::BadAnswer);
+        assert!(failure.message.contains("certificate"), "{failure}");
     }
 
     #[tokio::test]
@@ -250,7 +299,7 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             port,
         };
-        let failure = wait_until_up(&upstream, "/user/ada/", Duration::from_millis(100))
+        let failure = wait_until_up(&upstream, None, "/user/ada/", Duration::from_millis(100))
             .await
             .unwrap_err();
         assert_eq!(failure.cause, Cause::NeverAnswered);

@@ -11,6 +11,7 @@ use lyceum_store::{NewOAuthClient, NewToken, Phase, Server, StoreError, TokenOwn
 use serde_json::{Map, Value};
 
 use super::{Shared, environment};
+use crate::internal_tls::InternalTls;
 use crate::principal::{Owner, roles_of};
 
 /// What a start was asked with.
@@ -69,6 +70,11 @@ async fn try_prepare(
     let api_token = token::new_token();
     let marker = random::hex(16);
     let url = server.url_path(base);
+    let issue = |internal: &Arc<dyn InternalTls>| internal.issue(server, now);
+    let tls = match shared.settings.internal_tls.as_ref().map(issue).transpose() {
+        Ok(tls) => tls,
+        Err(failure) => return Ok(Err(failure)),
+    };
 
     let mut tx = shared.store.begin().await?;
     // Somebody may have got another name since; a server must not run under one that is not its owner's.
@@ -128,6 +134,7 @@ async fn try_prepare(
         ),
         service_prefix: url,
         user_options: user_options.unwrap_or_default(),
+        tls,
     };
     Ok(Ok(Box::new(Prepared {
         request,

@@ -20,6 +20,11 @@ pub(super) fn launch(
     token: &Secret<String>,
 ) -> ServiceLaunch {
     let base = settings.base_url.as_str();
+    let api_url = settings
+        .services_api_url
+        .as_deref()
+        .unwrap_or(&settings.api_url)
+        .trim_end_matches('/');
     let prefix = spec.url.as_ref().map(|_| spec.prefix(base));
     let public = settings
         .public_url
@@ -51,10 +56,7 @@ pub(super) fn launch(
         ("JUPYTERHUB_SERVICE_NAME", spec.name.to_string()),
         ("JUPYTERHUB_API_TOKEN", token.expose().clone()),
         ("JPY_API_TOKEN", token.expose().clone()),
-        (
-            "JUPYTERHUB_API_URL",
-            settings.api_url.trim_end_matches('/').to_owned(),
-        ),
+        ("JUPYTERHUB_API_URL", api_url.to_owned()),
         ("JUPYTERHUB_BASE_URL", base.to_owned()),
         ("JUPYTERHUB_HOST", public.clone().unwrap_or_default()),
         ("JUPYTERHUB_CLIENT_ID", client_id),

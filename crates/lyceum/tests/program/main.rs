@@ -7,6 +7,8 @@ mod config;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod internal_tls;
+#[cfg(test)]
 mod maintenance;
 #[cfg(test)]
 mod operations;

@@ -37,6 +37,9 @@ pub(super) struct ProcessHandle {
     /// The Python environment whose static files may be answered for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) environment: Option<PathBuf>,
+    /// The folder with its key and certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<PathBuf>,
 }
 
 impl ProcessHandle {
@@ -57,6 +60,7 @@ impl ProcessHandle {
             log,
             socket,
             environment: None,
+            credentials: None,
         })
     }
 

@@ -18,6 +18,7 @@ use rustix::fs::Access;
 use rustix::process::Resource;
 
 use super::children::Reservation;
+use super::credentials::{self, Credentials};
 use super::identity::ProcessHandle;
 use super::logs::Log;
 use super::{
@@ -63,6 +64,9 @@ impl Drop for Launched {
             if let Some(socket) = &self.handle.socket {
                 let _ = paths::remove_file(socket);
             }
+            if let Some(credentials) = &self.handle.credentials {
+                let _ = credentials::remove(credentials);
+            }
         }
     }
 }
@@ -84,7 +88,7 @@ pub(super) fn launch(
     let home = settings.home(&user);
     prepare_home(&home)?;
     let working_dir = working_dir(settings, &user, &home)?;
-    let place = Place::choose(settings)?;
+    let place = Place::choose(settings, request)?;
     let environment = environment(settings, request, &home, &place);
     let search = environment.get("PATH").map_or("", String::as_str);
     let program = find_program(&settings.config.command, search)?;
@@ -118,14 +122,17 @@ pub(super) fn launch(
                 Ok((pidfd.ok_or(io::ErrorKind::NotFound)?, handle))
             });
     match described {
-        Ok((pidfd, handle)) => Ok(Launched {
-            handle,
-            upstream: place.upstream(),
-            log,
-            child: Some(child),
-            pidfd,
-            _reservation: reservation,
-        }),
+        Ok((pidfd, mut handle)) => {
+            handle.credentials = place.keep_credentials();
+            Ok(Launched {
+                handle,
+                upstream: place.upstream(),
+                log,
+                child: Some(child),
+                pidfd,
+                _reservation: reservation,
+            })
+        }
         Err(error) => {
             kill(child, &request.marker);
             Err(failure::of_system("look at the server's process", &error))
@@ -180,39 +187,66 @@ pub(super) fn detach(command: &mut Command, open_files: Option<u64>) {
 enum Place {
     Socket(PathBuf),
     Port(u16),
+    /// A port with TLS.
+    Secure(u16, Credentials),
 }
 
 impl Place {
-    fn choose(settings: &Settings) -> Result<Self, Failure> {
+    fn choose(settings: &Settings, request: &StartRequest) -> Result<Self, Failure> {
+        let dir = &settings.places.runtime_dir;
+        let port =
+            || free_port(settings).map_err(|error| failure::of_system("find a free port", &error));
+        if let Some(tls) = &request.tls {
+            let credentials = paths::secure_dir(dir)
+                .and_then(|()| Credentials::write(dir, &settings.life, tls))
+                .map_err(|error| failure::of_file("the folder for certificates", dir, &error))?;
+            return Ok(Self::Secure(port()?, credentials));
+        }
         let socket = match settings.config.socket {
             SocketKind::Unix => true,
             SocketKind::Tcp => false,
             SocketKind::Auto => runs_jupyter(settings),
         };
         if socket {
-            let dir = &settings.places.runtime_dir;
             paths::secure_dir(dir)
                 .map_err(|error| failure::of_file("the folder for sockets", dir, &error))?;
             Ok(Self::Socket(paths::new_socket(dir)))
         } else {
-            free_port(settings)
-                .map(Self::Port)
-                .map_err(|error| failure::of_system("find a free port", &error))
+            port().map(Self::Port)
         }
     }
 
     fn socket(&self) -> Option<&Path> {
         match self {
             Self::Socket(path) => Some(path),
-            Self::Port(_) => None,
+            Self::Port(_) | Self::Secure(..) => None,
         }
     }
 
     fn port(&self) -> u16 {
         match self {
             Self::Socket(_) => PORT_BESIDE_SOCKET,
-            Self::Port(port) => *port,
+            Self::Port(port) | Self::Secure(port, _) => *port,
         }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Socket(_) | Self::Port(_) => "http",
+            Self::Secure(..) => "https",
+        }
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Socket(_) | Self::Port(_) => None,
+            Self::Secure(_, credentials) => Some(credentials),
+        }
+    }
+
+    /// Leaves the files to the server, and to whoever stops it.
+    fn keep_credentials(&self) -> Option<PathBuf> {
+        self.credentials().map(Credentials::keep)
     }
 
     fn upstream(&self) -> Upstream {
@@ -221,6 +255,11 @@ impl Place {
             Self::Port(port) => Upstream::Tcp {
                 host: "127.0.0.1".to_owned(),
                 port: *port,
+            },
+            Self::Secure(port, credentials) => Upstream::Internal {
+                host: "127.0.0.1".to_owned(),
+                port: *port,
+                name: credentials.server_name().to_owned(),
             },
         }
     }
@@ -306,11 +345,15 @@ fn environment(
     all.insert(
         text("JUPYTERHUB_SERVICE_URL"),
         format!(
-            "http://127.0.0.1:{}{}",
+            "{}://127.0.0.1:{}{}",
+            place.scheme(),
             place.port(),
             request.service_prefix
         ),
     );
+    if let Some(credentials) = place.credentials() {
+        all.extend(credentials.variables());
+    }
     if !config.default_url.is_empty() {
         let url = config
             .default_url

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
 use super::identity::{self, ProcessHandle, ProcessId};
-use super::{blocking, family, paths, system};
+use super::{blocking, credentials, family, paths, system};
 
 /// How long what a server leaves behind is given after SIGTERM, at most.
 const LEFT_OVER_GRACE: Duration = Duration::from_secs(3);
@@ -60,14 +60,14 @@ pub(super) async fn stop(handle: &ProcessHandle, how: StopMode) -> Result<(), Sp
     if main_ended && !grace.is_zero() {
         let left = family.find().await?;
         if left.is_empty() {
-            remove_socket(handle).await;
+            clear_up(handle).await;
             return Ok(());
         }
         family::signal_all(&left, Signal::TERM);
         wait_for_all(&left, Instant::now() + grace).await;
     }
     family.kill().await?;
-    remove_socket(handle).await;
+    clear_up(handle).await;
     Ok(())
 }
 
@@ -177,15 +177,25 @@ async fn wait_for_all(processes: &[ProcessId], deadline: Instant) {
     }
 }
 
-async fn remove_socket(handle: &ProcessHandle) {
-    let Some(socket) = handle.socket.clone() else {
-        return;
-    };
-    let removed = blocking::FILES
-        .run(move || paths::remove_file(&socket))
-        .await;
+/// Removes the files that a server was given to run with.
+async fn clear_up(handle: &ProcessHandle) {
+    if let Some(socket) = handle.socket.clone() {
+        remove("socket", move || paths::remove_file(&socket)).await;
+    }
+    remove_credentials(handle).await;
+}
+
+/// Removes a server's key and certificate: of no use to anybody once it has ended.
+pub(super) async fn remove_credentials(handle: &ProcessHandle) {
+    if let Some(folder) = handle.credentials.clone() {
+        remove("certificate", move || credentials::remove(&folder)).await;
+    }
+}
+
+async fn remove(what: &str, remove: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    let removed = blocking::FILES.run(remove).await;
     let removed = removed.map_err(io::Error::other).flatten();
     if let Err(error) = removed {
-        tracing::warn!(error = %error, "could not remove a server's socket");
+        tracing::warn!(error = %error, "could not remove a server's {what}");
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod adopt;
+mod credentials;
 mod disk;
 mod harness;
 mod jupyter;

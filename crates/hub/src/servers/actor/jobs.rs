@@ -156,7 +156,9 @@ impl Subject {
 
     async fn until_ready(&self, running: &Running) -> Result<(), Failure> {
         let limit = self.shared.settings.http_timeout;
-        let answer = probe::wait_until_up(&running.upstream, &self.prefix(), limit).await?;
+        let internal = self.shared.settings.internal_tls.as_ref();
+        let prefix = self.prefix();
+        let answer = probe::wait_until_up(&running.upstream, internal, &prefix, limit).await?;
         self.silent.store(false, Ordering::Relaxed);
         warn_of_other_version(&self.server, answer.version.as_deref());
         // Not before it has answered: a restart takes what is written here for a server that works. And not
@@ -182,7 +184,9 @@ impl Subject {
             match look {
                 Ok(Ok(Liveness::Exited(exit))) => Done::Checked(Event::Exited(exit)),
                 Ok(Ok(Liveness::Running)) => {
-                    let silent = !probe::is_up(&running.upstream, &subject.prefix()).await;
+                    let internal = subject.shared.settings.internal_tls.as_ref();
+                    let prefix = subject.prefix();
+                    let silent = !probe::is_up(&running.upstream, internal, &prefix).await;
                     if silent && !subject.silent.swap(silent, Ordering::Relaxed) {
                         tracing::warn!(server.name = %subject.server,
                             "the process of a server lives, but the server does not answer");
