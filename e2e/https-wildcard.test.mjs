@@ -64,6 +64,10 @@ propagation_timeout = "0s"
       assert.equal(answer.status(), 200);
       assert.match((await answer.securityDetails()).issuer, /Pebble/);
     });
+    await step("it ends without a complaint", async () => {
+      assert.equal((await hub.interrupt()).code, 0);
+      assert.doesNotMatch(hub.output, / ERROR /);
+    });
   },
   LIMIT,
 );
