@@ -197,7 +197,7 @@ pub(crate) async fn run(
             // Ends with the gateway, by which names are proven: before the hub's other tasks, which is no failure.
             manager.run(ended.clone()).await;
             if ended.is_cancelled() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         hub.tasks().spawn_vital("certificates", looking);

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pebble::{Pebble, PebbleOptions};
 
 /// How long anything may take before a test gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// All but the manager, which comes and goes.
 pub(crate) struct World {
@@ -312,7 +312,7 @@ pub(crate) fn secrets_of(text: &str) -> Vec<String> {
                 .filter(|line| line.len() > 20)
                 .map(str::to_owned),
         );
-        rest = key[end..].to_owned();
+        key[end..].clone_into(&mut rest);
     }
     secrets
 }

@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, repair: Repair) -> Vec<Finding> {
             look.at(&folder, data_dir, "holds the database and all keys");
             look.below(&folder, data_dir, |name| name == tls::FOLDER, DEEPEST);
         }
-        Err(error) => look.unreadable(data_dir, error),
+        Err(error) => look.unreadable(data_dir, &error),
     }
     look.runtime_dir(&config.hub.runtime_dir);
     if look.findings.is_empty() {
@@ -82,7 +82,7 @@ impl Look {
     fn below(&mut self, folder: &OwnedFd, path: &Path, wanted: fn(&str) -> bool, depth: usize) {
         let entries = match Dir::read_from(folder) {
             Ok(entries) => entries,
-            Err(error) => return self.unreadable(path, error.into()),
+            Err(error) => return self.unreadable(path, &error.into()),
         };
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -96,7 +96,7 @@ impl Look {
             if name == "."
                 || name == ".."
                 || is_enough
-                || (!is_file && !(wanted(&name) && depth > 0))
+                || !(is_file || wanted(&name) && depth > 0)
             {
                 continue;
             }
@@ -110,7 +110,7 @@ impl Look {
                 }
                 // It is gone meanwhile, or is another thing now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.unreadable(&place, error),
+                Err(error) => self.unreadable(&place, &error),
             }
         }
     }
@@ -119,7 +119,7 @@ impl Look {
     fn at(&mut self, file: &OwnedFd, path: &Path, why: &str) {
         let data = match fstat(file) {
             Ok(data) => data,
-            Err(error) => return self.unreadable(path, error.into()),
+            Err(error) => return self.unreadable(path, &error.into()),
         };
         let shown = path.display();
         let mode = data.st_mode & 0o7777;
@@ -180,7 +180,7 @@ impl Look {
             Ok(data) => data,
             // It is made at each start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.unreadable(path, error),
+            Err(error) => return self.unreadable(path, &error),
         };
         let shown = path.display();
         if data.uid() != self.owner || data.mode() & 0o002 != 0 {
@@ -194,7 +194,7 @@ impl Look {
         }
     }
 
-    fn unreadable(&mut self, path: &Path, error: io::Error) {
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
         self.findings.push(Finding::bad(
             Verdict::Warning,
             format!("{} cannot be looked at: {error}", path.display()),
