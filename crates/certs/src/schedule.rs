@@ -41,7 +41,7 @@ pub(crate) fn renew_at(
         && window.start < window.end
     {
         let earliest = later(not_before, (life / 24).min(LEFT_ALONE));
-        let latest = later(not_before, life - (life / 8).min(LEFT_TIME));
+        let latest = later(not_before, life.saturating_sub((life / 8).min(LEFT_TIME)));
         let start = window.start.clamp(earliest, latest);
         let end = window.end.clamp(earliest, latest);
         let width = start.duration_until(end).unsigned_abs();
