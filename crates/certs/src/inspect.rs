@@ -18,6 +18,9 @@ use crate::keys::certified;
 use crate::name::CertificateName;
 use crate::trouble::{Trouble, TroubleKind, plain};
 
+/// A few minutes are usual among clocks.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
+
 /// A chain of certificates with what its first one says.
 #[derive(Debug, Clone)]
 pub(crate) struct Inspected {
@@ -94,9 +97,14 @@ impl Inspected {
             .unsigned_abs()
     }
 
-    /// Whether it is valid at a moment.
+    /// Whether it is valid at a moment, by a clock that may be a little behind that of whoever has made it.
     pub(crate) fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.not_before <= now && now < self.not_after
+        self.has_begun_at(now) && now < self.not_after
+    }
+
+    fn has_begun_at(&self, now: Timestamp) -> bool {
+        let soon = now.checked_add(CLOCKS_DIFFER).unwrap_or(now);
+        self.not_before <= soon
     }
 
     /// Whether it is for a host.
@@ -132,9 +140,7 @@ impl Inspected {
                 "check the clock of this machine: `timedatectl`",
             ));
         }
-        // A few minutes are usual among clocks.
-        let soon = now.checked_add(Duration::from_mins(5)).unwrap_or(now);
-        if soon < self.not_before {
+        if !self.has_begun_at(now) {
             return Err(Trouble::new(
                 TroubleKind::Clock,
                 format!("the new certificate begins later, on {}", self.not_before),

@@ -14,6 +14,9 @@ use crate::name::CertificateName;
 use crate::schedule::Window;
 use crate::trouble::{Trouble, TroubleKind};
 
+/// How large files of others may be; a chain of certificates has some kilobytes.
+const SIZE_LIMIT: u64 = 1024 * 1024;
+
 /// A folder with certificates.
 ///
 /// Chain and key are in one file: however a process ends, they belong together.
@@ -150,6 +153,16 @@ impl Stored {
 /// Reads a certificate from two files of others.
 pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
     let read = |path: &Path| {
+        // A pipe would be waited for, and a device read without end.
+        if let Ok(data) = std::fs::metadata(path)
+            && (!data.is_file() || data.len() > SIZE_LIMIT)
+        {
+            return Err(Trouble::new(
+                TroubleKind::Files,
+                format!("{} is no file of a usual size", path.display()),
+                "check the path",
+            ));
+        }
         disk::read(path)?.ok_or_else(|| {
             Trouble::new(
                 TroubleKind::Files,
@@ -261,6 +274,10 @@ mod tests {
         let trouble = load_files(&chain, &folder.path().join("none")).unwrap_err();
         assert_eq!(trouble.kind, TroubleKind::Files);
         assert!(load_files(&key, &key).is_err());
+        for device in ["/dev/zero", "/dev/tty", "/"] {
+            let trouble = load_files(Path::new(device), &key).unwrap_err();
+            assert_eq!(trouble.kind, TroubleKind::Files, "{device}");
+        }
     }
 
     #[test]

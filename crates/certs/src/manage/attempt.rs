@@ -121,7 +121,7 @@ impl Manager {
         if let Err(trouble) = checked {
             // One that cannot be used will not become better; with the clock set right, it may.
             if trouble.kind != TroubleKind::Clock {
-                client.finish(id).await?;
+                forget(client, id).await;
             }
             return Err(trouble);
         }
@@ -130,9 +130,7 @@ impl Manager {
         // All of it in one: whoever drops this in the middle finds the disk and what is shown to be the same.
         let taken = tokio::task::spawn_blocking(move || taking.take(&name, &issued));
         taken.await.map_err(|error| broke_off(&error))??;
-        if let Err(trouble) = client.finish(id).await {
-            tracing::warn!(certificate = id, error = %trouble, "an order that is done could not be forgotten");
-        }
+        forget(client, id).await;
         Ok(true)
     }
 }
@@ -312,6 +310,13 @@ impl Shared {
             }
         }
         trouble
+    }
+}
+
+/// Forgets an order that is done with. If that fails, the next one finds that out.
+async fn forget(client: &AcmeClient, id: &str) {
+    if let Err(trouble) = client.finish(id).await {
+        tracing::warn!(certificate = id, error = %trouble, "an order that is done could not be forgotten");
     }
 }
 

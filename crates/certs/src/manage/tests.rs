@@ -268,6 +268,13 @@ fn an_end_that_comes_near_is_a_warning_then_an_error() {
 }
 
 #[test]
+fn a_clock_that_is_a_little_behind_is_no_reason_for_an_alarm() {
+    let world = World::with_certificate(&[ID]);
+    world.clock.0.store(BEGIN - 100, Ordering::SeqCst);
+    assert_eq!((world.state(), world.warning()), (State::Valid, None));
+}
+
+#[test]
 fn an_authority_that_wants_it_late_is_no_reason_for_a_warning() {
     let world = World::with_certificate(&[ID]);
     let at = |day: i64| Timestamp::from_second(BEGIN + day * DAY).unwrap();

@@ -168,11 +168,6 @@ impl Pebble {
         assert!(response.status().is_success(), "{}", response.status());
     }
 
-    /// The ports at which it asks for answers, by HTTP and by TLS.
-    pub(crate) fn ports(&self) -> (u16, u16) {
-        (self.options.http_port, self.options.tls_port)
-    }
-
     /// The port of the name server's changes.
     pub(crate) fn dns_api_port(&self) -> u16 {
         self.dns_api_port

@@ -1,10 +1,11 @@
 //! Damaged files, a full disk, and folders that cannot be written to.
 
 use std::fs;
+use std::time::Duration;
 
 use lyceum_certs::{Manager, State, TlsSource, TroubleKind};
 
-use crate::world::{World, never, until};
+use crate::world::{World, files, never, until};
 
 #[tokio::test]
 async fn a_damaged_certificate_stops_no_start_and_is_replaced() {
@@ -120,4 +121,70 @@ async fn one_signed_by_itself_that_cannot_be_kept_is_shown_all_the_same() {
             .text
             .contains("could not be kept")
     );
+}
+
+#[tokio::test]
+async fn an_end_between_any_two_steps_of_keeping_costs_no_order() {
+    let world = World::new().await;
+    let config = world.config(&["a.example.org"]);
+    let folder = world.certificates();
+    let site = world.open(config.clone());
+    let first = site.issued("a.example.org").await;
+    let account = files(&folder.join("acme"))
+        .into_iter()
+        .find(|path| path.ends_with("account.json"))
+        .unwrap();
+    let order = account.with_file_name("orders").join("a.example.org.json");
+    let paths = ["a.example.org.pem", "a.example.org.json"].map(|name| folder.join(name));
+    let old = paths.clone().map(|path| fs::read(path).unwrap());
+    // The order as it is on the disk before it is done.
+    let names = ["a.example.org".to_owned()];
+    let manager = site.manager.clone();
+    let renewal = manager.renew(&names, false);
+    tokio::pin!(renewal);
+    let mut pending = None;
+    loop {
+        tokio::select! {
+            outcomes = &mut renewal => {
+                assert_eq!(outcomes.unwrap()[0].trouble, None);
+                break;
+            }
+            () = tokio::time::sleep(Duration::from_millis(10)) => {
+                pending = fs::read(&order).ok().or(pending);
+            }
+        }
+    }
+    let pending = pending.unwrap();
+    let second = site.other_than("a.example.org", &first).await;
+    site.end().await;
+    let new = paths.clone().map(|path| fs::read(path).unwrap());
+    assert_eq!(world.pebble.orders(), 2);
+    // Certificate, history, and the order that is there still.
+    for (certificate, history, shown) in [
+        (&new[0], Some(&old[1]), &second),
+        (&new[0], None, &second),
+        (&new[0], Some(&new[1]), &second),
+        (&old[0], Some(&old[1]), &first),
+    ] {
+        fs::write(&paths[0], certificate).unwrap();
+        match history {
+            Some(history) => fs::write(&paths[1], history).unwrap(),
+            None => fs::remove_file(&paths[1]).unwrap(),
+        }
+        fs::write(&order, &pending).unwrap();
+        let site = world.open(config.clone());
+        assert_eq!(&world.shown("a.example.org").await, shown);
+        never("one was ordered", || world.pebble.orders() > 2).await;
+        site.end().await;
+    }
+    // The order is done still: whoever asks for a renewal after the last of these gets what was ordered.
+    let site = world.open(config.clone());
+    site.manager.renew(&names, false).await.unwrap();
+    assert_eq!(world.shown("a.example.org").await, second);
+    assert_eq!(world.pebble.orders(), 2);
+    // And with that, the next one is a new one.
+    fs::write(&order, &pending).unwrap();
+    site.manager.renew(&names, false).await.unwrap();
+    assert_eq!(world.pebble.orders(), 3);
+    assert_ne!(world.shown("a.example.org").await, second);
 }

@@ -123,6 +123,45 @@ async fn one_that_is_not_valid_today_does_not_take_the_place_of_one_that_is() {
 }
 
 #[tokio::test]
+async fn one_that_becomes_valid_is_shown_then() {
+    let world = World::new().await;
+    let files = Files::new(world.folder.path(), "early");
+    files.put(&server_certificate(|params| {
+        params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    }));
+    let site = world.open(files.config());
+    let serial = site.status("file-early").serial;
+    files.put(&server_certificate(|params| {
+        params.not_before = rcgen::date_time_ymd(2090, 1, 1);
+    }));
+    until("it is told", || site.status("file-early").trouble.is_some()).await;
+    world.clock.set(70 * 365 * 24 * 3600);
+    let next = good(&site, "file-early", &serial).await;
+    assert_eq!(world.shown("f.example.org").await, next);
+}
+
+#[tokio::test]
+async fn files_are_watched_while_an_authority_does_not_answer() {
+    let world = World::new().await;
+    let files = Files::new(world.folder.path(), "beside");
+    files.put(&make());
+    // Connections are taken by the kernel, and by nobody else.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = world.config(&["a.example.org"]);
+    let url = format!("https://{}/dir", silent.local_addr().unwrap());
+    config.acme.directory = url.parse().unwrap();
+    config.certificates = files.config().certificates;
+    let site = world.open(config);
+    let serial = site.status("file-beside").serial;
+    files.put(&make());
+    let begin = std::time::Instant::now();
+    let next = good(&site, "file-beside", &serial).await;
+    assert!(begin.elapsed().as_secs() < 15, "{:?}", begin.elapsed());
+    assert_eq!(world.shown("f.example.org").await, next);
+    assert_eq!(site.status("a.example.org").failures, 0);
+}
+
+#[tokio::test]
 async fn links_that_lead_to_the_next_one_are_followed() {
     let world = World::new().await;
     let root = world.folder.path();

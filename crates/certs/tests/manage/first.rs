@@ -81,6 +81,7 @@ async fn keys_are_for_the_owner_alone_and_told_to_nobody() {
     assert_eq!(look.certificates[0].state, State::Valid);
     let shown = format!("{shown}{look:?}{}", logged());
     let mut secrets = Vec::new();
+    let mut accounts = 0;
     for path in files(&world.certificates()) {
         let mode = path.metadata().unwrap().permissions().mode() & 0o777;
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
@@ -89,12 +90,15 @@ async fn keys_are_for_the_owner_alone_and_told_to_nobody() {
             let text = std::fs::read_to_string(&path).unwrap();
             secrets.extend(secrets_of(&text));
             if let Ok(json) = serde_json::from_str::<serde_json::Value>(&text)
-                && let Some(key) = json["credentials"]["key_pkcs8"].as_str()
+                && let Some(key) = json["key"].as_str()
+                && path.ends_with("account.json")
             {
                 secrets.push(key.to_owned());
+                accounts += 1;
             }
         }
     }
+    assert_eq!(accounts, 1);
     assert!(secrets.len() >= 4, "only {} lines of keys", secrets.len());
     for secret in secrets {
         assert!(!shown.contains(&secret), "a key is told");

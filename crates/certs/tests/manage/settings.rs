@@ -2,7 +2,6 @@
 
 use lyceum_certs::{Authority, CertificateConfig, KeyType, TlsConfig};
 
-use crate::pebble::Pebble;
 use crate::world::{World, never};
 
 /// Starts with settings, and waits for the certificate that is not this one.
@@ -51,13 +50,7 @@ async fn other_settings_get_another_certificate_and_so_does_going_back() {
 #[tokio::test]
 async fn another_authority_gives_another_certificate_and_so_does_going_back() {
     let world = World::new().await;
-    let (http_port, tls_port) = world.pebble.ports();
-    let second = Pebble::start(crate::pebble::PebbleOptions {
-        http_port,
-        tls_port,
-        ..Default::default()
-    })
-    .await;
+    let second = world.second_pebble().await;
     let first = world.config(&["a.example.org"]);
     let mut next = first.clone();
     next.acme.directory = Authority::Url(second.directory());

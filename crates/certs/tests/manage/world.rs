@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) pebble: Pebble,
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<SetClock>,
+    http: SocketAddr,
     tls: SocketAddr,
     answering: Answering,
     /// The listeners; they end with it.
@@ -114,10 +115,10 @@ impl World {
         log();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = tls.local_addr().unwrap();
+        let addresses = [&http, &tls].map(|listener| listener.local_addr().unwrap());
         let options = PebbleOptions {
-            http_port: http.local_addr().unwrap().port(),
-            tls_port: address.port(),
+            http_port: addresses[0].port(),
+            tls_port: addresses[1].port(),
             ..options
         };
         let answering = Answering::default();
@@ -128,10 +129,21 @@ impl World {
             pebble: Pebble::start(options).await,
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
-            tls: address,
+            http: addresses[0],
+            tls: addresses[1],
             answering,
             _listeners: tasks,
         }
+    }
+
+    /// A second authority that looks at the same listeners.
+    pub(crate) async fn second_pebble(&self) -> Pebble {
+        Pebble::start(PebbleOptions {
+            http_port: self.http.port(),
+            tls_port: self.tls.port(),
+            ..PebbleOptions::default()
+        })
+        .await
     }
 
     /// The settings for some names, each with a certificate of its own.
@@ -300,21 +312,13 @@ pub(crate) fn times_logged(text: &str) -> usize {
 
 /// Lines that would tell a key that stands in a PEM or JSON text.
 pub(crate) fn secrets_of(text: &str) -> Vec<String> {
-    let mut secrets = Vec::new();
-    let mut rest = text.replace("\\n", "\n");
-    while let Some(begin) = rest.find("-----BEGIN PRIVATE KEY-----") {
-        let key = rest.split_off(begin);
-        let end = key.find("-----END PRIVATE").unwrap_or(key.len());
-        secrets.extend(
-            key[..end]
-                .lines()
-                .skip(1)
-                .filter(|line| line.len() > 20)
-                .map(str::to_owned),
-        );
-        key[end..].clone_into(&mut rest);
-    }
-    secrets
+    let text = text.replace("\\n", "\n");
+    let keys = text.split("-----BEGIN PRIVATE KEY-----").skip(1);
+    keys.filter_map(|rest| rest.split("-----END").next())
+        .flat_map(str::lines)
+        .filter(|line| line.len() > 20)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A text that is different for bytes that are.
