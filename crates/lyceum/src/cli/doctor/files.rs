@@ -93,10 +93,7 @@ impl Look {
                 _ => continue,
             };
             let is_enough = self.fine + self.findings.len() > MOST;
-            if name == "."
-                || name == ".."
-                || is_enough
-                || !(is_file || wanted(&name) && depth > 0)
+            if name == "." || name == ".." || is_enough || !(is_file || wanted(&name) && depth > 0)
             {
                 continue;
             }
