@@ -98,6 +98,8 @@ struct Managed {
     attempts: u64,
     /// How its files were when they were read.
     files: FileState,
+    /// Whether its files could not be used at the last look: perhaps they were being written.
+    suspect: bool,
     /// The last warning that was written to the log, and when.
     told: Option<(Level, Timestamp)>,
 }

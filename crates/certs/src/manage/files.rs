@@ -92,7 +92,7 @@ impl Manager {
                 }
             };
             match looked {
-                None => {}
+                None => self.0.change(&id, |one| one.suspect = false),
                 Some((state, Ok(kept))) => {
                     let until = kept.inspected.not_after;
                     let now = self.0.now();
@@ -120,6 +120,7 @@ impl Manager {
                     self.0.show(&id, kept, true);
                     self.0.change(&id, |one| {
                         one.files = state;
+                        one.suspect = false;
                         one.history.trouble = None;
                         one.told = None;
                     });
@@ -135,24 +136,16 @@ impl Manager {
                     self.0
                         .change(&id, |one| one.history.trouble = Some(trouble));
                 }
-                Some((state, Err(trouble))) if was_wrong => {
-                    // Seen twice: it is not only between the writing of the one file and the other.
-                    tracing::warn!(
-                        certificate = id,
-                        error = %trouble,
-                        "the files of a certificate cannot be used, so the one of before stays; {}",
-                        trouble.hint
-                    );
-                    self.0.change(&id, |one| {
+                Some((state, Err(trouble))) => self.0.change(&id, |one| {
+                    if was_wrong || one.suspect {
+                        // Seen twice: it is not only between the writing of the one file and the other.
                         one.files = state;
                         one.history.trouble = Some(trouble);
-                    });
-                }
-                Some((_, Err(trouble))) => {
-                    // The state of before is kept, so that they are read again at the next look.
-                    self.0
-                        .change(&id, |one| one.history.trouble = Some(trouble));
-                }
+                    } else {
+                        // The state of before is kept, so that they are read again at the next look.
+                        one.suspect = true;
+                    }
+                }),
             }
         }
     }
