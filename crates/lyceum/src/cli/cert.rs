@@ -192,7 +192,7 @@ pub(super) fn status(args: &ConfigArgs) -> Result<TlsStatus, Report> {
     }
     match Running::find(&config.hub.runtime_dir) {
         Ok(running) => match running.ask(Method::GET, CERTS_PATH, Vec::new(), SHORT) {
-            Ok(answer) => read(answer),
+            Ok(answer) => read(&answer),
             Err(_) => Ok(crate::wire::tls::look(&config)?),
         },
         Err(_) => Ok(crate::wire::tls::look(&config)?),
@@ -210,10 +210,10 @@ pub(super) fn ask<T: DeserializeOwned>(
     let running = Running::find(&config.hub.runtime_dir)?;
     let body = serde_json::to_vec(wish).map_err(|error| Report::new(&error))?;
     let path = format!("{CERTS_PATH}{what}");
-    read(running.ask(Method::POST, &path, body, limit)?)
+    read(&running.ask(Method::POST, &path, body, limit)?)
 }
 
-fn read<T: DeserializeOwned>(answer: super::running::Answer) -> Result<T, Report> {
+fn read<T: DeserializeOwned>(answer: &super::running::Answer) -> Result<T, Report> {
     if answer.status == StatusCode::OK {
         return serde_json::from_slice(&answer.body).map_err(|error| Report::new(&error));
     }
