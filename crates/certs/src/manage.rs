@@ -77,7 +77,7 @@ struct Shared {
     writing: Mutex<()>,
     /// The certificates whose files are being read: where a disk hangs, one thread waits for it and not one each time.
     reading: Mutex<HashSet<String>>,
-    /// When the authority was last asked for the time without an answer.
+    /// When the authority was last asked for the time, and did not tell it.
     asked_time: Mutex<Option<Instant>>,
     /// When the log was last told that the clock is wrong.
     told_clock: Mutex<Option<Timestamp>>,

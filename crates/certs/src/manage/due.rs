@@ -49,13 +49,14 @@ impl Shared {
         {
             return;
         }
-        // If it does not answer, whatever is due says so.
-        let answered = client.directory().await.is_ok();
+        // If it does not answer, whatever is due says so. Some answer without a date.
+        let _ = client.directory().await;
+        let known = client.clock_difference().is_some();
         let mut asked = self
             .asked_time
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *asked = (!answered).then(Instant::now);
+        *asked = (!known).then(Instant::now);
     }
 
     /// When something is to be done for a certificate; `None` if never by itself.
