@@ -97,6 +97,8 @@ struct Managed {
     attempts: u64,
     /// How its files were when they were read.
     files: FileState,
+    /// Whether they could not be used at the last look, for the first time.
+    doubtful: bool,
     /// The last warning that was written to the log, and when.
     told: Option<(Level, Timestamp)>,
 }

@@ -54,12 +54,11 @@ impl Manager {
                     chain.clone(),
                     key.clone(),
                     one.files.clone(),
-                    one.history.trouble.is_some(),
+                    one.history.trouble.is_some() || one.doubtful,
                 ));
             }
         }
         for (id, chain, key, before, was_wrong) in changed {
-            let seen = before.clone();
             let shared = Arc::clone(&self.0);
             let name = id.clone();
             if !shared.reading().insert(name.clone()) {
@@ -120,6 +119,7 @@ impl Manager {
                     self.0.show(&id, kept, true);
                     self.0.change(&id, |one| {
                         one.files = state;
+                        one.doubtful = false;
                         one.history.trouble = None;
                         one.told = None;
                     });
@@ -131,28 +131,21 @@ impl Manager {
                         "read a new certificate from its files, valid until {until}"
                     );
                 }
-                Some((state, Err(trouble))) if state == seen => {
-                    self.0
-                        .change(&id, |one| one.history.trouble = Some(trouble));
-                }
-                Some((state, Err(trouble))) if was_wrong => {
-                    // Seen twice: it is not only between the writing of the one file and the other.
-                    tracing::warn!(
-                        certificate = id,
-                        error = %trouble,
-                        "the files of a certificate cannot be used, so the one of before stays; {}",
-                        trouble.hint
-                    );
-                    self.0.change(&id, |one| {
+                Some((state, Err(trouble))) => self.0.change(&id, |one| {
+                    let known = one.files == state;
+                    if known || one.doubtful {
+                        if !known {
+                            one.told = None;
+                        }
+                        one.doubtful = false;
                         one.files = state;
                         one.history.trouble = Some(trouble);
-                    });
-                }
-                Some((_, Err(trouble))) => {
-                    // The state of before is kept, so that they are read again at the next look.
-                    self.0
-                        .change(&id, |one| one.history.trouble = Some(trouble));
-                }
+                    } else {
+                        // Perhaps it is only between the writing of the one file and the other: they are read again at
+                        // the next look.
+                        one.doubtful = true;
+                    }
+                }),
             }
         }
     }

@@ -86,6 +86,7 @@ pub(super) fn load(
         history,
         attempts: 0,
         files: state,
+        doubtful: false,
         told: None,
     })
 }

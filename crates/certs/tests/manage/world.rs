@@ -305,11 +305,6 @@ pub(crate) fn logged() -> String {
     String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
 }
 
-/// How often a text was logged.
-pub(crate) fn times_logged(text: &str) -> usize {
-    logged().matches(text).count()
-}
-
 /// Lines that would tell a key that stands in a PEM or JSON text.
 pub(crate) fn secrets_of(text: &str) -> Vec<String> {
     let text = text.replace("\\n", "\n");
