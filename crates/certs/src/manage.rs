@@ -41,7 +41,7 @@ use load::{Missing, client, load, make_self_signed, show};
 use records::Records;
 
 /// How often files are looked at, and the clock, which may have been set.
-const TICK: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks after certificates; cheap to clone, all clones are one.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub struct ManagerOptions {
     pub clock: Arc<dyn Clock>,
     /// The ports at which visitors find HTTP and HTTPS, for the check beforehand.
     pub ports: Ports,
+    /// How often files are looked at, and what is due; `None` for the usual few seconds.
+    pub look_every: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ struct Shared {
     config: TlsConfig,
     clock: Arc<dyn Clock>,
     ports: Ports,
+    look_every: Duration,
     stored: Stored,
     live: LiveCertificates,
     /// Who gives certificates; `None` if nobody is asked.
@@ -98,8 +101,8 @@ struct Managed {
     attempts: u64,
     /// How its files were when they were read.
     files: FileState,
-    /// Whether its files could not be used at the last look: perhaps they were being written.
-    suspect: bool,
+    /// Whether they could not be used at the last look, for the first time.
+    doubtful: bool,
     /// The last warning that was written to the log, and when.
     told: Option<(Level, Timestamp)>,
 }
@@ -113,6 +116,7 @@ impl Manager {
             folder,
             clock,
             ports,
+            look_every,
         } = options;
         let stored = Stored::new(folder)?;
         let wanted = config.wanted();
@@ -142,6 +146,7 @@ impl Manager {
             config,
             clock,
             ports,
+            look_every: look_every.unwrap_or(LOOK_EVERY),
             stored,
             live,
             acme,
@@ -163,6 +168,7 @@ impl Manager {
             folder,
             clock,
             ports,
+            look_every,
         } = options;
         let stored = Stored::at(folder);
         let live = LiveCertificates::default();
@@ -182,6 +188,7 @@ impl Manager {
             config,
             clock,
             ports,
+            look_every: look_every.unwrap_or(LOOK_EVERY),
             stored,
             live,
             acme: None,
@@ -217,7 +224,7 @@ impl Manager {
             self.look_at_files().await;
             self.tell_warnings();
             tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.0.look_every) => {}
                 () = self.0.wake.notified() => {}
             }
         }
@@ -228,7 +235,7 @@ impl Manager {
             self.0.ask_time().await;
             self.0.ask_windows().await;
             self.renew_due().await;
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(self.0.look_every).await;
         }
     }
 

@@ -54,12 +54,11 @@ impl Manager {
                     chain.clone(),
                     key.clone(),
                     one.files.clone(),
-                    one.history.trouble.is_some(),
+                    one.history.trouble.is_some() || one.doubtful,
                 ));
             }
         }
         for (id, chain, key, before, was_wrong) in changed {
-            let seen = before.clone();
             let shared = Arc::clone(&self.0);
             let name = id.clone();
             if !shared.reading().insert(name.clone()) {
@@ -92,7 +91,7 @@ impl Manager {
                 }
             };
             match looked {
-                None => self.0.change(&id, |one| one.suspect = false),
+                None => {}
                 Some((state, Ok(kept))) => {
                     let until = kept.inspected.not_after;
                     let now = self.0.now();
@@ -120,7 +119,7 @@ impl Manager {
                     self.0.show(&id, kept, true);
                     self.0.change(&id, |one| {
                         one.files = state;
-                        one.suspect = false;
+                        one.doubtful = false;
                         one.history.trouble = None;
                         one.told = None;
                     });
@@ -132,18 +131,19 @@ impl Manager {
                         "read a new certificate from its files, valid until {until}"
                     );
                 }
-                Some((state, Err(trouble))) if state == seen => {
-                    self.0
-                        .change(&id, |one| one.history.trouble = Some(trouble));
-                }
                 Some((state, Err(trouble))) => self.0.change(&id, |one| {
-                    if was_wrong || one.suspect {
-                        // Seen twice: it is not only between the writing of the one file and the other.
+                    let known = one.files == state;
+                    if known || one.doubtful {
+                        if !known {
+                            one.told = None;
+                        }
+                        one.doubtful = false;
                         one.files = state;
                         one.history.trouble = Some(trouble);
                     } else {
-                        // The state of before is kept, so that they are read again at the next look.
-                        one.suspect = true;
+                        // Perhaps it is only between the writing of the one file and the other: they are read again at
+                        // the next look.
+                        one.doubtful = true;
                     }
                 }),
             }

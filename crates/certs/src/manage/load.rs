@@ -86,7 +86,7 @@ pub(super) fn load(
         history,
         attempts: 0,
         files: state,
-        suspect: false,
+        doubtful: false,
         told: None,
     })
 }

@@ -50,6 +50,7 @@ impl World {
             folder: folder.path().join("certificates"),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ports: Ports::default(),
+            look_every: None,
         })
         .unwrap();
         Self {

@@ -169,6 +169,7 @@ impl World {
             folder: self.certificates(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ports: Ports::default(),
+            look_every: Some(Duration::from_millis(250)),
         }
     }
 
@@ -303,11 +304,6 @@ fn log() {
 /// What was logged since the start, by all tests.
 pub(crate) fn logged() -> String {
     String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
-}
-
-/// How often a text was logged.
-pub(crate) fn times_logged(text: &str) -> usize {
-    logged().matches(text).count()
 }
 
 /// Lines that would tell a key that stands in a PEM or JSON text.

@@ -55,6 +55,7 @@ fn options(config: &Config) -> ManagerOptions {
         folder: config.hub.data_dir.join(FOLDER),
         clock: Arc::new(SystemClock),
         ports: ports(config),
+        look_every: None,
     }
 }
 
