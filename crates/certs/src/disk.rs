@@ -4,11 +4,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::trouble::{Trouble, TroubleKind};
 
 /// What the temporary files of [`write_private`] begin with.
 const TEMPORARY: &str = ".new-";
+
+/// What those of this process go on with: it may be writing one while another part of it clears away.
+static MARK: LazyLock<String> = LazyLock::new(|| lyceum_core::random::hex(4));
 
 /// Makes a folder that only its owner can enter, with those above it.
 pub(crate) fn make_folder(path: &Path) -> Result<(), Trouble> {
@@ -25,7 +29,8 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Trouble> 
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!("{TEMPORARY}{}-{name}", lyceum_core::random::hex(4)));
+    let one = lyceum_core::random::hex(4);
+    let temporary = folder.join(format!("{TEMPORARY}{}-{one}-{name}", *MARK));
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
@@ -72,7 +77,9 @@ pub(crate) fn clear_away(folder: &Path) {
             clear_away(&entry.path());
             continue;
         }
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_other = |rest: &str| !rest.starts_with(MARK.as_str());
+        if name.strip_prefix(TEMPORARY).is_some_and(is_other) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -310,10 +311,20 @@ fn program(name: &str) -> PathBuf {
     }
 }
 
+/// Ports that nobody uses. They lie below those that the system gives to whoever asks for any, and processes that run at
+/// the same time look in different places.
 fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until all are chosen, so that none is chosen twice.
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    [(); N].map(|()| {
+        loop {
+            let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+            let place = std::process::id().wrapping_mul(64).wrapping_add(number) % 20_000;
+            let port = u16::try_from(10_000 + place).unwrap();
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 fn make_server_certificate(folder: &Path) {

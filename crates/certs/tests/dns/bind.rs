@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lyceum_certs::dns::Resolver;
@@ -199,21 +200,22 @@ fn read(path: &Path) -> String {
 }
 
 /// Finds a port that is free for UDP and TCP at all these addresses, and gives it with the first.
+///
+/// It lies below those that the system gives to whoever asks for any, and processes that run at the same time look in
+/// different places.
 pub(crate) fn free_address(addresses: &[IpAddr]) -> SocketAddr {
-    for _ in 0..100 {
-        let listener = TcpListener::bind((addresses[0], 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let udp = addresses
-            .iter()
-            .all(|ip| UdpSocket::bind((*ip, port)).is_ok());
-        let tcp = addresses[1..]
-            .iter()
-            .all(|ip| TcpListener::bind((*ip, port)).is_ok());
-        if udp && tcp {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(64).wrapping_add(number) % 20_000;
+        let port = u16::try_from(10_000 + place).unwrap();
+        let is_free = |ip: &IpAddr| {
+            UdpSocket::bind((*ip, port)).is_ok() && TcpListener::bind((*ip, port)).is_ok()
+        };
+        if addresses.iter().all(is_free) {
             return (addresses[0], port).into();
         }
     }
-    panic!("no port is free");
 }
 
 /// Finds a port that is free for UDP and TCP at the usual address.

@@ -66,7 +66,7 @@ async fn new_files_are_shown_without_a_restart_and_bad_ones_are_left_and_told() 
     // The moment between the writing of the one file and the other is nothing to tell.
     let next = make();
     fs::write(&files.chain, &next.chain).unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     fs::write(&files.key, &next.key).unwrap();
     serial = good(&site, id, &serial).await;
     assert_eq!(world.shown("f.example.org").await, serial);
