@@ -10,6 +10,7 @@ mod pebble;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -19,6 +20,9 @@ use crate::conformance;
 use crate::shell::{self, Counts, cargo, command, run_counting};
 use crate::tidy;
 use needs::{Installing, Package};
+
+/// Tests that wait for name servers and authorities most of the time.
+const WAITING: &str = "package(lyceum-certs)";
 
 /// Applications from PyPI that the browser tests put behind the gateway.
 const APPS: [&str; 2] = ["flask>=3,<4", "streamlit>=1.40,<2"];
@@ -137,7 +141,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         println!("\n==> [{}/{}] {}", index + 1, parts.len(), part.title());
-        let outcome = run_part(root, *part, installing);
+        let outcome = run_part(root, *part, installing, parts.contains(&Part::Build));
         if let Some(failure) = &outcome.failure {
             eprintln!("error: {failure}");
         }
@@ -172,7 +176,7 @@ pub(crate) fn deny(root: &Path) -> Result<()> {
     shell::run(&mut command(root, program, &arguments))
 }
 
-fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
+fn run_part(root: &Path, part: Part, installing: Installing, build_ahead: bool) -> Outcome {
     let begun = Instant::now();
     let mut counts = Counts::default();
     let result = match part {
@@ -211,11 +215,8 @@ fn run_part(root: &Path, part: Part, installing: Installing) -> Outcome {
                 "--deny warnings --allow rustdoc::private_intra_doc_links",
             ),
         ),
-        Part::Unit => unit(root, installing, &mut counts),
-        Part::Build => shell::run(&mut cargo(
-            root,
-            &["build", "--release", "--locked", "--package", "lyceum"],
-        )),
+        Part::Unit => unit(root, installing, build_ahead, &mut counts),
+        Part::Build => shell::run(&mut release_build(root)),
         Part::Conformance => conformance::part(root, &mut counts),
         Part::Api => api::run(root, installing),
         Part::E2e => e2e(root, installing, &mut counts),
@@ -250,7 +251,7 @@ fn fuzz(root: &Path) -> Result<()> {
 }
 
 /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
-fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
+fn unit(root: &Path, installing: Installing, build_ahead: bool, counts: &mut Counts) -> Result<()> {
     let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
     let pebble = pebble::find(root, installing)?;
     let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
@@ -264,8 +265,10 @@ fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> 
             "--locked",
             "--no-fail-fast",
         ];
-        let others = ["-E", "not binary_id(lyceum-store::store)"];
-        runs.push([&nextest[..], &others].concat());
+        let others = "not binary_id(lyceum-store::store) and not package(lyceum-certs)";
+        runs.push([&nextest[..], &["-E", others]].concat());
+        let waiting = ["--test-threads", "6", "-E", WAITING];
+        runs.push([&nextest[..], &waiting].concat());
         runs.push([&with_cargo[..], &["--test", "store"]].concat());
     } else {
         runs.push([&with_cargo[..], &["--all-targets"]].concat());
@@ -278,11 +281,25 @@ fn unit(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> 
             tests.env(environment.variable, &environment.prefix);
         }
         tests.env(pebble::VARIABLE, &pebble);
+        // Those that wait leave the processors to the build, which comes next in any case.
+        let mut ahead = (build_ahead && arguments.contains(&WAITING)).then(|| {
+            println!("    with the release build beside it");
+            release_build(root).stderr(Stdio::null()).spawn()
+        });
         let (seen, ended) = run_counting(&mut tests)?;
+        if let Some(Ok(build)) = &mut ahead {
+            // What fails is told by the build's own part.
+            let _ = build.wait();
+        }
         counts.add(seen);
         result = result.and(ended);
     }
     result
+}
+
+fn release_build(root: &Path) -> Command {
+    let arguments = ["build", "--release", "--locked", "--package", "lyceum"];
+    cargo(root, &arguments)
 }
 
 /// The browser tests; they start the program that the release build made.
