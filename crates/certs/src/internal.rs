@@ -76,7 +76,7 @@ impl InternalAuthority {
     }
 
     /// Makes what the gateway speaks TLS to users' servers with: its own certificate, and whom it believes. Good for
-    /// about four years; made anew at each start of Lyceum.
+    /// four years, or as long as its authority; made anew at each start of Lyceum.
     pub fn client(&self, now: Timestamp) -> Result<ClientTls, Trouble> {
         let made = self.hub.steadiest(now).issue(
             "Lyceum, gateway",

@@ -17,6 +17,8 @@ use crate::options::ForwardOptions;
 use crate::patience::Patience;
 use crate::socket::Socket;
 
+/// How long a user's server may take for a handshake of TLS: as long as a busy notebook keeps it from anything else.
+const HANDSHAKE_LIMIT: Duration = Duration::from_mins(2);
 /// How long an unused connection to an upstream is kept.
 pub(crate) const KEEP: Duration = Duration::from_mins(1);
 /// How long it is good for a request that must not be repeated, should it turn out to be closed.
@@ -146,7 +148,12 @@ impl Pool {
                 Upstream::Unix(path) => Socket::connect_unix(path).await,
             }
         };
-        let limit = limit.unwrap_or(self.connect_timeout);
+        let mut limit = limit.unwrap_or(self.connect_timeout);
+        if matches!(target, Upstream::Internal { .. }) {
+            // A handshake needs the server's own attention, which a busy one gives late; through a socket it would have
+            // been the request that waits.
+            limit = limit.max(HANDSHAKE_LIMIT);
+        }
         match Patience::within(limit, connect).await {
             Some(Ok(io)) => Ok(Link {
                 io,

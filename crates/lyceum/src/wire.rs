@@ -2,7 +2,7 @@
 
 pub(crate) mod auth_state;
 pub(crate) mod external;
-mod internal_tls;
+pub(crate) mod internal_tls;
 pub(crate) mod proxy;
 mod servers;
 pub(crate) mod tls;
@@ -88,8 +88,14 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     if let Some(internal) = &internal {
         api = api.with_tls(internal.listener.clone());
         // Services are programs of this machine, and know nothing of certificates.
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        services_api = Some(bind_api(&store, "services_api_port", any).await?);
+        if config
+            .services
+            .iter()
+            .any(|service| !service.command.is_empty())
+        {
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            services_api = Some(bind_api(&store, "services_api_port", any).await?);
+        }
     }
     let admin = admin::bind(&config.hub.runtime_dir)?;
     let mut gateway = extras.gateway;
@@ -256,8 +262,8 @@ async fn bind_api(store: &Store, key: &str, listen: SocketAddr) -> anyhow::Resul
     }
     if let Some(port) = last {
         tracing::warn!(
-            "port {port}, at which servers that still run know the hub, is in use by another program; \
-             stop these servers and start them again, so that they learn the new one"
+            "port {port}, at which servers or services that still run know the hub, is in use by another program; \
+             stop these and start them again, so that they learn the new one"
         );
     }
     let bound = bind(listen).map_err(|error| gateway_error(error, "hub.api_listen"))?;

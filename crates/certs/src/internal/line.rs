@@ -48,6 +48,7 @@ pub(super) struct Authority {
     pem: String,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -64,7 +65,23 @@ impl Line {
         let path = folder.join(format!("{side}.pem"));
         let path_before = folder.join(format!("{side}-before.pem"));
         let before = read(&path_before)?.filter(|authority| authority.left(now) > 0);
-        match read(&path)? {
+        let newest = read(&path)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| now < newest.not_before) {
+            return Err(Trouble::new(
+                TroubleKind::Clock,
+                format!(
+                    "the authority for TLS with users' servers in {} begins on {}, which is in the future",
+                    path.display(),
+                    newest.not_before
+                ),
+                format!(
+                    "set this machine's clock right: `timedatectl`; if it is right and was wrong when that file was made, \
+                     stop all servers and remove {}",
+                    path.display()
+                ),
+            ));
+        }
+        match newest {
             None => Ok(Self {
                 newest: make(&path, side, now)?,
                 before,
@@ -138,8 +155,13 @@ impl Authority {
         params.extended_key_usages = purposes.to_vec();
         // Without it, Python 3.13 and newer refuse the certificate.
         params.use_authority_key_identifier_extension = true;
-        params.not_before = at(now, -BEFORE)?;
-        params.not_after = at(now, SIGNED.min(self.left(now)))?;
+        // As old as the authority: a clock that is set right afterwards does not make it one of the future, nor one of
+        // the past.
+        params.not_before = at(self.not_before, 0)?;
+        params.not_after = at(
+            self.not_before.max(now),
+            SIGNED.min(self.left(self.not_before.max(now))),
+        )?;
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(|error| failed(&error))?;
@@ -211,6 +233,7 @@ fn of_text(text: &str) -> Result<Authority, Trouble> {
         pem: pem.to_owned(),
         certificate,
         issuer: Issuer::new(params, key),
+        not_before: inspected.not_before,
         not_after: inspected.not_after,
     })
 }

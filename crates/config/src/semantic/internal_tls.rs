@@ -1,5 +1,7 @@
 //! Rules for the traffic between Lyceum and users' servers: `hub.api_listen`, `hub.api_connect`, `hub.internal_tls`.
 
+use std::net::IpAddr;
+
 use lyceum_certs::CertificateName;
 use lyceum_proxy::ProxyConfig;
 
@@ -44,6 +46,23 @@ impl Rules<'_> {
                     "write a name or an address, without scheme and port: `api_connect = \"hub.example.org\"`",
                 );
             }
+        }
+        let is_here = |name: &str| {
+            name.eq_ignore_ascii_case("localhost")
+                || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
+        if !tls
+            && hub
+                .api_connect
+                .as_deref()
+                .is_some_and(|name| !is_here(name))
+            && self.usable(&["hub.api_connect", "hub.internal_tls"])
+        {
+            let problem = Problem::error(
+                "`hub.api_connect` sends servers, and their tokens, over a network without TLS",
+            )
+            .help("set `hub.internal_tls = true`, or leave `api_connect` out");
+            self.add(problem, &[("hub.api_connect", "another host")]);
         }
         // That proxy has no certificate that servers would believe, and checks names in its own way.
         if tls

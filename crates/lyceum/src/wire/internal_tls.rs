@@ -16,7 +16,7 @@ use lyceum_hub::{Connection, InternalTls};
 use super::Hint;
 
 /// The folder in the data folder.
-const FOLDER: &str = "internal-tls";
+pub(crate) const FOLDER: &str = "internal-tls";
 
 /// What TLS with users' servers is spoken with.
 #[derive(Debug)]

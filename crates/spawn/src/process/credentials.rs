@@ -85,12 +85,14 @@ impl Drop for Credentials {
 
 /// Removes a folder of ours; succeeds if there is none. What somebody else has put there stays.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    let mut outcome = Ok(());
     for (file, _) in [KEY, CERTIFICATE, CLIENT_CA] {
-        super::paths::remove_file(&folder.join(file))?;
+        // One that cannot be removed is no reason to leave the others.
+        outcome = outcome.and(super::paths::remove_file(&folder.join(file)));
     }
     match fs::remove_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => outcome.and(Err(error)),
+        _ => outcome,
     }
 }
 
@@ -110,6 +112,7 @@ pub(super) fn remove_stale(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
+    let mut outcome = Ok(());
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
@@ -120,10 +123,10 @@ pub(super) fn remove_stale(
             .and_then(|rest| rest.split_once('-'))
             .is_some_and(|(made_in, rest)| made_in != life && rest.len() == RANDOM);
         if ours && entry.file_type()?.is_dir() && !keep(&path) {
-            remove(&path)?;
+            outcome = outcome.and(remove(&path));
         }
     }
-    Ok(())
+    outcome
 }
 
 #[cfg(test)]

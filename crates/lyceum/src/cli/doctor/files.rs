@@ -14,12 +14,15 @@ use lyceum_config::settings::Config;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, openat};
 
 use super::Finding;
-use crate::wire::tls;
+use crate::wire::{internal_tls, tls};
 
 /// Beyond this nobody has so many files of certificates: something else lies there.
 const MOST: usize = 10_000;
 /// The deepest folder below the one for certificates: accounts and orders of an authority.
 const DEEPEST: usize = 4;
+
+/// The folders with keys in the data folder.
+const FOLDERS: [&str; 2] = [tls::FOLDER, internal_tls::FOLDER];
 
 /// What is done about what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub(super) fn check(config: &Config, repair: Repair) -> Vec<Finding> {
     match open(CWD, data_dir) {
         Ok(folder) => {
             look.at(&folder, data_dir, "holds the database and all keys");
-            look.below(&folder, data_dir, |name| name == tls::FOLDER, DEEPEST);
+            look.below(&folder, data_dir, |name| FOLDERS.contains(&name), DEEPEST);
         }
         Err(error) => look.unreadable(data_dir, &error),
     }
