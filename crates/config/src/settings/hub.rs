@@ -38,7 +38,7 @@ pub struct HubConfig {
 
     /// The name or address by which users' servers find the hub's API, without a port, if it is not the one of
     /// `api_listen`. Needed where `api_listen` stands for every address of this machine.
-    #[schemars(example = "hub.example.org")]
+    #[schemars(extend("x-with" = "internal_tls = true"), example = "hub.example.org")]
     pub api_connect: Option<String>,
 
     /// Whether Lyceum and users' servers speak TLS with each other, each with a certificate that Lyceum makes: for
