@@ -88,6 +88,11 @@ pub(crate) fn clear_away(folder: &Path) {
 /// Tells what could not be done with a file.
 pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Trouble {
     let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied if path.starts_with("/etc/letsencrypt") => {
+            "certbot makes its files for root alone; as root, with the name of Lyceum's account: `setfacl -R -m \
+             u:ACCOUNT:rX /etc/letsencrypt/live /etc/letsencrypt/archive`, and the same with `-d` for those to come"
+                .to_owned()
+        }
         io::ErrorKind::PermissionDenied => format!(
             "give the account that Lyceum runs under the right to it: `ls -ld {}`",
             path.display()
