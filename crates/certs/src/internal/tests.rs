@@ -1,3 +1,5 @@
+//! Tests of the two authorities: who can pose as whom, and how one follows another.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
