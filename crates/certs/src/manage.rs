@@ -111,36 +111,45 @@ impl Manager {
     /// Loads what is kept, and makes certificates that are signed by themselves for what is missing, so that every name
     /// is answered at once. Reads and writes files: not for the runtime's threads.
     pub fn open(options: ManagerOptions) -> Result<Self, Trouble> {
+        let stored = Stored::new(options.folder.clone())?;
+        let config = &options.config;
+        let asks = config.wanted().iter().any(|one| one.origin == Origin::Acme);
+        let acme = asks
+            .then(|| client(config, &config.acme.directory, &stored, &options.clock))
+            .transpose()?;
+        Self::assemble(options, stored, acme, Missing::Make)
+    }
+
+    /// Tells how the certificates are by what is on the disk, for when no Lyceum runs. Writes nothing.
+    pub fn look(options: ManagerOptions) -> Result<TlsStatus, Trouble> {
+        let stored = Stored::at(options.folder.clone());
+        Ok(Self::assemble(options, stored, None, Missing::Imagine)?.status())
+    }
+
+    fn assemble(
+        options: ManagerOptions,
+        stored: Stored,
+        acme: Option<AcmeClient>,
+        missing: Missing,
+    ) -> Result<Self, Trouble> {
         let ManagerOptions {
             config,
-            folder,
+            folder: _,
             clock,
             ports,
             look_every,
         } = options;
-        let stored = Stored::new(folder)?;
-        let wanted = config.wanted();
-        let asks = wanted.iter().any(|one| one.origin == Origin::Acme);
-        let acme = asks
-            .then(|| client(&config, &config.acme.directory, &stored, &clock))
-            .transpose()?;
-        let dns = (asks && config.acme.dns.is_set()).then(|| {
+        let dns = (acme.is_some() && config.acme.dns.is_set()).then(|| {
             Arc::new(Records {
                 config: config.acme.dns.clone(),
                 clock: Arc::clone(&clock),
             }) as Arc<dyn Solver>
         });
         let live = LiveCertificates::default();
+        let now = clock.now();
         let mut managed = Vec::new();
-        for wanted in wanted {
-            managed.push(load(
-                wanted,
-                &config,
-                &stored,
-                &live,
-                clock.now(),
-                Missing::Make,
-            )?);
+        for wanted in config.wanted() {
+            managed.push(load(wanted, &config, &stored, &live, now, missing)?);
         }
         Ok(Self(Arc::new(Shared {
             config,
@@ -159,49 +168,6 @@ impl Manager {
             told_clock: Mutex::default(),
             wake: Notify::new(),
         })))
-    }
-
-    /// Tells how the certificates are by what is on the disk, for when no Lyceum runs. Writes nothing.
-    pub fn look(options: ManagerOptions) -> Result<TlsStatus, Trouble> {
-        let ManagerOptions {
-            config,
-            folder,
-            clock,
-            ports,
-            look_every,
-        } = options;
-        let stored = Stored::at(folder);
-        let live = LiveCertificates::default();
-        let now = clock.now();
-        let mut managed = Vec::new();
-        for wanted in config.wanted() {
-            managed.push(load(
-                wanted,
-                &config,
-                &stored,
-                &live,
-                now,
-                Missing::Imagine,
-            )?);
-        }
-        let shared = Shared {
-            config,
-            clock,
-            ports,
-            look_every: look_every.unwrap_or(LOOK_EVERY),
-            stored,
-            live,
-            acme: None,
-            dns: None,
-            managed: Mutex::new(managed),
-            working: tokio::sync::Mutex::new(()),
-            writing: Mutex::default(),
-            reading: Mutex::default(),
-            asked_time: Mutex::default(),
-            told_clock: Mutex::default(),
-            wake: Notify::new(),
-        };
-        Ok(Self(Arc::new(shared)).status())
     }
 
     /// What handshakes are answered with.

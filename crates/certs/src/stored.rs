@@ -125,6 +125,11 @@ impl Stored {
         disk::write_private(&self.file(id), text.expose().as_bytes())
     }
 
+    /// Removes a certificate with its key.
+    pub(crate) fn forget(&self, id: &str) -> Result<(), Trouble> {
+        disk::remove(&self.file(id))
+    }
+
     /// Reads what has happened; nothing, if that cannot be read.
     pub(crate) fn history(&self, id: &str) -> History {
         let path = self.history_file(id);

@@ -341,6 +341,26 @@ mod tests {
         assert_eq!(pause(&[then]), Some(0));
     }
 
+    #[test]
+    fn an_absurd_pause_is_the_longest_one_and_one_without_sense_is_none() {
+        let http = Http::new(None, Arc::new(SystemClock)).unwrap();
+        let limited = |value: &'static str| {
+            let mut headers =
+                HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            http.limit_pause(&mut headers);
+            let left = headers.get(RETRY_AFTER)?;
+            left.to_str().unwrap().parse::<u64>().ok()
+        };
+        // The library adds it to the time as it is, which would be the end of the program.
+        assert_eq!(limited("18446744073709551615"), Some(7 * 24 * 3600));
+        assert_eq!(
+            limited("Thu, 31 Dec 9998 23:59:59 GMT"),
+            Some(7 * 24 * 3600)
+        );
+        assert_eq!(limited("120"), Some(120));
+        assert_eq!(limited("soon"), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_authority_that_never_answers_is_not_waited_for() {
         // Connections are taken by the kernel, and by nobody else.

@@ -275,3 +275,25 @@ fn what_is_kept_is_for_the_owner_alone_and_never_replaced_by_itself() {
         assert_eq!(std::fs::read_to_string(dir.join("hub.pem")).unwrap(), text);
     }
 }
+
+#[test]
+fn an_authority_of_the_future_is_told_as_a_wrong_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder, later(365)));
+    let path = folder.path().join("internal-tls");
+    let trouble = InternalAuthority::open(&path, now()).unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Clock, "{trouble}");
+    assert!(trouble.hint.contains("timedatectl"), "{}", trouble.hint);
+}
+
+#[test]
+fn certificates_of_the_hub_are_good_before_and_after_the_clock_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder, now()));
+    // The clock is four days ahead at this start, which is more than is allowed for at the beginning of a life.
+    let authority = open(&folder, later(4));
+    let made = authority.issue("ada", later(4)).unwrap();
+    let inspected = crate::inspect::Inspected::of_pem(made.certificate.as_bytes(), "it").unwrap();
+    assert!(inspected.not_before < now(), "{}", inspected.not_before);
+    assert!(inspected.not_after > later(365), "{}", inspected.not_after);
+}

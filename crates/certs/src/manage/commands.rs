@@ -255,6 +255,12 @@ impl Manager {
                 one.history.failed(now, trouble);
                 one.in_place = false;
             });
+            // Or the next start would take it for a good one.
+            let (stored, name) = (self.0.stored.clone(), id.to_owned());
+            let forgotten = tokio::task::spawn_blocking(move || stored.forget(&name));
+            if let Ok(Err(trouble)) = forgotten.await {
+                tracing::warn!(certificate = id, error = %trouble, "a void certificate is kept; {}", trouble.hint);
+            }
             self.0.keep_history(id).await;
         }
         tracing::info!(

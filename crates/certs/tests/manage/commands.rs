@@ -1,6 +1,6 @@
 //! What people ask for: renewals, trials, revocations, new keys.
 
-use lyceum_certs::{Authority, CertificateConfig, RevocationReason, TroubleKind};
+use lyceum_certs::{Authority, CertificateConfig, RevocationReason, State, TroubleKind};
 
 use crate::pebble::PebbleOptions;
 use crate::world::{World, never};
@@ -137,6 +137,11 @@ async fn nothing_is_void_if_no_new_one_can_be_got() {
     anyway.unwrap();
     assert_eq!(world.pebble.status(&old).await, "Revoked");
     assert_eq!(world.shown("a.example.org").await, old);
+    // The next start takes a void one for no certificate.
+    site.end().await;
+    let site = world.open(world.config(&["a.example.org"]));
+    assert_eq!(site.status("a.example.org").state, State::StandIn);
+    assert_ne!(world.shown("a.example.org").await, old);
 }
 
 #[tokio::test]

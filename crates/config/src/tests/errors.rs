@@ -149,6 +149,9 @@ fn tls_with_users_servers_opens_the_api_to_other_hosts() {
     let hub = |keys: &str| Folder::with(format!("[hub]\ninternal_tls = true\n{keys}\n"));
     hub("api_listen = \"10.0.0.5:8081\"").good();
     hub("api_listen = \"0.0.0.0:8081\"\napi_connect = \"hub.example.org\"").good();
+    let plain = Folder::with("[hub]\napi_connect = \"hub.example.org\"\n").bad();
+    assert!(plain.contains("over a network without TLS"), "{plain}");
+    Folder::with("[hub]\napi_connect = \"localhost\"\n").good();
     assert_snapshot!(hub("api_listen = \"0.0.0.0:8081\"").bad());
     assert_snapshot!(
         hub(
