@@ -9,6 +9,7 @@ pub mod duration;
 pub mod escape;
 pub mod ids;
 pub mod lifecycle;
+pub mod limits;
 pub mod names;
 pub mod next_url;
 pub mod oauth;

@@ -122,6 +122,14 @@ pub enum Upstream {
     },
     /// HTTP/1.1 over a Unix socket.
     Unix(PathBuf),
+    /// HTTP/1.1 over a Unix socket in a folder of somebody else's, who could put another socket in its place: what
+    /// answers has to run under this account.
+    Owned {
+        /// Where the socket is.
+        path: PathBuf,
+        /// The number of the account.
+        uid: u32,
+    },
 }
 
 impl fmt::Display for Upstream {
@@ -135,7 +143,7 @@ impl fmt::Display for Upstream {
             Self::Tls { host, port } | Self::Internal { host, port, .. } => {
                 write!(f, "https://{host}:{port}")
             }
-            Self::Unix(path) => {
+            Self::Unix(path) | Self::Owned { path, .. } => {
                 write!(
                     f,
                     "http+unix://{}",

@@ -35,7 +35,7 @@ impl ServiceUrl {
             _ => upstream_of(text)?,
         };
         let path = match &upstream {
-            Upstream::Unix(_) => None,
+            Upstream::Unix(_) | Upstream::Owned { .. } => None,
             _ => text
                 .split_once("//")
                 .and_then(|(_, rest)| rest.find(['/', '?', '#']).and_then(|at| rest.get(at..))),

@@ -1,0 +1,23 @@
+//! Accounts of the machine.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// An account of the machine, as its name service knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// The number of its first group.
+    pub gid: u32,
+    /// Its home folder.
+    pub home: PathBuf,
+    /// Its shell.
+    pub shell: PathBuf,
+    /// The names of all its groups, the first one among them.
+    pub groups: Vec<String>,
+}
