@@ -7,6 +7,7 @@ mod blocking;
 mod children;
 mod config;
 mod credentials;
+mod environment;
 mod failure;
 mod family;
 mod identity;

@@ -11,11 +11,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
 
 use rustix::process::Signal;
 
 use super::SERVER_VARIABLE;
+use super::environment::Reader;
 use super::identity::{ProcessHandle, ProcessId, Stat, send};
 
 /// Lists the living processes of a server, the main one included.
@@ -29,6 +29,7 @@ use super::identity::{ProcessHandle, ProcessId, Stat, send};
 /// Blocks for the time of a walk through `/proc`, a millisecond or more.
 pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec<ProcessId> {
     let stats = list(handle.began());
+    let reader = Reader::new();
     let mark = format!("{SERVER_VARIABLE}={}", handle.marker);
     // The number tells something only as long as the process holds it. Afterwards it may have become
     // another's, and that one's session may outlive it as well.
@@ -38,7 +39,7 @@ pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec
         .filter(|stat| {
             Some(stat.session) == main
                 || seen.contains(&stat.process())
-                || has_variable(stat, &mark)
+                || has_variable(&reader, stat, &mark)
         })
         .map(|stat| stat.process().pid)
         .collect();
@@ -66,10 +67,11 @@ pub(super) fn find(handle: &ProcessHandle, seen: &mut HashSet<ProcessId>) -> Vec
 pub(super) fn marks_of(variable: &str, instance: &str) -> HashSet<String> {
     let mark = format!("{variable}={instance}");
     let prefix = format!("{SERVER_VARIABLE}=");
+    let reader = Reader::new();
     list(None)
         .values()
         .filter_map(|stat| {
-            let environment = environment(stat)?;
+            let environment = reader.read(stat.process().pid)?;
             variables(&environment).find(|variable| *variable == mark.as_bytes())?;
             let server =
                 variables(&environment).find_map(|item| item.strip_prefix(prefix.as_bytes()))?;
@@ -81,9 +83,10 @@ pub(super) fn marks_of(variable: &str, instance: &str) -> HashSet<String> {
 /// Lists the living processes that carry a server's mark in their environment.
 pub(super) fn marked(marker: &str) -> Vec<ProcessId> {
     let mark = format!("{SERVER_VARIABLE}={marker}");
+    let reader = Reader::new();
     list(None)
         .values()
-        .filter(|stat| has_variable(stat, &mark))
+        .filter(|stat| has_variable(&reader, stat, &mark))
         .map(Stat::process)
         .collect()
 }
@@ -128,15 +131,10 @@ fn list(since: Option<u64>) -> HashMap<i32, Stat> {
         .collect()
 }
 
-fn has_variable(stat: &Stat, wanted: &str) -> bool {
-    environment(stat)
+fn has_variable(reader: &Reader, stat: &Stat, wanted: &str) -> bool {
+    reader
+        .read(stat.process().pid)
         .is_some_and(|text| variables(&text).any(|variable| variable == wanted.as_bytes()))
-}
-
-/// The environment with which a process was started, if we may read it.
-fn environment(stat: &Stat) -> Option<Vec<u8>> {
-    let text: io::Result<Vec<u8>> = fs::read(format!("/proc/{}/environ", stat.process().pid));
-    text.ok()
 }
 
 fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -9,7 +9,7 @@ use lyceum_core::seams::{ServerCredentials, Spawner as _, StartRequest, StopMode
 use lyceum_spawn::process::SocketKind;
 use rustix::process::Signal;
 
-use crate::harness::{Room, eventually, kill, pid, request, try_start, variables, within, words};
+use crate::harness::{Room, environment, eventually, kill, pid, request, try_start, within, words};
 
 fn secure(user: &str) -> StartRequest {
     StartRequest {
@@ -23,10 +23,10 @@ fn secure(user: &str) -> StartRequest {
     }
 }
 
-fn variable(pid: i32, name: &str) -> String {
+fn variable(environment: &[String], name: &str) -> String {
     let start = format!("{name}=");
-    let all = variables(pid);
-    all.iter()
+    environment
+        .iter()
         .find_map(|one| one.strip_prefix(&start))
         .unwrap()
         .to_owned()
@@ -56,8 +56,9 @@ async fn a_server_gets_its_certificate_in_files_and_an_address_with_tls() {
         ("127.0.0.1", "0123.server.lyceum.internal")
     );
     let pid = pid(&started.handle);
+    let environment = environment(pid).await;
     assert_eq!(
-        variable(pid, "JUPYTERHUB_SERVICE_URL"),
+        variable(&environment, "JUPYTERHUB_SERVICE_URL"),
         format!("https://127.0.0.1:{port}/user/ada/")
     );
     let mut folder = PathBuf::new();
@@ -66,7 +67,7 @@ async fn a_server_gets_its_certificate_in_files_and_an_address_with_tls() {
         ("JUPYTERHUB_SSL_CERTFILE", "the certificate"),
         ("JUPYTERHUB_SSL_CLIENT_CA", "the authorities"),
     ] {
-        let path = variable(pid, name);
+        let path = variable(&environment, name);
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         folder = Path::new(&path).parent().unwrap().to_owned();
     }

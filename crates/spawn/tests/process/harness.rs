@@ -171,8 +171,18 @@ pub(crate) fn carriers(variable: &str, value: &str) -> HashSet<i32> {
         .collect()
 }
 
-/// The environment with which a process was started; empty if it is gone.
-pub(crate) fn variables(pid: i32) -> Vec<String> {
+/// The environment of a living process. One that is just becoming another program, as a shell does by `exec`, shows
+/// none for a moment.
+pub(crate) async fn environment(pid: i32) -> Vec<String> {
+    eventually("the process shows its environment", || {
+        !variables(pid).is_empty()
+    })
+    .await;
+    variables(pid)
+}
+
+/// What a process shows of its environment at this moment; nothing if it is gone.
+fn variables(pid: i32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     bytes
         .split(|byte| *byte == 0)

@@ -10,7 +10,7 @@ use lyceum_core::seams::{Exit, Liveness, Spawner as _, StopMode};
 use lyceum_spawn::process::{Places, ProcessConfig, ProcessSpawner, SetupError, SocketKind};
 
 use crate::harness::{
-    Room, Told, carriers, eventually, exists, pid, request, server, start, try_start, variables,
+    Room, Told, carriers, environment, eventually, exists, pid, request, server, start, try_start,
     within, words,
 };
 
@@ -39,7 +39,7 @@ async fn the_environment_is_computed_and_nothing_of_ours_is_in_it() {
     };
     assert_eq!(host, "127.0.0.1");
     let home = room.home("ada~20b");
-    let mut found = variables(pid(&started.handle));
+    let mut found = environment(pid(&started.handle)).await;
     found.sort();
     let mut expected = vec![
         "CARGO_PKG_NAME=lyceum-spawn".to_owned(),
@@ -318,7 +318,11 @@ async fn a_server_on_a_socket_is_told_where_and_only_we_may_enter() {
         0o700
     );
     let service_url = "JUPYTERHUB_SERVICE_URL=http://127.0.0.1:8888/user/ada/".to_owned();
-    assert!(variables(pid(&started.handle)).contains(&service_url));
+    assert!(
+        environment(pid(&started.handle))
+            .await
+            .contains(&service_url)
+    );
     let log = room.path("data/logs/servers/ada.log");
     eventually("the arguments are written", || {
         fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n'))

@@ -101,7 +101,10 @@ async fn what_a_dead_server_left_behind_is_ended_too() {
         Exit::Code(1)
     );
     let kernel = number_in(room.home("ada").join("kernel")).await;
-    assert!(family(&started.handle).contains(&kernel));
+    eventually("the kernel is found by its mark", || {
+        family(&started.handle).contains(&kernel)
+    })
+    .await;
     within(spawner.stop(&started.handle, IMPATIENT))
         .await
         .unwrap();
