@@ -335,9 +335,7 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         start_timeout: hub.start_timeout.get(),
         http_timeout: hub.http_timeout.get(),
         stop_timeout: hub.stop_timeout.get(),
-        stop_grace: match &config.spawner {
-            SpawnerConfig::Process(process) => process.stop_timeout.get(),
-        },
+        stop_grace: config.spawner.stop_timeout(),
         slow_spawn_timeout: hub.slow_spawn_timeout.get(),
         slow_stop_timeout: hub.slow_stop_timeout.get(),
         default_url: hub.default_url.clone(),
