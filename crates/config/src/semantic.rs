@@ -5,7 +5,7 @@ use lyceum_gateway::ListenAddress;
 use lyceum_store::StoreConfigError;
 
 use crate::problem::{Problem, Report};
-use crate::settings::{Config, SpawnerConfig};
+use crate::settings::{Config, RunAs, SpawnerConfig};
 use crate::source::{Origin, Sources};
 use crate::tree::{Node, Step, path_text};
 
@@ -34,6 +34,7 @@ pub(crate) fn check(
     rules.access();
     rules.pages();
     rules.spawner();
+    rules.brokered();
     rules.servers();
     rules.metrics();
     rules.store();
@@ -42,6 +43,7 @@ pub(crate) fn check(
     rules.secret_files();
 }
 
+mod brokered;
 mod declared;
 mod internal_tls;
 mod login;
@@ -129,9 +131,16 @@ impl Rules<'_> {
     }
 
     fn spawner(&mut self) {
-        let SpawnerConfig::Process(process) = &self.config.spawner;
-        self.public_process(process.allow_public);
-        let Err(error) = process.check() else { return };
+        let checked = match &self.config.spawner {
+            SpawnerConfig::Process(process) => {
+                if process.run_as == RunAs::Lyceum {
+                    self.public_process(process.allow_public);
+                }
+                process.check()
+            }
+            SpawnerConfig::Systemd(systemd) => systemd.check(),
+        };
+        let Err(error) = checked else { return };
         let key = format!("spawner.{}", error.key().unwrap_or("kind"));
         if self.usable(&[&key]) {
             let problem = Problem::error(error.to_string())
@@ -156,6 +165,7 @@ impl Rules<'_> {
                  the spawner `process` runs all servers under Lyceum's own account"
             ))
             .help("listen on `127.0.0.1`")
+            .help("or run each server under its user's own account: `spawner.kind = \"systemd\"`")
             .help("if all who can log in trust each other, set `spawner.allow_public = true`");
             self.add(
                 problem,

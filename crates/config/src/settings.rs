@@ -14,7 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod accounts;
 mod auth_state;
+mod broker;
 mod custom_scopes;
 mod declared;
 mod groups;
@@ -24,23 +26,27 @@ mod metrics;
 mod names;
 mod pages;
 mod roles;
+mod sandbox;
 mod servers;
 mod services;
 mod sites;
 
 pub use access::AccessConfig;
+pub use accounts::{AccountsConfig, Mode};
 pub use auth_state::AuthStateConfig;
+pub use broker::BrokerConfig;
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
-pub use lyceum_spawn::SpawnerConfig;
+pub use lyceum_spawn::{RunAs, SpawnerConfig};
 pub use metrics::MetricsConfig;
 pub use names::Names;
 pub use pages::{Language, Link, PagesConfig};
 pub use roles::RoleConfig;
+pub use sandbox::SandboxConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
 pub use services::{SecretText, ServiceConfig};
 pub use sites::{AccessRule, AccessWord, ServiceAccess, ServiceKind};
@@ -79,6 +85,15 @@ pub struct Config {
 
     /// How users' servers are started.
     pub spawner: SpawnerConfig,
+
+    /// Accounts of this machine, under which users' servers run, where they run under their users' own.
+    pub accounts: AccountsConfig,
+
+    /// What is closed to users' servers, where they run under their users' own accounts.
+    pub sandbox: SandboxConfig,
+
+    /// The privileged helper, which starts servers under their users' accounts and asks PAM.
+    pub broker: BrokerConfig,
 
     /// Users' servers: what people are asked before a start, names, and what happens when too much starts or fails.
     pub servers: ServersConfig,

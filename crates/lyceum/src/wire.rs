@@ -1,10 +1,12 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+pub(crate) mod broker;
 pub(crate) mod external;
 pub(crate) mod internal_tls;
 pub(crate) mod proxy;
 mod servers;
+mod spawner;
 pub(crate) mod tls;
 
 use std::fs;
@@ -19,15 +21,14 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
 use lyceum_certs::{ClientTls, Manager};
-use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig, SpawnerConfig};
+use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig};
 use lyceum_core::declared::Declared;
-use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner, Spawner};
+use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
-use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable, StaticSets};
+use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
 use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_proxy::ExternalProxy;
-use lyceum_spawn::process::{Places, ProcessSpawner};
 use lyceum_spawn::service::ProcessServices;
 use lyceum_store::Store;
 use lyceum_web::render::{
@@ -120,34 +121,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
             .context("could not start the thread for services")?,
     );
     let routes = RouteTable::new();
-    let mut statics = None;
-    let spawner: Arc<dyn Spawner> = match config.spawner.clone() {
-        SpawnerConfig::Process(process) => {
-            let static_files = process.static_files;
-            let places = Places {
-                data_dir: config.hub.data_dir.clone(),
-                runtime_dir: config.hub.runtime_dir.clone(),
-                programs: extras.programs,
-                open_files,
-            };
-            let spawner = Arc::new(
-                ProcessSpawner::new(process, places, &instance)
-                    .context("could not set up the spawner `process`")?,
-            );
-            if static_files {
-                let asked = Arc::clone(&spawner);
-                let expected =
-                    tokio::task::spawn_blocking(move || asked.find_environment()).await?;
-                statics = Some(Statics {
-                    sets: StaticSets::new(),
-                    cache: config.hub.data_dir.join("static-cache"),
-                    expected,
-                    routes: routes.clone(),
-                });
-            }
-            spawner
-        }
-    };
+    let (spawner, statics) =
+        spawner::make(&config, extras.programs, &instance, open_files, &routes).await?;
     let external = external::proxy(&config, &gateway).await?;
     let hub_routes: Arc<dyn Routes> = match &external {
         Some(external) => Arc::<ExternalProxy>::clone(external),
@@ -335,9 +310,7 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         start_timeout: hub.start_timeout.get(),
         http_timeout: hub.http_timeout.get(),
         stop_timeout: hub.stop_timeout.get(),
-        stop_grace: match &config.spawner {
-            SpawnerConfig::Process(process) => process.stop_timeout.get(),
-        },
+        stop_grace: config.spawner.stop_timeout(),
         slow_spawn_timeout: hub.slow_spawn_timeout.get(),
         slow_stop_timeout: hub.slow_stop_timeout.get(),
         default_url: hub.default_url.clone(),

@@ -38,7 +38,7 @@ use self::identity::ProcessHandle;
 use self::launch::Launched;
 use self::logs::Log;
 
-pub use self::config::{ProcessConfig, SocketKind};
+pub use self::config::{ProcessConfig, RunAs, SocketKind};
 
 /// The spawner's name in configuration, handles and logs.
 pub const KIND: &str = "process";
@@ -110,6 +110,9 @@ pub enum SetupError {
         /// By how much.
         excess: usize,
     },
+    /// A slice's name is not one.
+    #[error("the spawner's `slice` has to be a name that ends with `.slice`, and `{0}` is none")]
+    BadSlice(String),
     /// The name of this hub cannot be in an environment.
     #[error("the hub's id `{0}` has to consist of letters, digits and hyphens")]
     BadInstance(String),
@@ -123,6 +126,7 @@ impl SetupError {
             Self::BadVariable(_) => Some("environment"),
             Self::BadSearchPath(_) => Some("path"),
             Self::NoHome => Some("home"),
+            Self::BadSlice(_) => Some("slice"),
             Self::UnknownPlaceholder { key, .. } => Some(key),
             Self::RelativePath(_) | Self::LongRuntimeDir { .. } | Self::BadInstance(_) => None,
         }

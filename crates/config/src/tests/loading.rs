@@ -109,7 +109,9 @@ fn variables_are_read_as_the_setting_wants_them() {
     assert_eq!(loaded.config.pages.title, "42");
     assert_eq!(loaded.config.pages.languages, [Language::Cs, Language::En]);
     assert_eq!(loaded.config.pages.links[0].url, "/help");
-    let crate::settings::SpawnerConfig::Process(process) = &loaded.config.spawner;
+    let crate::settings::SpawnerConfig::Process(process) = &loaded.config.spawner else {
+        panic!("another spawner");
+    };
     assert_eq!(process.environment["NLTK_DATA"], "/srv/nltk");
 }
 
@@ -163,7 +165,9 @@ fn a_section_that_changes_its_kind_starts_afresh() {
 #[test]
 fn a_section_without_kind_has_the_default_one() {
     let loaded = Folder::with("[spawner]\nlog_limit_mib = 3\n").good();
-    let crate::settings::SpawnerConfig::Process(process) = &loaded.config.spawner;
+    let crate::settings::SpawnerConfig::Process(process) = &loaded.config.spawner else {
+        panic!("another spawner");
+    };
     assert_eq!(process.log_limit_mib, 3);
 }
 

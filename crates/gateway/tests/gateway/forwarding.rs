@@ -1,10 +1,12 @@
 //! Requests to upstreams: connections, headers, paths, and what happens when an upstream fails.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Response;
-use tokio::io::AsyncWriteExt as _;
+use lyceum_core::Upstream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use crate::peer::{Peer, dead};
@@ -209,6 +211,39 @@ async fn unix_sockets_work_on_both_sides() {
         .unwrap();
     let answer = Client::new(stream).await.get("/user/ada/x").await;
     assert_eq!((answer.status, answer.text()), (200, "ok"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_another_account_listens_at_gets_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("up.sock");
+    let heard = Arc::new(AtomicUsize::new(0));
+    let hears = Arc::clone(&heard);
+    let _peer = Peer::raw_unix(&path, move |mut stream, _| {
+        let hears = Arc::clone(&hears);
+        async move {
+            // A connection that ends without a request is none.
+            let mut byte = [0];
+            if stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
+                hears.fetch_add(1, Ordering::SeqCst);
+                read_until(&mut stream, "\r\n\r\n").await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let uid = std::fs::metadata(&path).unwrap().uid();
+    let owned = |uid| Upstream::Owned {
+        path: path.clone(),
+        uid,
+    };
+    let gateway = TestGateway::start();
+    gateway.route("/user/ada/", &owned(uid)).await;
+    gateway.route("/user/bob/", &owned(uid + 1)).await;
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/user/ada/x").await.status, 200);
+    assert_eq!(client.get("/user/bob/x").await.status, 503);
+    assert_eq!(heard.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

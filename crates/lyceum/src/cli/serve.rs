@@ -59,7 +59,9 @@ fn serve(args: &ConfigArgs) -> Result<(), Report> {
 /// The spawner `process` runs everybody's server under Lyceum's own account. As root, that is a root shell
 /// for everybody who can log in: fine on one's own machine for a trial, never where others can reach it.
 fn refuse_public_root(config: &Config, listen: &[ListenAddress]) -> Result<(), Report> {
-    let SpawnerConfig::Process(_) = &config.spawner;
+    if config.spawner.is_brokered() {
+        return Ok(());
+    }
     let public = listen.iter().find(|address| address.is_public());
     if !geteuid().is_root() {
         if let Some(address) = public {
@@ -90,7 +92,12 @@ fn refuse_public_passed(config: &Config, bound: &[ListenAddress]) -> Result<(), 
     if !listen.any(passed) || config.gateway.addresses().any(ListenAddress::is_public) {
         return Ok(());
     }
-    let SpawnerConfig::Process(process) = &config.spawner;
+    let SpawnerConfig::Process(process) = &config.spawner else {
+        return Ok(());
+    };
+    if config.spawner.is_brokered() {
+        return Ok(());
+    }
     match bound.iter().find(|address| address.is_public()) {
         Some(address) if !process.allow_public => Err(Report::text(format!(
             "error: others can reach {address}, which systemd has passed, and the spawner `process` runs all \

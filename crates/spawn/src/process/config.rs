@@ -6,10 +6,14 @@ use lyceum_core::duration::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Servers as processes of this machine, all under the account that runs Lyceum.
+/// Servers as processes of this machine: all under the account that runs Lyceum, or each under its user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessConfig {
+    /// Under whose account servers run: `lyceum`, the account that runs Lyceum, which separates no users from each
+    /// other; or `user`, each under its user's own account of this machine, which needs the broker
+    /// (`lyceum broker`). Then the homes are those of the accounts, and `home` and `env_keep` count no more.
+    pub run_as: RunAs,
     /// The program that is a user's server, and its first arguments. A plain name is looked for in `path`.
     pub command: Vec<String>,
     /// Further arguments, put last. Never write a secret here: everybody on the machine can list them.
@@ -49,6 +53,17 @@ pub struct ProcessConfig {
     pub allow_public: bool,
 }
 
+/// Under whose account servers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunAs {
+    /// All under the account that runs Lyceum.
+    #[default]
+    Lyceum,
+    /// Each under its user's account of this machine.
+    User,
+}
+
 /// Where a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -66,6 +81,7 @@ impl Default for ProcessConfig {
     fn default() -> Self {
         let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         Self {
+            run_as: RunAs::Lyceum,
             command: list(&["jupyterhub-singleuser"]),
             args: Vec::new(),
             environment: BTreeMap::new(),

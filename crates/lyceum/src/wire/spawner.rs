@@ -1,0 +1,51 @@
+//! What starts users' servers, and which of their static files Lyceum answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use lyceum_config::settings::{Config, RunAs, SpawnerConfig};
+use lyceum_core::seams::Spawner;
+use lyceum_gateway::{RouteTable, StaticSets};
+use lyceum_spawn::process::{Places, ProcessSpawner};
+
+use crate::statics::Statics;
+
+/// Makes the configured spawner. `programs` are folders that come first on the servers' `PATH`.
+pub(super) async fn make(
+    config: &Config,
+    programs: Vec<PathBuf>,
+    instance: &str,
+    open_files: Option<u64>,
+    routes: &RouteTable,
+) -> anyhow::Result<(Arc<dyn Spawner>, Option<Statics>)> {
+    let process = match config.spawner.clone() {
+        SpawnerConfig::Process(process) if process.run_as == RunAs::Lyceum => process,
+        SpawnerConfig::Process(_) | SpawnerConfig::Systemd(_) => {
+            bail!("not yet")
+        }
+    };
+    let static_files = process.static_files;
+    let places = Places {
+        data_dir: config.hub.data_dir.clone(),
+        runtime_dir: config.hub.runtime_dir.clone(),
+        programs,
+        open_files,
+    };
+    let spawner = Arc::new(
+        ProcessSpawner::new(process, places, instance)
+            .context("could not set up the spawner `process`")?,
+    );
+    let mut statics = None;
+    if static_files {
+        let asked = Arc::clone(&spawner);
+        let expected = tokio::task::spawn_blocking(move || asked.find_environment()).await?;
+        statics = Some(Statics {
+            sets: StaticSets::new(),
+            cache: config.hub.data_dir.join("static-cache"),
+            expected,
+            routes: routes.clone(),
+        });
+    }
+    Ok((spawner, statics))
+}
