@@ -189,6 +189,7 @@ keep() {
   while :; do
     status=0
     systemd-nspawn --quiet --register=no --keep-unit --console=pipe --kill-signal=SIGRTMIN+3 --capability=all \
+      --rlimit=RLIMIT_NOFILE=1024:524288 \
       --hostname="$name" --machine="$name" --directory="$folder/disk/root" "$@" /usr/sbin/host-init || status=$?
     # 133 is a reboot from inside; after a power cut somebody has asked for another start.
     [ "$status" = 133 ] || [ -e "$folder/again" ] || exit "$status"
