@@ -24,8 +24,9 @@ export class Kernel {
     const call = person.url.protocol === "https:" ? secure : plain;
     const opening = new Promise((done, fail) => {
       const sent = call(new URL(`${path}?session_id=${session}`, person.url), {
+        ...person.connection,
         // It keeps its connection for itself.
-        agent: person.agent && false,
+        agent: false,
         headers: {
           ...person.headers,
           Connection: "Upgrade",

@@ -18,12 +18,15 @@ export class Person {
   /** All cookies: `{ name, value, path }`; there is one host only. */
   cookies = [];
 
-  /** `url` is the hub's, such as `http://127.0.0.1:8000`; `agent` as Node's requests take it. */
-  constructor(url, name, password, { agent, headers = {} } = {}) {
+  /**
+   * `url` is the hub's, such as `http://127.0.0.1:8000`; `connection` are options of Node's requests, such as a `lookup`
+   * of the name, and `headers` are sent with each.
+   */
+  constructor(url, name, password, { connection = {}, headers = {} } = {}) {
     this.url = new URL(url);
     this.name = name;
     this.password = password;
-    this.agent = agent;
+    this.connection = connection;
     this.headers = headers;
   }
 
@@ -47,7 +50,7 @@ export class Person {
     }
     const call = this.url.protocol === "https:" ? secure : plain;
     const sending = new Promise((done, fail) => {
-      const options = { method, headers: all, agent: this.agent };
+      const options = { ...this.connection, method, headers: all };
       const sent = call(new URL(path, this.url), options, (answer) => {
         const chunks = [];
         answer.on("data", (chunk) => chunks.push(chunk));
