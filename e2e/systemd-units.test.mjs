@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 import { foldersOf, pythonOf } from "./lib/host.mjs";
-import { Hosted, NAME, UNIT, shared } from "./lib/hosted.mjs";
+import { Hosted, NAME, UNIT, reached, shared } from "./lib/hosted.mjs";
 import { Kernel } from "./lib/kernel.mjs";
 import { scenario } from "./lib/scenario.mjs";
 import { freePorts } from "./lib/pebble.mjs";
@@ -42,8 +42,9 @@ scenario("the units do under a real systemd what an administrator expects", asyn
   assert.ok(python.includes(` ${pythonOf(environment)}.`), `the environment needs Python ${pythonOf(environment)}: ${python}`);
 
   const [servicePort] = await freePorts(1);
-  const config = shared(environment, SERVICE.replaceAll("PORT", String(servicePort)));
-  const hub = await step("install", () => Hosted.install(host, config));
+  const service = SERVICE.replaceAll("PORT", String(servicePort));
+  const configuration = (ports) => reached(ports) + shared(environment) + service;
+  const hub = await step("install", () => Hosted.install(host, configuration));
 
   await step("systemd finds nothing wrong with the units", async () => {
     const units = (await host.shell("ls /usr/lib/systemd/system/lyceum*")).trim().split("\n");
@@ -107,8 +108,12 @@ for path in ["/etc/x", "/usr/x", "/opt/x", "/home/x", "/root/x", "/dev/shm-x", "
         print("could write", path)
     except OSError as error:
         pass
-print(len(os.listdir("/home")), open("/etc/lyceum/lyceum.toml").read().count("${NAME}"))`;
-    assert.equal(await kernel.run(attempts), "0 1");
+try:
+    print("could list", os.listdir("/home"))
+except OSError as error:
+    pass
+print("tried")`;
+    assert.equal(await kernel.run(attempts), "tried");
   });
   await kernel.run("x = 41; _ = open('/tmp/one', 'w').write('1')");
 
@@ -183,13 +188,13 @@ print(len(os.listdir("/home")), open("/etc/lyceum/lyceum.toml").read().count("${
     await goesOn("after having been stopped");
   });
   await step("a wrong configuration is told once, and not tried again and again", async () => {
-    await hub.configure(config.replace("allow_all", "allow_everybody"));
+    await hub.configure(hub.config.replace("allow_all", "allow_everybody"));
     const { status } = await host.attempt("systemctl", "restart", UNIT);
     assert.notEqual(status, 0);
     const unit = await host.unit(UNIT, "ActiveState", "ExecMainStatus");
     assert.deepEqual(unit, { ActiveState: "failed", ExecMainStatus: "78" });
     assert.match(await host.run("journalctl", "--no-pager", `--unit=${UNIT}`, "-n", "20"), /allow_everybody/);
-    await hub.configure(config);
+    await hub.configure(hub.config);
     await host.run("systemctl", "reset-failed", "lyceum.socket", "lyceum-https.socket", UNIT);
     await hub.start();
     await goesOn("after a wrong configuration");

@@ -41,10 +41,11 @@ export class Hosted {
     this.plainUrl = `http://127.0.0.1:${ports.http}`;
   }
 
-  /** Installs it with a configuration, on free ports of 127.0.0.1; does not start it. */
-  static async install(host, config) {
+  /** Installs it on free ports of 127.0.0.1, with what `configuration` makes of them; does not start it. */
+  static async install(host, configuration) {
     const [http, https] = await freePorts(2);
     const hosted = new Hosted(host, { http, https });
+    hosted.config = configuration({ http, https });
     await host.put(program, "/usr/bin/lyceum", "755");
     for (const [kind, folder] of Object.entries(FOLDERS)) {
       for (const name of await readdir(join(packaging, kind))) {
@@ -56,7 +57,7 @@ export class Hosted {
     await hosted.dropIn("lyceum.socket", `[Socket]\nListenStream=\nListenStream=127.0.0.1:${http}\n`);
     await hosted.dropIn("lyceum-https.socket", `[Socket]\nListenStream=\nListenStream=127.0.0.1:${https}\n`);
     await hosted.secret("password", hosted.password);
-    await hosted.configure(config);
+    await hosted.configure(hosted.config);
     return hosted;
   }
 
@@ -121,17 +122,25 @@ export class Hosted {
   }
 }
 
-/** A configuration in which all share a password and each other's account: what works without the broker. */
-export function shared(environment, more = "") {
+/** How it is reached. The ports of HTTPS are not the usual ones, so that the name alone does not tell them. */
+export function reached({ https }) {
   return `
 [hub]
+public_url = "https://${NAME}:${https}"
 api_listen = "127.0.0.1:0"
 [gateway]
 listen = ["systemd:http"]
 listen_tls = ["systemd:https"]
+canonical_host = "${NAME}:${https}"
 [tls]
 source = "self-signed"
 domains = ["${NAME}"]
+`;
+}
+
+/** A login and servers that all share a password and an account: what works without the broker. */
+export function shared(environment) {
+  return `
 [auth]
 kind = "shared-password"
 user_password_file = "/etc/lyceum/password"
@@ -141,6 +150,5 @@ allow_all = true
 kind = "process"
 command = ["${environment}/bin/jupyterhub-singleuser"]
 path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
-${more}
 `;
 }

@@ -72,13 +72,15 @@ mod tests {
             runtime.block_on(async {
                 let answering = std::pin::pin!(answer(questions));
                 tokio::select! {
-                    () = answering => {}
+                    // Who was told to block does not answer first.
+                    biased;
                     order = orders.recv() => if order.is_some() {
                         // What a blocking call does to a thread, until the test lets go of the sender.
                         while orders.try_recv() != Err(mpsc::error::TryRecvError::Disconnected) {
                             std::thread::yield_now();
                         }
                     },
+                    () = answering => {}
                 }
             });
         });
