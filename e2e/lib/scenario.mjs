@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
+import { Host } from "./host.mjs";
 import { Secure } from "./https.mjs";
 import { JupyterHub } from "./jupyterhub.mjs";
 import { Pebble } from "./pebble.mjs";
@@ -17,6 +18,7 @@ import { startSites } from "./sites.mjs";
  * `jupyterhub(environment, settings, options)` prepares a JupyterHub, `proxy(kind, …)` starts a proxy, `app(starting)`
  * keeps an application until the end, `sites(sites, groups)` starts a gateway with such applications,
  * `secure(options)` starts `lyceum serve` with HTTPS, `pebble(options)` prepares an authority for its certificates.
+ * `host(options)` boots a machine with systemd.
  * A visitor comes with `options.browser`, or with the one that all share; `keep(starting)` closes a browser at the end.
  */
 export function scenario(name, story, limit = 10 * 60_000) {
@@ -40,6 +42,8 @@ class Stage {
   browsers = [];
   /** What is there beside a Lyceum. */
   others = [];
+  /** Machines with systemd. */
+  hosts = [];
 
   constructor(name, context) {
     this.name = name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
@@ -55,6 +59,7 @@ class Stage {
     this.secure = this.secure.bind(this);
     this.pebble = this.pebble.bind(this);
     this.keep = this.keep.bind(this);
+    this.host = this.host.bind(this);
   }
 
   /** Does a part of the story; its name is in the report, and in the error if it fails. */
@@ -117,6 +122,12 @@ class Stage {
     return pebble;
   }
 
+  async host(options) {
+    const host = await Host.boot(options);
+    this.hosts.push(host);
+    return host;
+  }
+
   async keep(starting) {
     const browser = await starting;
     this.browsers.push(browser);
@@ -133,6 +144,7 @@ class Stage {
   async keepPictures() {
     for (const visitor of this.visitors) await visitor.keepPictures(this.name);
     for (const demo of this.demos) this.context.diagnostic(`output of lyceum demo: ${demo.dataFolder}.log`);
+    for (const host of this.hosts) this.context.diagnostic(`journal of a host: ${host.folder}.journal`);
     for (const other of this.others) if (other.folder) this.context.diagnostic(`output of JupyterHub: ${other.folder}.log`);
   }
 
@@ -142,5 +154,6 @@ class Stage {
     for (const demo of this.demos) await demo.clean();
     for (const app of this.apps) await app.close();
     for (const other of this.others) await other.clean();
+    for (const host of this.hosts) await host.off();
   }
 }

@@ -4,6 +4,7 @@
 
 mod api;
 mod environments;
+mod hosts;
 mod needs;
 mod pebble;
 
@@ -138,6 +139,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     };
     println!("==> needs: {}", needs_in_words(&parts));
     needs::debian_packages(&packages(&parts), installing)?;
+    let _hosts = hosts::begin(root, parts.contains(&Part::E2e), installing);
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         println!("\n==> [{}/{}] {}", index + 1, parts.len(), part.title());
@@ -395,6 +397,10 @@ fn conclude(outcomes: &[Outcome]) -> Result<()> {
 /// The Debian packages that the parts need.
 fn packages(parts: &[Part]) -> Vec<Package> {
     let mut packages = Vec::new();
+    let builds = |part: &Part| !matches!(part, Part::Fmt | Part::Tidy | Part::Deny);
+    if parts.iter().any(builds) {
+        packages.push(Package::Pam);
+    }
     if parts.contains(&Part::Unit) {
         packages.extend([
             Package::PythonVenv,
@@ -414,6 +420,7 @@ fn packages(parts: &[Part]) -> Vec<Package> {
             Package::OpenSsl,
             Package::Shiny,
             Package::NssTools,
+            Package::TestHosts,
         ]);
     }
     packages.dedup();
@@ -430,7 +437,7 @@ fn needs_in_words(parts: &[Part]) -> String {
     }
     if parts.contains(&Part::E2e) {
         needs.push(
-            "python3-venv, Chromium, Node.js, npm, openssl, Pebble, NSS's tools and R's shiny from apt, playwright-core and \
+            "python3-venv, Chromium, Node.js, npm, openssl, Pebble, NSS's tools, R's shiny, mmdebstrap and systemd-nspawn from apt, playwright-core and \
              configurable-http-proxy from npm, streamlit and flask from PyPI",
         );
     }

@@ -20,7 +20,7 @@ pub struct GatewayConfig {
     /// address of the machine) or `[::]:80` (every address of the machine, or every IPv6 address if an IPv4
     /// address with the same port is listed, too), or a Unix socket, such as `unix:/run/lyceum/http.sock`.
     /// `systemd` takes all sockets that systemd passes, and `systemd:NAME` those whose unit says
-    /// `FileDescriptorName=NAME`. Nothing is encrypted on these: unless another proxy with TLS stands before Lyceum, or
+    /// `FileDescriptorName=NAME`; one that systemd has opened at an address of this list is taken, too. Nothing is encrypted on these: unless another proxy with TLS stands before Lyceum, or
     /// `https_redirect` sends everybody to HTTPS, keep to addresses that only this machine can reach.
     ///
     /// On a machine without IPv6, `[::]:80` is every IPv4 address.

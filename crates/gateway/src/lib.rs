@@ -44,6 +44,7 @@ mod patience;
 mod plan;
 mod pool;
 mod proxy_protocol;
+mod pulse;
 mod relay;
 mod request_id;
 pub mod rewrite;
@@ -80,6 +81,7 @@ pub use options::ForwardOptions;
 pub use origin::{Arrival, proper_origin};
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};
 pub use passed::Unfit;
+pub use pulse::Pulse;
 pub use request_id::RequestId;
 pub use serve::{Parts, UpstreamEvents};
 pub use site::{

@@ -17,6 +17,7 @@ use crate::address::ListenAddress;
 use crate::config::GatewayConfig;
 use crate::holder;
 use crate::passed::{self, PassedSocket, Unfit};
+use crate::pulse::Pulse;
 
 pub(crate) use self::unix::BoundUnix;
 use self::unix::bind_unix;
@@ -36,6 +37,7 @@ pub struct BoundGateway {
     pub(crate) config: GatewayConfig,
     pub(crate) sockets: Sockets,
     pub(crate) tls: Option<ServerTls>,
+    pub(crate) pulse: Pulse,
 }
 
 /// Everything that was bound.
@@ -219,6 +221,7 @@ impl Gateway {
             config,
             sockets,
             tls: None,
+            pulse: Pulse::new(),
         })
     }
 }
@@ -254,8 +257,19 @@ impl BoundGateway {
 }
 
 impl Sockets {
-    /// Binds an address, or takes what was passed for it.
+    /// Takes what was passed for an address, or binds it.
     fn add(&mut self, address: &ListenAddress, config: &GatewayConfig) -> Result<(), GatewayError> {
+        let passed = passed::take(address)?;
+        if !passed.is_empty() {
+            for socket in passed {
+                let bound = self
+                    .add_passed(socket)
+                    .map_err(|source| explain(address, source))?;
+                self.addresses
+                    .push(bound.unwrap_or_else(|| address.clone()));
+            }
+            return Ok(());
+        }
         match address {
             ListenAddress::Tcp(tcp) => {
                 let bound = self
@@ -267,15 +281,8 @@ impl Sockets {
                 self.unix.push(bind_unix(path)?);
                 self.addresses.push(address.clone());
             }
-            ListenAddress::Systemd(_) => {
-                for socket in passed::take(address)? {
-                    let bound = self
-                        .add_passed(socket)
-                        .map_err(|source| explain(address, source))?;
-                    self.addresses
-                        .push(bound.unwrap_or_else(|| address.clone()));
-                }
-            }
+            // Those that were passed are taken above, or refused.
+            ListenAddress::Systemd(_) => {}
         }
         Ok(())
     }

@@ -59,11 +59,12 @@ pub(crate) fn find(config: &GatewayConfig) {
     });
 }
 
-/// Gives copies of the sockets that are meant by an address; other addresses mean none.
+/// Gives copies of the sockets that are meant by an address: those of a name, or those that systemd has opened at
+/// that very address, of which there may be none.
 pub(crate) fn take(address: &ListenAddress) -> Result<Vec<PassedSocket>, GatewayError> {
     let passed = PASSED.get_or_init(find_now);
     let meant: Vec<&Passed> = passed.iter().filter(|one| one.is_meant(address)).collect();
-    if meant.is_empty() {
+    if meant.is_empty() && matches!(address, ListenAddress::Systemd(_)) {
         return Err(GatewayError::NotPassed {
             address: address.clone(),
             passed: passed.iter().map(|one| one.name.clone()).collect(),
@@ -106,7 +107,11 @@ impl Passed {
         match address {
             ListenAddress::Systemd(None) => true,
             ListenAddress::Systemd(Some(name)) => *name == self.name,
-            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => false,
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => self
+                .socket
+                .as_ref()
+                .and_then(|socket| socket.address().ok().flatten())
+                .is_some_and(|own| own == *address),
         }
     }
 

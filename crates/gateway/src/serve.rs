@@ -36,6 +36,7 @@ use crate::origin;
 use crate::pages::{ErrorPages, ErrorReason};
 use crate::patience;
 use crate::pool::Pool;
+use crate::pulse::{self, Pulse, Questions};
 use crate::socket::Socket;
 use crate::table::{Entry, RouteTable};
 use crate::tunnel::{self, End, Stream};
@@ -262,9 +263,15 @@ struct Start {
     tls: Option<ServerTls>,
     https_port: Option<u16>,
     compression: Compression,
+    questions: Questions,
 }
 
 impl BoundGateway {
+    /// Gives what tells later whether the threads that serve still turn.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Serves until `shutdown` is cancelled and everything has ended.
     ///
     /// Then the listeners close, idle connections too, running requests are finished, and WebSockets stay
@@ -302,6 +309,7 @@ impl BoundGateway {
                 tls: self.tls.clone(),
                 https_port,
                 compression: compression.clone(),
+                questions: self.pulse.questions(),
             };
             let (ended, end) = oneshot::channel();
             std::thread::Builder::new()
@@ -383,6 +391,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
             let sweeping = Rc::clone(&core);
             let sweeper = tokio::task::spawn_local(async move { sweep(sweeping).await });
             let keeper = tokio::task::spawn_local(patience::keep());
+            let pulse = tokio::task::spawn_local(pulse::answer(start.questions));
             core.draining.cancelled().await;
             core.begin_to_drain();
             listeners.close();
@@ -399,6 +408,7 @@ fn run(start: Start) -> Result<(), GatewayError> {
             }
             sweeper.abort();
             keeper.abort();
+            pulse.abort();
             Ok::<_, io::Error>(())
         })
         .map_err(GatewayError::Thread)

@@ -1,5 +1,7 @@
 //! The life of the process: start, signals, shutdown. Users' servers outlive it, unless it is a demo.
 
+mod systemd;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -122,6 +124,7 @@ pub(crate) async fn run(
     let client_tls = tokio::task::spawn_blocking(|| ClientTls::new(None, None)).await?;
     options.client_tls =
         Some(client_tls.context("could not prepare TLS for services that are reached by https")?);
+    let pulses = vec![gateway.pulse(), api.pulse(), admin.pulse()];
     let mut people_served = tokio::task::JoinSet::new();
     let mut servers_served = tokio::task::JoinSet::new();
     let people = Parts {
@@ -210,6 +213,9 @@ pub(crate) async fn run(
     }
     hub.metrics().started(begun.elapsed());
     ready(&addresses);
+    systemd::ready(&addresses).await;
+    let telling = systemd::keep_telling(hub.clone(), pulses);
+    hub.tasks().spawn_vital("tell systemd", telling);
 
     let mut outcome = tokio::select! {
         name = signals.next() => {
@@ -236,6 +242,11 @@ pub(crate) async fn run(
     if let Err(error) = &outcome {
         tracing::error!(error = %error, "ending, because something that has to go on has ended");
     }
+    systemd::stopping(match &outcome {
+        Ok(_) => "as asked",
+        Err(_) => "the log says why",
+    })
+    .await;
     shutdown.cancel();
     let finish = async {
         let mut left = 0;

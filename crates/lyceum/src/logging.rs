@@ -1,4 +1,6 @@
-//! Where the log goes: to standard error for a service, to a file for the demo.
+//! Where the log goes: to standard error for a service, or to systemd's journal; to a file for the demo.
+
+mod journal;
 
 use std::fs::{self, OpenOptions};
 use std::io::IsTerminal as _;
@@ -12,15 +14,25 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use self::journal::Journal;
+
 /// A demo's log that has grown beyond this begins anew at the next start; the old one is kept beside it.
 const DEMO_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Logs to standard error, as configured.
+/// Logs to standard error, as configured; where that is systemd's journal, with fields, unless it shall be JSON.
 pub(crate) fn to_stderr(config: &LogConfig) {
     // Libraries say little of use below `warn`.
     let level = config.level.as_str();
     let filter = EnvFilter::new(format!("warn,lyceum={level},{}", ours(level)));
     let base = tracing_subscriber::registry().with(filter);
+    let journal = match config.format {
+        LogFormat::Text => Journal::find(),
+        LogFormat::Json => None,
+    };
+    if let Some(journal) = journal {
+        let _ = base.with(journal).try_init();
+        return;
+    }
     let result = match config.format {
         LogFormat::Text => {
             let layer = fmt::layer()

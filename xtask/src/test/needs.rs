@@ -33,6 +33,10 @@ pub(super) enum Package {
     NssTools,
     /// R with its package shiny.
     Shiny,
+    /// What makes and boots whole systems.
+    TestHosts,
+    /// The library that checks passwords of the machine, for building the broker.
+    Pam,
 }
 
 impl Package {
@@ -48,6 +52,8 @@ impl Package {
             Self::Bind => &["bind9"],
             Self::NssTools => &["libnss3-tools"],
             Self::Shiny => &["r-base-core", "r-cran-shiny"],
+            Self::TestHosts => &["mmdebstrap", "systemd-container"],
+            Self::Pam => &["libpam0g-dev"],
         }
     }
 
@@ -70,6 +76,10 @@ impl Package {
             Self::OpenSsl => find_program("openssl").is_some(),
             Self::Bind => find_program("named").is_some() || Path::new("/usr/sbin/named").is_file(),
             Self::NssTools => find_program("certutil").is_some(),
+            Self::TestHosts => ["mmdebstrap", "systemd-nspawn"]
+                .iter()
+                .all(|name| find_program(name).is_some()),
+            Self::Pam => Path::new("/usr/include/security/pam_appl.h").is_file(),
             Self::Shiny => {
                 let check = "quit(status = !requireNamespace('shiny', quietly = TRUE))";
                 command(Path::new("/"), "Rscript", &["--vanilla", "-e", check])

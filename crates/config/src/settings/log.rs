@@ -50,7 +50,7 @@ impl LogLevel {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for people. Under systemd, entries of its journal: `LYCEUM_USER_NAME=ada` finds those with that field.
     #[default]
     Text,
     /// One JSON object on each line, for programs.

@@ -1,6 +1,6 @@
 //! `lyceum serve` on a socket that systemd passes; a small script plays systemd.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -20,14 +20,14 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="l
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
-/// Prepares the program with a socket that systemd passes.
-fn serve(site: &Site, listener: TcpListener) -> Command {
+/// Prepares the program with a socket that systemd passes, and what it is told of where to listen.
+fn serve(site: &Site, listener: TcpListener, listen: &str) -> Command {
     let mut command = Command::new("python3");
     command
         .args(["-c", SYSTEMD])
         .arg(env!("CARGO_BIN_EXE_lyceum"))
         .args(["serve", "--config", &site.file_text()])
-        .args(["--set", "gateway.listen=systemd"])
+        .args(["--set", &format!("gateway.listen={listen}")])
         .stdin(OwnedFd::from(listener))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -36,10 +36,20 @@ fn serve(site: &Site, listener: TcpListener) -> Command {
 
 #[tokio::test]
 async fn a_socket_that_systemd_passes_is_served() {
+    is_served(|_| "systemd".to_owned()).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_systemd_has_opened_at_an_address_of_the_configuration_is_served() {
+    is_served(|address| address.to_string()).await;
+}
+
+async fn is_served(listen: impl Fn(SocketAddr) -> String) {
     let site = Site::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listen(listener.local_addr().unwrap());
     let url = format!("http://{}/hub/health", listener.local_addr().unwrap());
-    let mut child = serve(&site, listener).spawn().unwrap();
+    let mut child = serve(&site, listener, &listen).spawn().unwrap();
     let request = Request::get(url).body(Bytes::new()).unwrap();
     // The socket listens before the program does: this waits for it.
     let answer = tokio::time::timeout(LIMIT, send(request)).await;
@@ -58,7 +68,7 @@ fn a_socket_that_others_can_reach_is_refused_as_such_an_address_is() {
     let site = Site::new();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut child = serve(&site, listener).spawn().unwrap();
+    let mut child = serve(&site, listener, "systemd").spawn().unwrap();
     let deadline = Instant::now() + LIMIT;
     while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
         pause();
