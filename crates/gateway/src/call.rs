@@ -116,6 +116,10 @@ impl HttpClient {
                 let stream = Socket::connect_unix(path).await.map_err(failed)?;
                 ask(stream, target, request, longest).await
             }
+            Upstream::Owned { path, uid } => {
+                let stream = Socket::connect_owned(path, *uid).await.map_err(failed)?;
+                ask(stream, target, request, longest).await
+            }
             // Only people's requests go to users' servers.
             Upstream::Internal { .. } => Err(CallError::NoTls(target.clone())),
             Upstream::Tls { host, port } => {
@@ -179,7 +183,7 @@ fn host_of(target: &Upstream) -> String {
     let (host, port, usual) = match target {
         Upstream::Tcp { host, port } => (host, *port, 80),
         Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => (host, *port, 443),
-        Upstream::Unix(_) => return "localhost".to_owned(),
+        Upstream::Unix(_) | Upstream::Owned { .. } => return "localhost".to_owned(),
     };
     let host = if host.contains(':') {
         format!("[{host}]")

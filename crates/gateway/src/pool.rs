@@ -146,6 +146,7 @@ impl Pool {
                     Socket::connect_tls(host, *port, name, tls).await
                 }
                 Upstream::Unix(path) => Socket::connect_unix(path).await,
+                Upstream::Owned { path, uid } => Socket::connect_owned(path, *uid).await,
             }
         };
         let mut limit = limit.unwrap_or(self.connect_timeout);

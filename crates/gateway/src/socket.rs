@@ -60,6 +60,20 @@ impl Socket {
         UnixStream::connect(path).await.map(Self::Unix)
     }
 
+    /// Connects to a Unix socket in a folder that an account owns, which could put any other socket in its place that
+    /// we may open: whoever listens has to run under that account.
+    pub(crate) async fn connect_owned(path: &Path, uid: u32) -> io::Result<Self> {
+        let stream = UnixStream::connect(path).await?;
+        let listener = stream.peer_cred()?.uid();
+        if listener != uid {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("what listens there runs under the account {listener}, not {uid}"),
+            ));
+        }
+        Ok(Self::Unix(stream))
+    }
+
     /// Sends bytes as far as the system takes them at once, and nothing if it takes none.
     pub(crate) fn send_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {

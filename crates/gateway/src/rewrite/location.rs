@@ -127,7 +127,7 @@ impl<'a> Address<'a> {
                 self.port("https") == Some(*port) && (is_loopback() || names(self.host, host))
             }
             // There is no port that it could name.
-            Upstream::Unix(_) => port_of(self.host).is_none() && is_loopback(),
+            Upstream::Unix(_) | Upstream::Owned { .. } => port_of(self.host).is_none() && is_loopback(),
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Address<'a> {
             Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
                 self.port("https") == Some(*port) && names(self.host, host)
             }
-            Upstream::Unix(_) => false,
+            Upstream::Unix(_) | Upstream::Owned { .. } => false,
         }
     }
 }

@@ -55,7 +55,7 @@ pub async fn wait_until_up(
             Ok(Err(problem)) => problem,
             Err(_) => Problem::NoAnswer,
         };
-        if matches!(last, Problem::NotHttp | Problem::NoTrust) {
+        if matches!(last, Problem::NotHttp | Problem::NoTrust | Problem::Foreign) {
             garbage += 1;
         }
         if garbage >= GARBAGE_LIMIT || Instant::now() + pause >= deadline {
@@ -87,6 +87,8 @@ enum Problem {
     NoAnswer,
     /// What answers cannot prove that it is this server, or speaks no TLS.
     NoTrust,
+    /// What listens at the server's socket runs under another account.
+    Foreign,
     NotHttp,
     Status(u16),
 }
@@ -112,6 +114,11 @@ impl Problem {
                 "What answers at the server's address does not show the certificate that this server was given.",
                 "Try again; if this repeats, an administrator should see whether the server's program takes the \
                  variables `JUPYTERHUB_SSL_…` (`hub.internal_tls`).",
+            ),
+            Self::Foreign => Failure::new(
+                Cause::BadAnswer,
+                "What listens at the server's socket runs under another account than the server.",
+                "Stop what has taken the place of the server's socket, then start the server again.",
             ),
             Self::NotHttp => Failure::new(
                 Cause::BadAnswer,
@@ -156,6 +163,16 @@ async fn ask(
             let stream = UnixStream::connect(path)
                 .await
                 .map_err(|_| Problem::NoConnection)?;
+            converse(TokioIo::new(stream), prefix).await
+        }
+        Upstream::Owned { path, uid } => {
+            let stream = UnixStream::connect(path)
+                .await
+                .map_err(|_| Problem::NoConnection)?;
+            let listener = stream.peer_cred().map_err(|_| Problem::NoConnection)?;
+            if listener.uid() != *uid {
+                return Err(Problem::Foreign);
+            }
             converse(TokioIo::new(stream), prefix).await
         }
     }
