@@ -35,6 +35,8 @@ pub(crate) fn check(
     rules.pages();
     rules.spawner();
     rules.servers();
+    rules.limits();
+    rules.profiles();
     rules.metrics();
     rules.store();
     rules.declared();
@@ -44,7 +46,9 @@ pub(crate) fn check(
 
 mod declared;
 mod internal_tls;
+mod limits;
 mod login;
+mod profiles;
 mod proxy;
 mod secrets;
 mod servers;
