@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use process::services as service;
-pub use process::{ProcessConfig, ProcessSpawner};
+pub use process::{ProcessConfig, ProcessSpawner, Profile};
 
 /// How users' servers are started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
