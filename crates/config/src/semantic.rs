@@ -36,6 +36,8 @@ pub(crate) fn check(
     rules.spawner();
     rules.brokered();
     rules.servers();
+    rules.limits();
+    rules.profiles();
     rules.metrics();
     rules.store();
     rules.declared();
@@ -46,7 +48,9 @@ pub(crate) fn check(
 mod brokered;
 mod declared;
 mod internal_tls;
+mod limits;
 mod login;
+mod profiles;
 mod proxy;
 mod secrets;
 mod servers;

@@ -21,10 +21,12 @@ mod custom_scopes;
 mod declared;
 mod groups;
 mod hub;
+mod limits;
 mod log;
 mod metrics;
 mod names;
 mod pages;
+mod profiles;
 mod roles;
 mod sandbox;
 mod servers;
@@ -39,12 +41,15 @@ pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
+pub use limits::{LimitsConfig, LimitsEntry, MemoryShare, TotalLimitsConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
 pub use lyceum_spawn::{RunAs, SpawnerConfig};
 pub use metrics::MetricsConfig;
 pub use names::Names;
 pub use pages::{Language, Link, PagesConfig};
+pub use profiles::ProfileConfig;
+pub(crate) use profiles::is_profile_name;
 pub use roles::RoleConfig;
 pub use sandbox::SandboxConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
@@ -97,6 +102,37 @@ pub struct Config {
 
     /// Users' servers: what people are asked before a start, names, and what happens when too much starts or fails.
     pub servers: ServersConfig,
+
+    /// What servers may use of the machine. Of each limit, the one of the profile counts, else that of the user, else
+    /// the most generous one of the user's groups, else that of everybody. What is not set is not limited.
+    ///
+    /// ```toml
+    /// [limits]
+    /// memory = "2G"
+    /// cpu = 2
+    /// reserve = "1G"
+    ///
+    /// [limits.groups.research]
+    /// memory = "16G"
+    /// ```
+    pub limits: LimitsConfig,
+
+    /// What users may choose among before a start, each under its name: other limits, another program, other variables.
+    /// With one that a user may choose, that one is taken; with several, the user is asked, and the choice is remembered
+    /// for each server. See `docs/limits-and-profiles.md`.
+    ///
+    /// ```toml
+    /// [profiles.small]
+    /// title = "For exercises"
+    /// memory = "1G"
+    /// default = true
+    ///
+    /// [profiles.large]
+    /// title = "For large data"
+    /// memory = "16G"
+    /// groups = ["research"]
+    /// ```
+    pub profiles: BTreeMap<String, ProfileConfig>,
 
     /// The database.
     pub store: StoreConfig,

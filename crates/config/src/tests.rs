@@ -3,6 +3,7 @@
 mod declared;
 mod docs;
 mod errors;
+mod limits;
 mod loading;
 mod paths;
 mod robust;

@@ -1,9 +1,12 @@
 //! What servers may use of the machine: the rules by which limits of everybody, groups, users and profiles become one.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IntoDeserializer as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::names::{GroupName, UserName};
 use crate::size::HumanSize;
@@ -45,8 +48,11 @@ pub struct Limits {
     pub tasks: Option<Cap<u64>>,
 }
 
+/// The word for no limit.
+const UNLIMITED: &str = "unlimited";
+
 /// A limit, or the word that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Cap<T> {
     /// The word `unlimited`.
@@ -61,6 +67,42 @@ pub enum Cap<T> {
 pub enum Unlimited {
     /// No limit.
     Unlimited,
+}
+
+/// By hand, so that an error is the limit's own, and not that nothing fits.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Cap<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Cap<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a limit, or `unlimited`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Cap<T>, E> {
+                if text == UNLIMITED {
+                    return Ok(Cap::Unlimited(Unlimited::Unlimited));
+                }
+                T::deserialize(text.into_deserializer()).map(Cap::At)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cap<T>, E> {
+                T::deserialize(number.into_deserializer()).map(Cap::At)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cap<T>, E> {
+                T::deserialize(number.into_deserializer()).map(Cap::At)
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cap<T>, E> {
+                T::deserialize(number.into_deserializer()).map(Cap::At)
+            }
+        }
+
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
 }
 
 impl<T: Copy + PartialOrd> Cap<T> {
@@ -135,6 +177,7 @@ impl LimitRules {
 
 impl Limits {
     /// These, and where one is not set, those below.
+    #[must_use]
     pub fn over(&self, below: &Self) -> Self {
         Self {
             memory: self.memory.or(below.memory),
@@ -162,6 +205,70 @@ impl Limits {
             io_weight: self.io_weight.max(other.io_weight),
             tasks: cap(self.tasks, other.tasks),
         }
+    }
+}
+
+/// How many named servers somebody may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamedServers {
+    /// None.
+    Off,
+    /// At most this many.
+    UpTo(u32),
+    /// Any number.
+    Unlimited,
+}
+
+impl NamedServers {
+    /// The most; 0 for any number, and for none at all (JupyterHub `named_server_limit_per_user`).
+    pub fn limit(self) -> u32 {
+        match self {
+            Self::UpTo(count) => count,
+            Self::Off | Self::Unlimited => 0,
+        }
+    }
+}
+
+/// The rules about named servers; what is not said there is said for the whole hub.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamedServerRules {
+    /// Those of everybody.
+    pub everybody: Option<NamedServers>,
+    /// Those of groups.
+    pub groups: BTreeMap<GroupName, NamedServers>,
+    /// Those of users.
+    pub users: BTreeMap<UserName, NamedServers>,
+}
+
+impl NamedServerRules {
+    /// What a user may have: their own, else that of the most generous one of their groups, else everybody's.
+    pub fn of<'a>(
+        &self,
+        user: &UserName,
+        groups: impl IntoIterator<Item = &'a GroupName>,
+    ) -> Option<NamedServers> {
+        let of_groups = || {
+            groups
+                .into_iter()
+                .filter_map(|group| self.groups.get(group).copied())
+                .max()
+        };
+        let own = self.users.get(user).copied();
+        own.or_else(of_groups).or(self.everybody)
+    }
+
+    /// Whether the groups of a user matter.
+    pub fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Whether anybody may have named servers by these.
+    pub fn allow_any(&self) -> bool {
+        self.everybody
+            .iter()
+            .chain(self.groups.values())
+            .chain(self.users.values())
+            .any(|allowed| *allowed != NamedServers::Off)
     }
 }
 
@@ -223,5 +330,22 @@ mod tests {
         );
         // Each limit for itself.
         assert_eq!(of("ada", &["research"], None).tasks, Some(Cap::At(100)));
+    }
+
+    #[test]
+    fn a_limit_is_a_value_or_the_word_that_there_is_none() {
+        let read = |text: &str| serde_json::from_str::<Limits>(text);
+        let limits = read(r#"{"memory": "2G", "cpu": 2, "tasks": 512}"#).unwrap();
+        assert_eq!(limits.memory, Some(Cap::At("2G".parse().unwrap())));
+        assert_eq!(limits.cpu, Some(Cap::At(2.0)));
+        assert_eq!(limits.tasks, Some(Cap::At(512)));
+        let free = read(r#"{"memory": "unlimited", "cpu": "unlimited"}"#).unwrap();
+        assert_eq!(free.memory, memory("unlimited").memory);
+        assert_eq!(free.cpu.and_then(Cap::at), None);
+        let wrong = read(r#"{"memory": "2 Gigs"}"#).unwrap_err().to_string();
+        assert!(wrong.contains("is not a unit"), "{wrong}");
+        for bad in [r#"{"tasks": -1}"#, r#"{"cpu": "two"}"#, r#"{"memory": 5}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod credentials;
 mod report;
 mod service;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::lifecycle::Failure;
-use crate::names::{GroupName, ServerRef};
+use crate::names::{GroupName, ServerRef, UserName};
 use crate::route::{Route, RouteSpec, RouteStatus, Upstream};
 use crate::secret::Secret;
 
@@ -25,6 +26,7 @@ pub use self::report::{Gauge, Notice, Reporter};
 pub use self::service::{
     ServiceLaunch, ServiceLog, ServiceProcess, ServiceRunner, ServiceStartError,
 };
+pub use self::usage::{HomeSpace, Usage};
 
 // --- Authenticator -----------------------------------------------------------------------------
 
@@ -131,6 +133,31 @@ pub trait Spawner: fmt::Debug + Send + Sync {
     /// answered without the server; see [`Route::ENVIRONMENT`]. Looks at the handle only.
     fn environment(&self, handle: &Handle) -> Option<String> {
         let _ = handle;
+        None
+    }
+
+    /// Tells what the server of this handle uses of the machine; `None` if nobody can say, or it does not run.
+    ///
+    /// The caller sets the time limit, and asks seldom.
+    async fn usage(&self, handle: &Handle) -> Option<Usage> {
+        let _ = handle;
+        None
+    }
+
+    /// Tells what each of many servers uses, in their order: for spawners that find that out with one look.
+    async fn usage_of_all(&self, handles: &[Handle]) -> Vec<Option<Usage>> {
+        let mut all = Vec::with_capacity(handles.len());
+        for handle in handles {
+            all.push(self.usage(handle).await);
+        }
+        all
+    }
+
+    /// Tells how much space a user's home has; `None` if nobody can say, or there is no home yet.
+    ///
+    /// May hang as long as a network file system does; the caller sets the time limit.
+    async fn home_space(&self, user: &UserName) -> Option<HomeSpace> {
+        let _ = user;
         None
     }
 }

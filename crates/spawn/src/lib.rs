@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use process::services as service;
-pub use process::{ProcessConfig, ProcessSpawner, RunAs};
+pub use process::{ProcessConfig, ProcessSpawner, Profile, RunAs};
 pub use systemd::SystemdConfig;
 
 /// How users' servers are started.

@@ -15,10 +15,12 @@ mod launch;
 mod logs;
 mod paths;
 mod prefix;
+mod profile;
 pub mod services;
 mod stop;
+mod usage;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,9 +28,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_core::lifecycle::Failure;
-use lyceum_core::names::ServerRef;
+use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started, StopMode,
+    Exit, Handle, HomeSpace, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started,
+    StopMode, Usage,
 };
 use thiserror::Error;
 
@@ -39,6 +42,7 @@ use self::launch::Launched;
 use self::logs::Log;
 
 pub use self::config::{ProcessConfig, RunAs, SocketKind};
+pub use self::profile::Profile;
 
 /// The spawner's name in configuration, handles and logs.
 pub const KIND: &str = "process";
@@ -177,6 +181,8 @@ pub struct ProcessSpawner {
     settings: Arc<Settings>,
     children: Children,
     turns: Turns,
+    /// Whose home is being looked at.
+    looks: Turns,
 }
 
 /// What a start needs to know.
@@ -184,6 +190,7 @@ pub struct ProcessSpawner {
 struct Settings {
     config: ProcessConfig,
     places: Places,
+    profiles: BTreeMap<String, Profile>,
     instance: String,
     recent_ports: Mutex<VecDeque<u16>>,
     /// The letters in the names of folders that were made since Lyceum's start.
@@ -216,12 +223,34 @@ impl ProcessSpawner {
             settings: Arc::new(Settings {
                 config,
                 places,
+                profiles: BTreeMap::new(),
                 instance: instance.to_owned(),
                 recent_ports: Mutex::default(),
                 life: credentials::new_life(),
             }),
             children: Children::default(),
             turns: Turns::default(),
+            looks: Turns::default(),
+        })
+    }
+
+    /// Gives users these profiles to choose among, by name.
+    pub fn with_profiles(self, profiles: BTreeMap<String, Profile>) -> Result<Self, SetupError> {
+        for profile in profiles.values() {
+            let mut config = profile.over(&self.settings.config);
+            config.path.clone_from(&profile.path);
+            config.check()?;
+        }
+        Ok(Self {
+            settings: Arc::new(Settings {
+                config: self.settings.config.clone(),
+                places: self.settings.places.clone(),
+                profiles,
+                instance: self.settings.instance.clone(),
+                recent_ports: Mutex::default(),
+                life: self.settings.life.clone(),
+            }),
+            ..self
         })
     }
 
@@ -431,6 +460,31 @@ impl Spawner for ProcessSpawner {
     fn environment(&self, handle: &Handle) -> Option<String> {
         let environment = ProcessHandle::decode(handle).ok()?.environment?;
         Some(environment.to_str()?.to_owned())
+    }
+
+    async fn usage(&self, handle: &Handle) -> Option<Usage> {
+        let all = self.usage_of_all(std::slice::from_ref(handle)).await;
+        all.into_iter().next().flatten()
+    }
+
+    async fn usage_of_all(&self, handles: &[Handle]) -> Vec<Option<Usage>> {
+        let known: Vec<_> = handles
+            .iter()
+            .map(|handle| ProcessHandle::decode(handle).ok())
+            .collect();
+        let looked = blocking::PROCESSES.run(move || usage::of_all(&known)).await;
+        looked.unwrap_or_else(|_| vec![None; handles.len()])
+    }
+
+    async fn home_space(&self, user: &UserName) -> Option<HomeSpace> {
+        let home = self.settings.home(&paths::safe_name(user.as_str()));
+        // One look for each user at a time: a home that hangs takes one place only.
+        let turn = self.looks.take(user.as_str()).await.ok()?;
+        let look = move || {
+            let _turn = turn;
+            usage::of_home(&home)
+        };
+        blocking::HOMES.run(look).await.ok().flatten()
     }
 }
 

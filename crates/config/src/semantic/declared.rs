@@ -43,7 +43,7 @@ impl Rules<'_> {
     }
 
     /// Where a value is written; what is not set points at what it belongs to.
-    fn place(&self, path: &[Step], is_key: bool) -> Option<Place> {
+    pub(super) fn place(&self, path: &[Step], is_key: bool) -> Option<Place> {
         let (last, parents) = path.split_last()?;
         if is_key && let Step::Key(key) = last {
             let table = self.tree.find(parents)?.as_table()?;

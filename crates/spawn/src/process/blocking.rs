@@ -23,6 +23,8 @@ const PLACES: usize = 32;
 
 /// Starts: they touch the users' home folders.
 pub(super) static STARTS: Pool = Pool::new(PLACES, WAIT_LIMIT, WORK_LIMIT);
+/// Looks at the space of the users' home folders, with nothing but a picture depending on them.
+pub(super) static HOMES: Pool = Pool::new(PLACES, WAIT_LIMIT, WORK_LIMIT);
 /// Logs and sockets, which lie in the folders of the hub.
 pub(super) static FILES: Pool = Pool::new(PLACES, WAIT_LIMIT, WORK_LIMIT);
 /// Looks at the processes of the machine, without which no server can be stopped.

@@ -112,7 +112,7 @@ pub(super) fn signal_all(processes: &[ProcessId], signal: Signal) {
 ///
 /// Lyceum itself may run in a terminal of one of its servers; it must not find itself, nor, as their
 /// descendants, the servers that it has started.
-fn list(since: Option<u64>) -> HashMap<i32, Stat> {
+pub(super) fn list(since: Option<u64>) -> HashMap<i32, Stat> {
     let own = std::process::id().cast_signed();
     let entries = match fs::read_dir("/proc") {
         Ok(entries) => entries,

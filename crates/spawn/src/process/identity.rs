@@ -180,6 +180,9 @@ pub(super) struct Stat {
     state: char,
     pub(super) parent: i32,
     pub(super) session: i32,
+    /// Ticks of processor time, with that of children that it has waited for.
+    pub(super) cpu_ticks: u64,
+    pub(super) threads: u64,
     start_time: u64,
 }
 
@@ -210,12 +213,25 @@ impl Stat {
         let end = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        // `utime`, `stime`, and the same of children; then `num_threads`.
+        let mut cpu_ticks = 0_u64;
+        for skipped in [7, 0, 0, 0] {
+            let ticks: i64 = fields.nth(skipped)?.parse().ok()?;
+            cpu_ticks = cpu_ticks.saturating_add(ticks.try_into().unwrap_or(0));
+        }
+        let threads = fields.nth(2)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
         Some(Self {
             pid,
-            state: fields.next()?.chars().next()?,
-            parent: fields.next()?.parse().ok()?,
-            session: fields.nth(1)?.parse().ok()?,
-            start_time: fields.nth(15)?.parse().ok()?,
+            state,
+            parent,
+            session,
+            cpu_ticks,
+            threads,
+            start_time,
         })
     }
 
@@ -254,10 +270,11 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_spaces_and_no_text_does_not_shift_the_fields() {
-        let text = b"12 (a) b\xff) (c) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
+        let text = b"12 (a) b\xff) (c) S 3 4 5 0 -1 4194560 1 0 0 0 11 12 13 14 20 0 3 0 4711 9 9";
         let stat = Stat::parse(12, text).unwrap();
         assert_eq!((stat.parent, stat.session), (3, 5));
         assert_eq!(stat.start_time, 4711);
+        assert_eq!((stat.cpu_ticks, stat.threads), (50, 3));
         assert!(stat.is_alive());
         assert_eq!(Stat::parse(12, b"12 (a"), None);
         assert_eq!(Stat::parse(12, b"12 (a) S 1 2"), None);

@@ -21,8 +21,10 @@ use super::children::Reservation;
 use super::credentials::{self, Credentials};
 use super::identity::ProcessHandle;
 use super::logs::Log;
+use super::profile::Own;
 use super::{
-    INSTANCE_VARIABLE, SERVER_VARIABLE, Settings, SocketKind, failure, family, paths, prefix,
+    INSTANCE_VARIABLE, ProcessConfig, SERVER_VARIABLE, Settings, SocketKind, failure, family,
+    paths, prefix,
 };
 
 /// Programs that take JupyterHub's variables and Jupyter Server's options.
@@ -84,18 +86,19 @@ pub(super) fn launch(
     request: &StartRequest,
     reservation: Reservation,
 ) -> Result<Launched, Failure> {
+    let own = Own::of(settings, request)?;
     let user = paths::safe_name(request.server.user.as_str());
     let home = settings.home(&user);
     prepare_home(&home)?;
     let working_dir = working_dir(settings, &user, &home)?;
-    let place = Place::choose(settings, request)?;
-    let environment = environment(settings, request, &home, &place);
+    let place = Place::choose(&own, request)?;
+    let environment = environment(&own, request, &home, &place);
     let search = environment.get("PATH").map_or("", String::as_str);
-    let program = find_program(&settings.config.command, search)?;
+    let program = find_program(&own.config.command, search)?;
     let log = settings.log(&request.server);
     let output = open_log(settings, &log)?;
 
-    let arguments = arguments(settings, &place);
+    let arguments = arguments(&own.config, &place);
     let served_from = prefix::of_start(settings, &program, &arguments, &environment);
 
     let mut command = Command::new(&program);
@@ -192,7 +195,8 @@ enum Place {
 }
 
 impl Place {
-    fn choose(settings: &Settings, request: &StartRequest) -> Result<Self, Failure> {
+    fn choose(own: &Own<'_>, request: &StartRequest) -> Result<Self, Failure> {
+        let settings = own.settings;
         let dir = &settings.places.runtime_dir;
         let port =
             || free_port(settings).map_err(|error| failure::of_system("find a free port", &error));
@@ -202,10 +206,10 @@ impl Place {
                 .map_err(|error| failure::of_file("the folder for certificates", dir, &error))?;
             return Ok(Self::Secure(port()?, credentials));
         }
-        let socket = match settings.config.socket {
+        let socket = match own.config.socket {
             SocketKind::Unix => true,
             SocketKind::Tcp => false,
-            SocketKind::Auto => runs_jupyter(settings),
+            SocketKind::Auto => runs_jupyter(&own.config),
         };
         if socket {
             paths::secure_dir(dir)
@@ -265,9 +269,8 @@ impl Place {
     }
 }
 
-fn runs_jupyter(settings: &Settings) -> bool {
-    settings
-        .config
+fn runs_jupyter(config: &ProcessConfig) -> bool {
+    config
         .command
         .first()
         .and_then(|command| Path::new(command).file_name())
@@ -316,12 +319,12 @@ fn open_log(settings: &Settings, log: &Log) -> Result<(fs::File, fs::File), Fail
 
 /// Computes the whole environment of a server; later entries win.
 fn environment(
-    settings: &Settings,
+    own: &Own<'_>,
     request: &StartRequest,
     home: &Path,
     place: &Place,
 ) -> BTreeMap<String, String> {
-    let config = &settings.config;
+    let config = &own.config;
     let user = request.server.user.as_str();
     let shell = ["/bin/bash", "/bin/sh"]
         .into_iter()
@@ -339,7 +342,7 @@ fn environment(
         (text("USER"), text(user)),
         (text("LOGNAME"), text(user)),
         (text("SHELL"), text(shell)),
-        (text("PATH"), settings.search_path()),
+        (text("PATH"), own.search_path()),
     ]);
     all.extend(request.environment.clone());
     all.insert(
@@ -363,20 +366,19 @@ fn environment(
     all.extend(config.environment.clone());
     // Last, as nobody may hide a process from us.
     all.insert(text(SERVER_VARIABLE), request.marker.clone());
-    all.insert(text(INSTANCE_VARIABLE), settings.instance.clone());
+    all.insert(text(INSTANCE_VARIABLE), own.settings.instance.clone());
     all
 }
 
 /// The arguments after the program. Everybody on the machine can read them: nothing secret is here.
-fn arguments(settings: &Settings, place: &Place) -> Vec<String> {
-    let config = &settings.config;
+fn arguments(config: &ProcessConfig, place: &Place) -> Vec<String> {
     let mut all: Vec<String> = config.command.iter().skip(1).cloned().collect();
     if let Some(socket) = place.socket() {
         all.push(format!("--ServerApp.sock={}", socket.display()));
         all.push("--ServerApp.sock_mode=0600".to_owned());
     }
     // Without it, Jupyter Server ends at once with exit status 1.
-    if runs_jupyter(settings) && rustix::process::geteuid().is_root() {
+    if runs_jupyter(config) && rustix::process::geteuid().is_root() {
         all.push("--allow-root".to_owned());
     }
     all.extend(config.args.iter().cloned());

@@ -11,5 +11,7 @@ mod credentials;
 mod disk;
 mod harness;
 mod jupyter;
+mod profiles;
 mod start;
 mod stop;
+mod usage;
