@@ -109,6 +109,25 @@ fn factor(unit: &str) -> Option<u64> {
     })
 }
 
+/// Writes a number of bytes for people who want to know about how many: `512 MiB`, `1.5 GiB`.
+pub fn about(bytes: u64) -> String {
+    let (unit, factor) = UNITS
+        .into_iter()
+        .find(|(_, factor)| bytes >= *factor)
+        .unwrap_or(("", 1));
+    let (whole, tenths) = (bytes / factor, bytes % factor * 10 / factor);
+    let name = if unit.is_empty() {
+        "B".to_owned()
+    } else {
+        format!("{unit}iB")
+    };
+    if tenths == 0 || whole >= 100 {
+        format!("{whole} {name}")
+    } else {
+        format!("{whole}.{tenths} {name}")
+    }
+}
+
 impl fmt::Display for HumanSize {
     /// Writes it in the largest unit that it is a whole number of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,5 +229,17 @@ mod tests {
         fn no_text_makes_it_panic(text in "\\PC*") {
             let _ = HumanSize::parse(&text);
         }
+    }
+
+    #[test]
+    fn people_get_about_as_many_bytes() {
+        let check = |bytes: u64, expected: &str| assert_eq!(about(bytes), expected);
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1536, "1.5 KiB");
+        check(2 << 30, "2 GiB");
+        check((2 << 30) - 1, "1.9 GiB");
+        check(150 * (1 << 20) + (1 << 19), "150 MiB");
+        check(u64::MAX, "16777215 TiB");
     }
 }

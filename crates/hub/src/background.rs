@@ -59,6 +59,8 @@ impl Hub {
             }
         });
         self.tasks()
+            .spawn_vital("look at what servers use", self.clone().look_at_usage());
+        self.tasks()
             .spawn_vital("count active users", self.clone().count_active_users());
         self.tasks()
             .spawn_vital("measure lateness", self.clone().measure_lateness());

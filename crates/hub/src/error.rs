@@ -6,6 +6,8 @@ use lyceum_core::seams::AuthError;
 use lyceum_store::StoreError;
 use thiserror::Error;
 
+use crate::profiles::NoSuchProfile;
+
 /// The caller may not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Denied {
@@ -86,6 +88,14 @@ pub enum StartError {
     /// As many servers run as are allowed.
     #[error("as many servers are running as this hub allows; try again when others have stopped")]
     Full,
+    /// The machine's memory is too short.
+    #[error(
+        "the memory of this machine is used up just now; try again when others have stopped their servers"
+    )]
+    NoMemory,
+    /// The profile cannot be had.
+    #[error(transparent)]
+    Profile(#[from] NoSuchProfile),
     /// The start went wrong.
     #[error(transparent)]
     Failed(#[from] Failure),

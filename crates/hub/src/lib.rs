@@ -18,8 +18,10 @@ pub mod named_servers;
 pub mod oauth;
 pub mod permit;
 pub mod principal;
+pub mod profiles;
 pub mod provision;
 pub mod proxy;
+pub mod reserve;
 pub mod restart;
 pub mod running;
 pub mod servers;
@@ -32,6 +34,7 @@ pub mod shutdown;
 pub mod sites;
 pub mod tasks;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 
 use std::sync::Arc;
@@ -58,13 +61,16 @@ pub use permit::{
     UserPermit,
 };
 pub use principal::{Owner, Principal, Via};
+pub use profiles::{NoSuchProfile, OfferedProfile, Profile, ProfileChoice, Profiles};
 pub use provision::ProvisionError;
+pub use reserve::Reserve;
 pub use servers::{Counts, Snapshot, StartInput};
 pub use services::{CreateServiceError, DeleteServiceError, ServiceView};
 pub use sessions::Session;
 pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings};
 pub use shutdown::Ending;
 pub use tasks::Tasks;
+pub use usage::{Happening, ServerNotice};
 
 use crate::events::EventLog;
 use crate::known::Known;
@@ -72,6 +78,7 @@ use crate::proxy::RouteCheck;
 use crate::servers::{Servers, Shared};
 use crate::services::Services;
 use crate::shutdown::Endings;
+use crate::usage::Usages;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";
@@ -91,6 +98,7 @@ struct Inner {
     known: Known,
     tasks: Tasks,
     services: Services,
+    usages: Usages,
 }
 
 /// What a hub is made of.
@@ -135,6 +143,7 @@ impl Hub {
             known: Known::new(&shared.store),
             shared,
             authenticator: parts.authenticator,
+            usages: Usages::new(parts.clock.now()),
             activity: Activity::new(parts.clock),
             tasks: Tasks::new(parts.runtime),
             services: Services::new(),
@@ -201,6 +210,10 @@ impl Hub {
 
     pub(crate) fn services(&self) -> &Services {
         &self.inner.services
+    }
+
+    pub(crate) fn usages(&self) -> &Usages {
+        &self.inner.usages
     }
 
     pub(crate) fn servers(&self) -> &Servers {

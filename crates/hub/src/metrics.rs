@@ -130,6 +130,8 @@ pub struct Metrics {
     total_users: Gauge,
     active_users: Family<PeriodLabel, Gauge>,
     csp_reports: Counter,
+    server_memory: Gauge,
+    out_of_memory: Counter,
 }
 
 /// Makes histograms with configured bounds.
@@ -196,6 +198,8 @@ impl Metrics {
             total_users: Gauge::default(),
             active_users,
             csp_reports: Counter::default(),
+            server_memory: Gauge::default(),
+            out_of_memory: Counter::default(),
         };
         metrics.register(&settings.prefix, reporters);
         metrics
@@ -205,6 +209,17 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(process::Process));
         registry.register_collector(Box::new(reported::Reported(reporters.to_vec())));
+        // JupyterHub has nothing like these.
+        registry.register(
+            "lyceum_servers_memory_bytes",
+            "How much memory all users' servers use",
+            self.server_memory.clone(),
+        );
+        registry.register(
+            "lyceum_servers_out_of_memory",
+            "How many programs of users' servers were ended because a memory limit was reached",
+            self.out_of_memory.clone(),
+        );
         let ours = registry.sub_registry_with_prefix(prefix);
         let (name, help) = (
             "request_duration_seconds",
@@ -309,6 +324,17 @@ impl Metrics {
         self.requests
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// All servers together use so many bytes of memory.
+    pub(crate) fn memory_of_servers(&self, bytes: u64) {
+        self.server_memory
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many programs of servers were ended as a memory limit was reached.
+    pub(crate) fn out_of_memory(&self, times: u64) {
+        self.out_of_memory.inc_by(times);
     }
 
     /// A browser reported a breach of the content security policy.

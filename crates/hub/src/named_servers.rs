@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use lyceum_core::limits::NamedServers;
 use lyceum_core::{NameError, ServerName, ServerRef, slug};
 use lyceum_store::{Kind, Phase, StoreError, User};
 use serde_json::{Map, Value};
@@ -11,7 +12,8 @@ use thiserror::Error;
 
 use crate::models::ServerView;
 use crate::permit::{ManageServer, StartServer};
-use crate::servers::{Change, StartInput};
+use crate::profiles::NoSuchProfile;
+use crate::servers::{Change, Shared, StartInput};
 use crate::{Action, Hub, ServerPermit, StartError};
 
 /// What becomes of servers whose names are not allowed for new ones any more (JupyterHub
@@ -61,6 +63,9 @@ pub enum EditError {
     /// There is none of that name.
     #[error("the user {} has no server `{}`", .0.user, .0.server)]
     NotThere(ServerRef),
+    /// The profile of its next start cannot be had.
+    #[error(transparent)]
+    Profile(#[from] NoSuchProfile),
     /// It runs, or is busy.
     #[error("the server {0} is active; stop it before you change it")]
     Active(ServerRef),
@@ -76,6 +81,7 @@ impl From<EditError> for StartError {
             EditError::NamedServersOff => Self::NamedServersOff,
             EditError::TooManyNamed(limit) => Self::TooManyNamed(limit),
             EditError::Store(error) => Self::Store(error),
+            EditError::Profile(error) => Self::Profile(error),
             EditError::Exists(_) | EditError::NotThere(_) | EditError::Active(_) => {
                 Self::Refused(lyceum_core::lifecycle::Refusal::NoAnswer)
             }
@@ -96,6 +102,10 @@ impl Hub {
         }
         self.check_new_name(permit.user(), server.server.as_str())
             .await?;
+        let options = self
+            .check_profile(permit.user(), input.user_options)
+            .await??;
+        let limit = self.named_servers_of(permit.user()).await?.limit();
         let mut tx = self.store().begin().await?;
         let (mut row, new) = tx
             .ensure_server(permit.user().id, &server.server, self.now())
@@ -103,7 +113,6 @@ impl Hub {
         if !new {
             return Err(EditError::Exists(server.clone()));
         }
-        let limit = self.settings().named_server_limit;
         // Asked before, too; but two names at once may both have been fine then.
         if limit > 0 && tx.count_servers_of_user(permit.user().id).await?.named > u64::from(limit) {
             return Err(EditError::TooManyNamed(limit));
@@ -112,7 +121,7 @@ impl Hub {
             tx.set_display_name(row.id, Some(&display_name)).await?;
             row.display_name = Some(display_name);
         }
-        if let Some(options) = input.user_options {
+        if let Some(options) = options {
             tx.set_user_options(row.id, Some(&options)).await?;
             row.user_options = Some(options);
         }
@@ -131,7 +140,7 @@ impl Hub {
     ) -> Result<ServerView, EditError> {
         let server = permit.server();
         if (edit.name.is_some() || edit.display_name.is_some())
-            && !self.settings().allow_named_servers
+            && self.named_servers_of(permit.user()).await? == NamedServers::Off
         {
             return Err(EditError::NamedServersOff);
         }
@@ -150,10 +159,13 @@ impl Hub {
             Some(Target::Taken(taken)) => return Err(EditError::Exists(taken)),
             None => None,
         };
+        let user_options = self
+            .check_profile(permit.user(), edit.user_options)
+            .await??;
         let change = Change {
             name: renamed.clone(),
             display_name: edit.display_name,
-            user_options: edit.user_options,
+            user_options,
         };
         let row = match self.servers().change(server, change).await {
             Ok(row) => row.ok_or_else(|| EditError::Active(server.clone()))?,
@@ -198,7 +210,7 @@ impl Hub {
 
     /// Checks whether a user may have a new server of this name.
     pub(crate) async fn check_new_name(&self, user: &User, name: &str) -> Result<(), EditError> {
-        if !self.settings().allow_named_servers {
+        if self.named_servers_of(user).await? == NamedServers::Off {
             return Err(EditError::NamedServersOff);
         }
         self.check_limit(user).await?;
@@ -207,8 +219,13 @@ impl Hub {
             .map_err(EditError::Name)
     }
 
+    /// How many named servers a user may have.
+    pub async fn named_servers_of(&self, user: &User) -> Result<NamedServers, StoreError> {
+        named_servers_of(self.shared(), user).await
+    }
+
     async fn check_limit(&self, user: &User) -> Result<(), EditError> {
-        let limit = self.settings().named_server_limit;
+        let limit = self.named_servers_of(user).await?.limit();
         if limit > 0 && self.store().count_servers_of_user(user.id).await?.named >= u64::from(limit)
         {
             return Err(EditError::TooManyNamed(limit));
@@ -270,6 +287,27 @@ impl Hub {
                 "could not remove what was kept for a server that is deleted or renamed");
         }
     }
+}
+
+/// How many named servers a user may have: by the rules for them, else as for the whole hub.
+pub(crate) async fn named_servers_of(
+    shared: &Shared,
+    user: &User,
+) -> Result<NamedServers, StoreError> {
+    let settings = &shared.settings;
+    let rules = &settings.named_server_rules;
+    let groups = if rules.has_groups() {
+        shared.store.groups_of_user(user.id).await?
+    } else {
+        Vec::new()
+    };
+    let by_rules = rules.of(&user.name, groups.iter().map(|group| &group.name));
+    Ok(match by_rules {
+        Some(allowed) => allowed,
+        None if !settings.allow_named_servers => NamedServers::Off,
+        None if settings.named_server_limit > 0 => NamedServers::UpTo(settings.named_server_limit),
+        None => NamedServers::Unlimited,
+    })
 }
 
 /// The name that a server shall get.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lyceum_core::lifecycle::{Cause, Failure, Refusal, State};
+use lyceum_core::limits::NamedServers;
 use lyceum_core::{ServerName, ServerRef, random};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -89,6 +90,12 @@ impl Hub {
         input: StartInput,
     ) -> Result<(), StartError> {
         self.check_name(permit).await?;
+        let input = self.choose_profile(permit, input).await?;
+        if !self.is_active(permit.server()) {
+            self.check_memory().await.inspect_err(|_| {
+                self.metrics().not_started(NotStarted::TooMany);
+            })?;
+        }
         let place = self.take_place(permit.server())?;
         let asked = self.servers().start(permit.server(), input).await;
         if let Err(Refusal::AlreadyStarting | Refusal::Stopping | Refusal::Checking) = asked {
@@ -216,7 +223,7 @@ impl Hub {
         if server.is_default() {
             return Ok(());
         }
-        if !self.settings().allow_named_servers {
+        if self.named_servers_of(permit.user()).await? == NamedServers::Off {
             return Err(StartError::NamedServersOff);
         }
         if self.server_exists(permit).await? {

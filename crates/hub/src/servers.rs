@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::proxy::RouteCheck;
 use crate::settings::HubSettings;
 use crate::shutdown::Endings;
+use crate::usage::RunningServer;
 
 /// How many questions may wait for one server; more than people can click.
 const INBOX: usize = 64;
@@ -241,6 +242,19 @@ impl Servers {
         running.collect()
     }
 
+    /// A server that runs, with nothing going on.
+    pub(crate) fn running_server(&self, server: &ServerRef) -> Option<RunningServer> {
+        running_server(server, &self.find(server)?.seen.borrow())
+    }
+
+    /// All servers that run, with nothing going on.
+    pub(crate) fn running_servers(&self) -> Vec<RunningServer> {
+        let known = self.lock();
+        let all = known.all.iter();
+        all.filter_map(|(server, entry)| running_server(server, &entry.seen.borrow()))
+            .collect()
+    }
+
     /// Compares the route of a server with what the table says of it, and mends it.
     pub(crate) async fn mend_route(&self, server: &ServerRef, target: Option<Upstream>) {
         if let Some(known) = self.find_or_make(server) {
@@ -433,6 +447,17 @@ impl KnownServers {
         counts.starting = counts.starting.saturating_add(admitted);
         counts
     }
+}
+
+fn running_server(server: &ServerRef, seen: &Snapshot) -> Option<RunningServer> {
+    let State::Ready(running) = &seen.state else {
+        return None;
+    };
+    Some(RunningServer {
+        server: server.clone(),
+        handle: running.handle.clone(),
+        started: seen.started,
+    })
 }
 
 /// Why an actor did not answer.

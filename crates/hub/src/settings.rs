@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_core::declared::Declared;
+use lyceum_core::limits::{LimitRules, NamedServerRules};
 use lyceum_core::seams::Reporter;
 use lyceum_core::{UserName, lifecycle};
 
-use crate::{CryptKeys, InternalTls, MetricSettings};
+use crate::{CryptKeys, InternalTls, MetricSettings, Profiles, Reserve};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -59,6 +60,15 @@ pub struct HubSettings {
     pub allow_named_servers: bool,
     /// How many named servers a user may have; 0 for any number.
     pub named_server_limit: u32,
+    /// Other rules about named servers, for users and groups; [`HubSettings::allow_named_servers`] must be set if one of
+    /// them allows any.
+    pub named_server_rules: NamedServerRules,
+    /// What users may choose among before a start.
+    pub profiles: Profiles,
+    /// What servers may use, for showing it: the spawner keeps them to it.
+    pub limit_rules: LimitRules,
+    /// Memory that stays for the system.
+    pub reserve: Option<Reserve>,
     /// How many servers may be starting at once; 0 for any number.
     pub concurrent_spawn_limit: u32,
     /// How many servers may run at once; 0 for any number.
@@ -154,6 +164,10 @@ impl Default for HubSettings {
             redirect_to_server: true,
             allow_named_servers: false,
             named_server_limit: 0,
+            named_server_rules: NamedServerRules::default(),
+            profiles: Profiles::default(),
+            limit_rules: LimitRules::default(),
+            reserve: None,
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
             servers: ServerSettings::default(),

@@ -138,7 +138,13 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         .await??
     };
     routes.set_sites(sites);
+    let limits = limits::hub(&config);
     let settings = HubSettings {
+        profiles: profiles::hub(&config),
+        limit_rules: limits.rules,
+        allow_named_servers: config.hub.named_servers.allowed() || limits.named_servers.allow_any(),
+        named_server_rules: limits.named_servers,
+        reserve: limits.reserve,
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
@@ -317,6 +323,10 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         redirect_to_server: hub.redirect_to_server,
         allow_named_servers: hub.named_servers.allowed(),
         named_server_limit: hub.named_servers.limit(),
+        named_server_rules: NamedServerRules::default(),
+        profiles: Profiles::default(),
+        limit_rules: LimitRules::default(),
+        reserve: None,
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
         servers: ServerSettings::default(),

@@ -12,6 +12,7 @@ mod oauth_scopes;
 mod pages;
 mod site;
 mod token_page;
+mod usage;
 
 pub use admin_pages::{
     AdminGroupPage, AdminGroupsPage, AdminServer, AdminUser, AdminUserPage, AdminUsersPage,
@@ -29,6 +30,7 @@ pub use pages::{
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Notice, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};
+pub use usage::{Meter, ProfileOption, ServerNews, SpaceLine, SpaceState};
 
 /// What the pages need of a browser, and nothing else: scripts, styles and pictures of our own, no framing.
 ///

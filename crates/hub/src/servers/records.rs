@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Shared, environment};
 use crate::internal_tls::InternalTls;
+use crate::named_servers::named_servers_of;
 use crate::principal::{Owner, roles_of};
 
 /// What a start was asked with.
@@ -67,6 +68,7 @@ async fn try_prepare(
     let base = shared.settings.base_url.as_str();
     let user = shared.store.get_user(&server.user).await?;
     let scopes = token_scopes(shared, server, &user).await?;
+    let limit = named_servers_of(shared, &user).await?.limit();
     let api_token = token::new_token();
     let marker = random::hex(16);
     let url = server.url_path(base);
@@ -80,7 +82,6 @@ async fn try_prepare(
     // Somebody may have got another name since; a server must not run under one that is not its owner's.
     let user = tx.get_user(&server.user).await?;
     let (row, new) = tx.ensure_server(user.id, &server.server, now).await?;
-    let limit = shared.settings.named_server_limit;
     if new && !server.server.is_default() && limit > 0 {
         // Asked before, too; but two names at once may both have been fine then.
         let named = tx.count_servers_of_user(user.id).await?.named;

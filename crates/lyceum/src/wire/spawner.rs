@@ -9,6 +9,7 @@ use lyceum_core::seams::Spawner;
 use lyceum_gateway::{RouteTable, StaticSets};
 use lyceum_spawn::process::{Places, ProcessSpawner};
 
+use super::profiles;
 use crate::statics::Statics;
 
 /// Makes the configured spawner. `programs` are folders that come first on the servers' `PATH`.
@@ -34,6 +35,7 @@ pub(super) async fn make(
     };
     let spawner = Arc::new(
         ProcessSpawner::new(process, places, instance)
+            .and_then(|spawner| spawner.with_profiles(profiles::spawner(config)))
             .context("could not set up the spawner `process`")?,
     );
     let mut statics = None;

@@ -177,13 +177,15 @@ pub(crate) fn start_refused(error: StartError) -> ApiError {
     match error {
         StartError::Refused(refusal) => refused(refusal),
         StartError::Name(error) => bad_name(&error),
-        StartError::NamedServersOff | StartError::TooManyNamed(_) => {
+        StartError::NamedServersOff | StartError::TooManyNamed(_) | StartError::Profile(_) => {
             ApiError::bad_request(error.to_string())
         }
         StartError::Busy(seconds) => {
             ApiError::with(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retry_after(seconds)
         }
-        StartError::Full => ApiError::with(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        StartError::Full | StartError::NoMemory => {
+            ApiError::with(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+        }
         StartError::Failed(failure) => {
             ApiError::with(StatusCode::INTERNAL_SERVER_ERROR, failure.message)
         }
@@ -196,9 +198,10 @@ fn edit_refused(error: EditError) -> ApiError {
         EditError::Name(error) => bad_name(&error),
         EditError::Exists(_) => ApiError::with(StatusCode::CONFLICT, error.to_string()),
         EditError::NotThere(_) => ApiError::with(StatusCode::NOT_FOUND, error.to_string()),
-        EditError::NamedServersOff | EditError::TooManyNamed(_) | EditError::Active(_) => {
-            ApiError::bad_request(error.to_string())
-        }
+        EditError::NamedServersOff
+        | EditError::TooManyNamed(_)
+        | EditError::Profile(_)
+        | EditError::Active(_) => ApiError::bad_request(error.to_string()),
         EditError::Store(error) => store_failed(&error),
     }
 }

@@ -19,11 +19,12 @@ use lyceum_hub::models::{ServerView, UserView};
 use lyceum_hub::permit::{AccessServer, OpenAdminPage, StartServer, StopServer};
 use serde_json::{Map, Value};
 
+use super::home::profile_of;
 use super::{errors, token};
 use crate::api::models::{self, Stopped};
 use crate::caller::{PageCaller, check_xsrf};
 use crate::forms::Form;
-use crate::render::{AdminServer, Part, ServerState};
+use crate::render::{AdminServer, Meter, Part, ServerState};
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
 
@@ -156,6 +157,10 @@ impl<'a> Desk<'a> {
             progress_url: server.hub_path(base, "spawn-pending"),
             api_url: server.api_path(base),
             last_activity: view.row.as_ref().and_then(|row| row.last_activity),
+            profile: profile_of(self.web, view),
+            memory: hub
+                .last_usage(server)
+                .and_then(|usage| Meter::of_memory(&usage)),
             may_start: hub.may_on_server::<StartServer>(principal, owner, name),
             may_stop: hub.may_on_server::<StopServer>(principal, owner, name),
         }

@@ -2,14 +2,19 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::future::join_all;
 use http::StatusCode;
+use lyceum_core::limits::NamedServers;
 use lyceum_core::{ServerName, ServerRef};
 use lyceum_hub::models::{ServerView, UserView};
 
 use super::errors;
 use crate::Web;
 use crate::caller::{PageCaller, store_failed};
-use crate::render::{HomePage, NewServerForm, ServerCard, ServerEdit, ServerState, ServiceLink};
+use crate::render::{
+    HomePage, Meter, NewServerForm, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink,
+    SpaceLine,
+};
 use crate::visit::Visitor;
 
 pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Request) -> Response {
@@ -23,12 +28,19 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
             return errors::page(&web, &visitor, error.status(), error.message());
         }
     };
-    let named: Vec<_> = view
+    let settings = web.hub().settings();
+    let asks =
+        settings.servers.options_form.is_some() || settings.profiles.is_choice_for(&view.groups);
+    let named_views = view
         .servers
         .iter()
-        .filter(|view| !view.server.server.is_default())
-        .map(|view| card(&web, view))
-        .collect();
+        .filter(|view| !view.server.server.is_default());
+    // Each is asked within a second, and all at once.
+    let (server, named, space) = tokio::join!(
+        default_card(&web, &view, asks),
+        join_all(named_views.map(|view| card(&web, view, asks))),
+        web.hub().home_space(&view.user.name),
+    );
     let services = match web.hub().services_to_open(&caller.principal).await {
         Ok(services) => services,
         Err(error) => {
@@ -36,12 +48,19 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
             return errors::page(&web, &visitor, error.status(), error.message());
         }
     };
-    let settings = web.hub().settings();
-    let limit = settings.named_server_limit;
+    let allowed = match web.hub().named_servers_of(&view.user).await {
+        Ok(allowed) => allowed,
+        Err(error) => {
+            let error = store_failed(&error);
+            return errors::page(&web, &visitor, error.status(), error.message());
+        }
+    };
+    let limit = allowed.limit();
     let page = HomePage {
         xsrf: visitor.xsrf(&web),
-        server: default_card(&web, &view),
-        new_server: settings.allow_named_servers.then(|| NewServerForm {
+        server,
+        space: space.and_then(|space| SpaceLine::new(&space)),
+        new_server: (allowed != NamedServers::Off).then(|| NewServerForm {
             action: format!("{}new-server", web.hub_url()),
             limit,
             full: limit > 0 && u32::try_from(named.len()).is_ok_and(|count| count >= limit),
@@ -58,29 +77,33 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
     visitor.page(&web, StatusCode::OK, &page)
 }
 
-fn default_card(web: &Web, view: &UserView) -> ServerCard {
+async fn default_card(web: &Web, view: &UserView, asks: bool) -> ServerCard {
     let known = view
         .servers
         .iter()
         .find(|view| view.server.server.is_default());
-    known.map_or_else(
-        || {
-            let server = ServerRef::new(view.user.name.clone(), ServerName::default_server());
-            let now = web.hub().snapshot(&server);
-            card(
-                web,
-                &ServerView {
-                    server,
-                    row: None,
-                    now,
-                },
-            )
-        },
-        |known| card(web, known),
-    )
+    if let Some(known) = known {
+        return card(web, known, asks).await;
+    }
+    let server = ServerRef::new(view.user.name.clone(), ServerName::default_server());
+    let now = web.hub().snapshot(&server);
+    let never_started = ServerView {
+        server,
+        row: None,
+        now,
+    };
+    card(web, &never_started, asks).await
 }
 
-fn card(web: &Web, view: &ServerView) -> ServerCard {
+/// What the profile of a server is called, as far as the server has one.
+pub(crate) fn profile_of(web: &Web, view: &ServerView) -> Option<String> {
+    let options = view.row.as_ref()?.user_options.as_ref();
+    let profile = web.hub().settings().profiles.named_in(options)?;
+    Some(profile.title.clone())
+}
+
+async fn card(web: &Web, view: &ServerView, asks: bool) -> ServerCard {
+    let usage = web.hub().server_usage(&view.server).await;
     let base = web.hub().settings().base_url.as_str();
     let server = &view.server;
     let row = view.row.as_ref();
@@ -100,6 +123,15 @@ fn card(web: &Web, view: &ServerView) -> ServerCard {
         open_url: server.url_path(base),
         progress_url: server.hub_path(base, "spawn-pending"),
         start_action: server.hub_path(base, "spawn"),
+        asks,
+        profile: profile_of(web, view),
+        memory: usage.and_then(|usage| Meter::of_memory(&usage)),
+        notices: web
+            .hub()
+            .server_notices(server)
+            .iter()
+            .map(ServerNews::from)
+            .collect(),
         stop_action: server.hub_path(base, "stop"),
         since: view.now.started.filter(|_| active),
         last_activity: row.and_then(|row| row.last_activity),

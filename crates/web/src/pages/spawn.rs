@@ -11,14 +11,18 @@ use lyceum_core::lifecycle::Refusal;
 use lyceum_core::{ServerName, ServerRef, escape};
 use lyceum_hub::display_name;
 use lyceum_hub::permit::ManageServer;
-use lyceum_hub::{FormReading, HubError, OptionsForm, ServerPermit, StartError, StartInput};
+use lyceum_hub::profiles;
+use lyceum_hub::{
+    FormReading, HubError, OptionsForm, ProfileChoice, ServerPermit, StartError, StartInput,
+};
 use serde_json::{Map, Value};
 
+use super::token::sentence;
 use super::{errors, next};
 use crate::api::server_bodies::checked_options;
 use crate::caller::{PageCaller, check_xsrf, found, store_failed};
 use crate::forms::{MAX_FIELDS, too_many_fields};
-use crate::render::SpawnPage;
+use crate::render::{ProfileOption, SpawnPage};
 use crate::server_path::ServerPath;
 use crate::uploads::{Filled, interpret, push};
 use crate::visit::Visitor;
@@ -72,12 +76,13 @@ async fn by_link(
         Ok(permit) => permit,
         Err(response) => return *response,
     };
-    let spawn = Spawn {
+    let mut spawn = Spawn {
         web,
         caller,
         visitor: &visitor,
         parts: &parts,
         permit: &permit,
+        choice: ProfileChoice::default(),
     };
     // A name that cannot be one is told before anything is asked.
     if let Err(error) = web.hub().may_start(&permit).await {
@@ -95,17 +100,20 @@ async fn by_link(
         Ok(name) => name,
         Err(response) => return *response,
     };
-    let form = web.hub().settings().servers.options_form.as_ref();
-    match (query_options(&parts, reading(web)), form) {
-        (Ok(None), Some(form)) => spawn.form_page(form, StatusCode::OK, None),
-        (Ok(user_options), _) => {
+    if let Err(response) = spawn.find_choice().await {
+        return *response;
+    }
+    match query_options(&parts, reading(web)) {
+        Ok(None) if spawn.asks() => spawn.form_page(StatusCode::OK, None),
+        Ok(user_options) => {
+            spawn.prefer(user_options.as_ref());
             let input = StartInput {
                 user_options,
                 display_name,
             };
             spawn.start(input).await
         }
-        (Err(error), _) => errors::page(web, &visitor, error.status(), error.message()),
+        Err(error) => errors::page(web, &visitor, error.status(), error.message()),
     }
 }
 
@@ -126,12 +134,13 @@ async fn by_form(
         Ok(permit) => permit,
         Err(response) => return *response,
     };
-    let spawn = Spawn {
+    let mut spawn = Spawn {
         web,
         caller,
         visitor: &visitor,
         parts: &parts,
         permit: &permit,
+        choice: ProfileChoice::default(),
     };
     let state = web.hub().see(&permit).state;
     if state.is_ready() {
@@ -145,12 +154,16 @@ async fn by_form(
         Ok(name) => name,
         Err(response) => return *response,
     };
+    if let Err(response) = spawn.find_choice().await {
+        return *response;
+    }
     let options = filled
         .options(reading(web))
         .map(checked_options)
         .transpose();
     match options {
         Ok(user_options) => {
+            spawn.prefer(user_options.as_ref());
             let input = StartInput {
                 user_options,
                 display_name,
@@ -243,16 +256,50 @@ struct Spawn<'a> {
     visitor: &'a Visitor,
     parts: &'a Parts,
     permit: &'a ServerPermit<ManageServer>,
+    /// Which profiles there are to choose among, and which one is chosen at first.
+    choice: ProfileChoice,
 }
 
 impl Spawn<'_> {
+    /// Finds out what there is to choose; the error is the answer.
+    async fn find_choice(&mut self) -> Result<(), Box<Response>> {
+        match self.web.hub().profile_choice(self.permit).await {
+            Ok(choice) => {
+                self.choice = choice;
+                Ok(())
+            }
+            Err(error) => {
+                let error = store_failed(&error);
+                let (status, text) = (error.status(), error.message());
+                Err(Box::new(errors::page(self.web, self.visitor, status, text)))
+            }
+        }
+    }
+
+    /// Whether there is anything to ask.
+    fn asks(&self) -> bool {
+        self.form().is_some() || self.choice.is_one()
+    }
+
+    /// If the form is shown again, it begins with the profile that was chosen now.
+    fn prefer(&mut self, options: Option<&Map<String, Value>>) {
+        let chosen = match options.and_then(|options| options.get(profiles::OPTION)) {
+            Some(Value::Array(list)) => list.first().and_then(Value::as_str),
+            other => other.and_then(Value::as_str),
+        };
+        let offered = |name: &&str| self.choice.all.iter().any(|one| one.name == *name);
+        if let Some(name) = chosen.filter(offered) {
+            self.choice.chosen = Some(name.to_owned());
+        }
+    }
+
     async fn start(&self, input: StartInput) -> Response {
         match self.web.hub().request_start(self.permit, input).await {
             Ok(()) => {
                 let early = self.web.hub().await_start_for(self.permit, EARLY).await;
-                match (early, self.form()) {
+                match early {
                     // What was chosen may be why: it can be changed at once.
-                    (Err(failure), Some(_)) => {
+                    Err(failure) if self.asks() => {
                         let text = format!("{} {}", failure.message, failure.hint);
                         self.ask_again(StatusCode::INTERNAL_SERVER_ERROR, &text)
                     }
@@ -281,8 +328,11 @@ impl Spawn<'_> {
             StartError::Name(_)
             | StartError::NamedServersOff
             | StartError::TooManyNamed(_)
+            | StartError::Profile(_)
             | StartError::Refused(_) => StatusCode::BAD_REQUEST,
-            StartError::Busy(_) | StartError::Full => StatusCode::TOO_MANY_REQUESTS,
+            StartError::Busy(_) | StartError::Full | StartError::NoMemory => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             StartError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             StartError::Store(source) => {
                 let error = store_failed(source);
@@ -290,9 +340,12 @@ impl Spawn<'_> {
             }
         };
         let text = error.to_string();
-        let may_help = matches!(error, StartError::Busy(_) | StartError::Full);
+        let may_help = matches!(
+            error,
+            StartError::Busy(_) | StartError::Full | StartError::NoMemory | StartError::Profile(_)
+        );
         let mut response = if may_help {
-            self.ask_again(status, &text)
+            self.ask_again(status, &sentence(&text))
         } else {
             errors::page(self.web, self.visitor, status, Some(&text))
         };
@@ -306,23 +359,27 @@ impl Spawn<'_> {
 
     /// Shows the form again, or an error where there is none.
     fn ask_again(&self, status: StatusCode, text: &str) -> Response {
-        match self.form() {
-            Some(form) => self.form_page(form, status, Some(text.to_owned())),
-            None => errors::page(self.web, self.visitor, status, Some(text)),
+        if self.asks() {
+            self.form_page(status, Some(text.to_owned()))
+        } else {
+            errors::page(self.web, self.visitor, status, Some(text))
         }
     }
 
-    fn form_page(
-        &self,
-        form: &OptionsForm,
-        status: StatusCode,
-        problem: Option<String>,
-    ) -> Response {
+    fn form_page(&self, status: StatusCode, problem: Option<String>) -> Response {
+        let chosen = self.choice.chosen.as_deref();
+        let offered = self.choice.all.iter().filter(|_| self.choice.is_one());
         let page = SpawnPage {
             subject: subject(self.caller, self.permit.server()),
             action: self.action(),
             xsrf: self.visitor.xsrf(self.web),
-            fields: form.html.clone(),
+            profiles: offered
+                .map(|profile| ProfileOption::new(profile, chosen))
+                .collect(),
+            fields: self
+                .form()
+                .map(|form| form.html.clone())
+                .unwrap_or_default(),
             problem,
         };
         self.visitor.page(self.web, status, &page)

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::pages::{Page, ServerState};
+use super::usage::Meter;
 
 macro_rules! pages {
     ($($page:ty => $template:literal,)*) => {
@@ -124,6 +125,10 @@ pub struct AdminServer {
     pub api_url: String,
     /// When it was last used, if ever.
     pub last_activity: Option<Timestamp>,
+    /// What its profile is called, if it has one.
+    pub profile: Option<String>,
+    /// Its memory, if it runs and that is known.
+    pub memory: Option<Meter>,
     /// Whether the viewer may start it.
     pub may_start: bool,
     /// Whether the viewer may stop it.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use lyceum_core::size;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{
@@ -186,7 +187,7 @@ impl Engine {
     ) -> Result<Self, RenderError> {
         let catalog = Catalog::load(language)
             .map_err(|source| RenderError::Texts(language.code(), source))?;
-        let mut built_in = environment(catalog, base_url.to_owned());
+        let mut built_in = environment(catalog, base_url.to_owned(), language);
         for name in BuiltIn::iter() {
             add(&mut built_in, &name, &built_in_source(&name)).map_err(|source| {
                 RenderError::Template {
@@ -242,7 +243,7 @@ fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Resu
 }
 
 /// An environment without templates: strict, escaping, with our functions.
-fn environment(catalog: Catalog, base_url: String) -> Environment<'static> {
+fn environment(catalog: Catalog, base_url: String, language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -265,6 +266,12 @@ fn environment(catalog: Catalog, base_url: String) -> Environment<'static> {
         })
     });
     environment.add_filter("utc", utc);
+    environment.add_filter("bytes", move |bytes: u64| {
+        decimal(size::about(bytes), language)
+    });
+    environment.add_filter("number", move |number: f64| {
+        decimal(number.to_string(), language)
+    });
     environment.set_formatter(escape);
     environment
 }
@@ -313,6 +320,14 @@ fn escape(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> 
 
 fn not_written(error: std::fmt::Error) -> Error {
     Error::new(ErrorKind::WriteFailure, "could not write the page").with_source(error)
+}
+
+/// Writes the mark before decimals as the language does.
+fn decimal(text: String, language: Language) -> String {
+    match language {
+        Language::English => text,
+        Language::Czech | Language::German => text.replace('.', ","),
+    }
 }
 
 /// A time as people without JavaScript read it; the others get it in their own zone.

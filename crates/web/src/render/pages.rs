@@ -7,6 +7,7 @@ use lyceum_core::lifecycle::{Failure, Pending, State};
 use serde::Serialize;
 
 use super::oauth_scopes::ScopeLine;
+use super::usage::{Meter, ProfileOption, ServerNews, SpaceLine};
 
 /// A page that can be rendered.
 pub trait Page: Serialize {
@@ -96,6 +97,8 @@ pub struct HomePage {
     pub new_server: Option<NewServerForm>,
     /// The services that the user may open.
     pub services: Vec<ServiceLink>,
+    /// The space of the user's home, if that is known.
+    pub space: Option<SpaceLine>,
 }
 
 /// A service on the home page.
@@ -144,6 +147,14 @@ pub struct ServerCard {
     pub progress_url: String,
     /// Where the form that starts it is posted to.
     pub start_action: String,
+    /// Whether there is something to choose before the start: then that page is looked at first.
+    pub asks: bool,
+    /// What the profile that was chosen is called.
+    pub profile: Option<String>,
+    /// Its memory, if it runs and that is known.
+    pub memory: Option<Meter>,
+    /// What has happened to it, oldest first.
+    pub notices: Vec<ServerNews>,
     /// Where the form that stops it is posted to.
     pub stop_action: String,
     /// When it was started, if it runs.
@@ -182,7 +193,7 @@ impl From<&State> for ServerState {
     }
 }
 
-/// What people choose before their server starts: the administrator's fields in our form.
+/// What people choose before their server starts: a profile, and the administrator's fields, in our form.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpawnPage {
     /// Which server, as in [`ProgressPage`].
@@ -191,7 +202,9 @@ pub struct SpawnPage {
     pub action: String,
     /// The XSRF token.
     pub xsrf: String,
-    /// The fields, as HTML that the administrator wrote.
+    /// The profiles to choose among; none if there is no choice.
+    pub profiles: Vec<ProfileOption>,
+    /// The fields, as HTML that the administrator wrote; empty if there are none.
     pub fields: String,
     /// Why the server was not started with what was chosen.
     pub problem: Option<String>,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::samples::{Sample, sample};
 use crate::render::{
     AdminGroupPage, AdminGroupsPage, AdminServer, AdminUser, AdminUserPage, AdminUsersPage,
-    GroupLink, Heading, Member, Order, Part, ServerState,
+    GroupLink, Heading, Member, Meter, Order, Part, ServerState,
 };
 
 fn time(text: &str) -> Option<Timestamp> {
@@ -22,6 +22,13 @@ fn server(user: &str, name: &str, state: ServerState) -> AdminServer {
         progress_url: format!("/hub/spawn-pending/ada/{name}"),
         api_url: "/hub/api/users/ada/server".to_owned(),
         last_activity: time("2026-11-23T18:04:05Z"),
+        profile: (name == "lab").then(|| "For rats & mice".to_owned()),
+        memory: matches!(state, ServerState::Running).then_some(Meter {
+            used: 3 << 29,
+            limit: name.is_empty().then_some(2 << 30),
+            percent: name.is_empty().then_some(75),
+            high: false,
+        }),
         may_start: true,
         may_stop: true,
     }

@@ -6,10 +6,10 @@ use lyceum_core::lifecycle::{Cause, Failure};
 use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
-    LoginPage, LoginProblem, MadeToken, MaintenancePage, NewServerForm, NoEntryPage, NoEntryReason,
-    NotRunningPage, Notice, Options, Page, ProgressPage, RenderError, Renderer, ScopeLine,
-    ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage, TokenLine,
-    TokenPage, UnreachablePage, Viewer, Visit,
+    LoginPage, LoginProblem, MadeToken, MaintenancePage, Meter, NewServerForm, NoEntryPage,
+    NoEntryReason, NotRunningPage, Notice, Options, Page, ProfileOption, ProgressPage, RenderError,
+    Renderer, ScopeLine, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink, SpaceLine,
+    SpaceState, SpawnPage, StoppingPage, TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -131,6 +131,25 @@ fn card(name: &str, state: ServerState) -> ServerCard {
         open_url: format!("/user/ada/{name}"),
         progress_url: format!("/hub/spawn-pending/ada/{name}"),
         start_action: format!("/hub/spawn/ada/{name}"),
+        asks: name == "lab",
+        profile: (name == "lab").then(|| "For rats & mice".to_owned()),
+        memory: runs.then_some(Meter {
+            used: 1_932_735_283,
+            limit: name.is_empty().then_some(2 << 30),
+            percent: name.is_empty().then_some(90),
+            high: name.is_empty(),
+        }),
+        notices: if runs {
+            [Some(2 << 30), None]
+                .map(|limit| ServerNews {
+                    at: "2026-11-23T19:00:00Z".parse().unwrap(),
+                    times: 1,
+                    limit,
+                })
+                .to_vec()
+        } else {
+            Vec::new()
+        },
         stop_action: format!("/hub/stop/ada/{name}"),
         since: runs.then(|| time("2026-11-23T18:04:05.123456Z")).flatten(),
         last_activity: time("2026-11-23T20:30:00Z"),
@@ -154,6 +173,24 @@ fn home(server: ServerCard, named: Vec<ServerCard>) -> HomePage {
                 url: "/services/forum/".to_owned(),
             })
             .collect(),
+        space: match named.len() {
+            0 => None,
+            1 => Some(SpaceLine {
+                quota: None,
+                left: 100 << 20,
+                state: SpaceState::Little,
+            }),
+            _ => Some(SpaceLine {
+                quota: Some(Meter {
+                    used: 10 << 30,
+                    limit: Some(10 << 30),
+                    percent: Some(100),
+                    high: true,
+                }),
+                left: 0,
+                state: SpaceState::Full,
+            }),
+        },
         named,
     }
 }
@@ -163,10 +200,35 @@ fn spawn(subject: Option<&str>, problem: Option<&str>) -> SpawnPage {
         subject: subject.map(str::to_owned),
         action: "/hub/spawn/ada?next=%2Fuser%2Fada%2Flab".to_owned(),
         xsrf: "token".to_owned(),
+        profiles: Vec::new(),
         fields: "<label for=\"size\">Size</label>\n<select id=\"size\" name=\"size\">\
                  <option>small</option><option>large</option></select>"
             .to_owned(),
         problem: problem.map(str::to_owned),
+    }
+}
+
+fn profiles() -> SpawnPage {
+    let profile = |name: &str, memory, cpu| ProfileOption {
+        name: name.to_owned(),
+        title: format!("For {name} & more"),
+        description: if name == "small" {
+            String::new()
+        } else {
+            "For the <last> exercises.".to_owned()
+        },
+        memory,
+        cpu,
+        checked: name == "large",
+    };
+    SpawnPage {
+        profiles: vec![
+            profile("small", Some(3 << 29), Some(1.5)),
+            profile("large", Some(16 << 30), None),
+            profile("free", None, None),
+        ],
+        fields: String::new(),
+        ..spawn(None, None)
     }
 }
 
@@ -398,6 +460,7 @@ pub(super) fn all() -> Vec<Sample> {
             ),
         ),
         sample("spawn-form", ada, spawn(None, None)),
+        sample("spawn-profiles", ada, profiles()),
         sample(
             "spawn-form-problem",
             ada,
