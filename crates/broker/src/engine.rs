@@ -32,11 +32,14 @@ pub trait Engine: fmt::Debug + Send + Sync {
         identity: &Identity,
     ) -> Result<(ServerState, Option<OwnedFd>), Refusal>;
 
-    /// Ends a server with everything in its unit or control group, whatever that is; succeeds if there was nothing.
+    /// Ends a server with everything in its unit or control group, and forgets it; succeeds if there was nothing.
+    ///
+    /// Without an identity, whatever runs under the unit's name is ended: what a broker that was killed has left. It
+    /// is called for ended servers, too, to remove what they left behind.
     async fn stop(
         &self,
         unit: &str,
-        identity: &Identity,
+        identity: Option<&Identity>,
         grace: Option<Duration>,
     ) -> Result<(), Refusal>;
 

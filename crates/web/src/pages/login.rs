@@ -102,6 +102,12 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
                 LoginError::Name(_) => (StatusCode::FORBIDDEN, LoginProblem::Name),
+                LoginError::Closed(ClosedAccount::PasswordExpired) => {
+                    (StatusCode::FORBIDDEN, LoginProblem::PasswordExpired)
+                }
+                LoginError::Closed(ClosedAccount::NotUsable) => {
+                    (StatusCode::FORBIDDEN, LoginProblem::AccountClosed)
+                }
                 LoginError::NotAdmitted => (StatusCode::FORBIDDEN, LoginProblem::NotAllowed),
                 LoginError::Unavailable(_) | LoginError::TooSlow => {
                     (StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Unavailable)
