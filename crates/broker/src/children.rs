@@ -82,18 +82,20 @@ impl Children {
     ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Refusal> {
         let own = self.of(user);
         let places = Arc::clone(&self.places);
-        let both = async {
-            let own = own.acquire_owned().await;
-            own.and_then(|own| Ok((own, places)))
-        };
+        // The user's own turn first: whoever waits for it takes no place from others.
         let waited = async {
-            let (own, places) = both.await?;
+            let own = own.acquire_owned().await?;
             let place = places.acquire_owned().await?;
             Ok((own, place))
         };
         timeout(TURN_LIMIT, waited)
             .await
-            .map_err(|_| slow("begin, as what was asked before is still under way", TURN_LIMIT))?
+            .map_err(|_| {
+                slow(
+                    "begin, as what was asked before is still under way",
+                    TURN_LIMIT,
+                )
+            })?
             .map_err(|_: tokio::sync::AcquireError| {
                 Refusal::new(RefusalKind::Internal, "The broker is ending.", "")
             })

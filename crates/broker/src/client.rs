@@ -47,13 +47,17 @@ pub enum BrokerError {
         source: io::Error,
     },
     /// The connection broke.
-    #[error("the broker has ended the connection without an answer; `journalctl -u lyceum-broker` may say why")]
+    #[error(
+        "the broker has ended the connection without an answer; `journalctl -u lyceum-broker` may say why"
+    )]
     Lost(#[source] io::Error),
     /// It did not answer in time.
     #[error("the broker has not answered within {} s", .0.as_secs())]
     Slow(Duration),
     /// What it says cannot be understood.
-    #[error("the broker's answer cannot be understood; after an upgrade, restart it with `systemctl restart lyceum-broker.service`")]
+    #[error(
+        "the broker's answer cannot be understood; after an upgrade, restart it with `systemctl restart lyceum-broker.service`"
+    )]
     Answer,
     /// It refuses.
     #[error("the broker refuses: {0}")]
@@ -206,7 +210,9 @@ impl Broker {
             request,
         };
         let bytes = frame::encode(&question).map_err(|_| {
-            BrokerError::Refused(Refusal::protocol("The question is too long for the broker."))
+            BrokerError::Refused(Refusal::protocol(
+                "The question is too long for the broker.",
+            ))
         })?;
         let mut answer = self.ask_within(&bytes, limit).await;
         if matches!(&answer, Err(BrokerError::Refused(refusal)) if refusal.kind == RefusalKind::Version)
@@ -228,12 +234,13 @@ impl Broker {
     }
 
     async fn ask_once(&self, question: &[u8]) -> Result<(Answer, Option<OwnedFd>), BrokerError> {
-        let mut stream = UnixStream::connect(&self.path)
-            .await
-            .map_err(|source| BrokerError::NotRunning {
-                path: self.path.clone(),
-                source,
-            })?;
+        let mut stream =
+            UnixStream::connect(&self.path)
+                .await
+                .map_err(|source| BrokerError::NotRunning {
+                    path: self.path.clone(),
+                    source,
+                })?;
         // Who is refused at the door cannot write, but may read why.
         let written = transport::write(&mut stream, question, None).await;
         let (message, descriptor) = match transport::read_with_descriptor(&mut stream).await {

@@ -118,7 +118,9 @@ pub(crate) fn decide(
         .chain(&policy.server.path)
         .cloned()
         .collect();
-    let environment = environment(policy, start, &account, profile, &listening, &folder, &search);
+    let environment = environment(
+        policy, start, &account, profile, &listening, &folder, &search,
+    );
     let upstream = listening.upstream(start, account.uid);
     Ok(Decision {
         upstream,
@@ -271,7 +273,10 @@ impl Listening {
         let socket = folder.join(SOCKET);
         if socket.as_os_str().as_bytes().len() > MAX_SOCKET_PATH {
             return Err(Refusal::policy(
-                format!("The path of the socket, {}, would be too long.", socket.display()),
+                format!(
+                    "The path of the socket, {}, would be too long.",
+                    socket.display()
+                ),
                 "Choose a shorter folder for the sockets of servers.",
             ));
         }
@@ -373,7 +378,6 @@ fn arguments(
     all.extend(policy.server.args.iter().cloned());
     all
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -54,6 +54,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Applies what all servers together may use. Called before the first start, and when it has changed.
     async fn limit_all(&self, slice: &str, total: &TotalLimits) -> Result<(), Refusal>;
+
+    /// Waits until everything is cleaned away that was given up. Called once, at the end of the broker.
+    async fn finish(&self) {}
 }
 
 /// A server that has been started.

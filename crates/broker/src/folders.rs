@@ -150,11 +150,8 @@ fn write_tls(folder: impl AsFd, tls: &TlsFiles, uid: Uid, gid: Gid) -> io::Resul
         (CERTIFICATE, &tls.certificate),
         (CLIENT_CA, &tls.client_ca),
     ] {
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o600))?;
         rustix::fs::fchown(&file, Some(uid), Some(gid))?;
         fs::File::from(file).write_all(text.as_bytes())?;
@@ -166,8 +163,7 @@ fn write_tls(folder: impl AsFd, tls: &TlsFiles, uid: Uid, gid: Gid) -> io::Resul
 pub(crate) fn find_program(name: &str, search: &[String]) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(path)
-            .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+        fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
     };
     if name.contains('/') {
         let path = PathBuf::from(name);

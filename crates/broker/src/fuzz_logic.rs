@@ -42,7 +42,10 @@ pub(crate) fn check(policy: &Policy, start: &StartServer, decision: &Decision) {
     assert!(!account.name.starts_with(['-', '+', '.']) && account.name.len() <= 32);
     assert!(!policy.accounts.blocked_users.contains(&start.key.user));
     // The command is the configuration's, word for word, but for the socket in the server's own folder.
-    let socket = format!("--ServerApp.sock={}", plan.folder.join("server.sock").display());
+    let socket = format!(
+        "--ServerApp.sock={}",
+        plan.folder.join("server.sock").display()
+    );
     let own = |argument: &String| *argument == socket || argument == "--ServerApp.sock_mode=0660";
     let words: Vec<&String> = plan.argv.iter().filter(|argument| !own(argument)).collect();
     let commands = policy
@@ -51,7 +54,10 @@ pub(crate) fn check(policy: &Policy, start: &StartServer, decision: &Decision) {
         .filter_map(|profile| profile.command.as_ref())
         .chain([&policy.server.command]);
     let mut commands = commands.map(|command| command.iter().chain(&policy.server.args).collect());
-    assert!(commands.any(|command: Vec<&String>| command == words), "{words:?}");
+    assert!(
+        commands.any(|command: Vec<&String>| command == words),
+        "{words:?}"
+    );
     // Folders and units are below the places for them.
     assert_eq!(plan.folder.parent(), Some(policy.servers_dir.as_path()));
     assert!(plan.log.starts_with(policy.state_dir.join("logs")));
@@ -60,13 +66,23 @@ pub(crate) fn check(policy: &Policy, start: &StartServer, decision: &Decision) {
     assert!(plan.unit.len() <= 200);
     // What finds programs and code is not the hub's.
     for (name, value) in &plan.environment.0 {
-        assert!(!name.contains(['=', '\0', '\n']) && !value.contains(['\0', '\n']), "{name}");
+        assert!(
+            !name.contains(['=', '\0', '\n']) && !value.contains(['\0', '\n']),
+            "{name}"
+        );
     }
     let get = |name: &str| plan.environment.0.get(name).map(String::as_str);
     assert_eq!(get("PATH"), Some(decision.search.join(":").as_str()));
     assert_eq!(get("HOME"), account.home.to_str());
     assert_eq!(get("LYCEUM_SERVER"), Some(start.key.marker.as_str()));
-    for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "BASH_ENV", "JUPYTER_CONFIG_DIR"] {
+    for name in [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "BASH_ENV",
+        "JUPYTER_CONFIG_DIR",
+    ] {
         assert_eq!(get(name), None, "{name}");
     }
     assert!(get("JUPYTER_PATH").is_none_or(|path| policy.server.jupyter_paths.contains(path)));
@@ -84,7 +100,7 @@ fn accounts(start: &StartServer) -> Vec<Account> {
         changed(&|account| account.uid = 0),
         changed(&|account| account.gid = 0),
         changed(&|account| account.gids.push(0)),
-        changed(&|account| account.name = "root".to_owned()),
+        changed(&|account| "root".clone_into(&mut account.name)),
         changed(&|account| account.uid = 2),
         ordinary,
     ]
@@ -109,7 +125,7 @@ pub(crate) fn policy() -> Policy {
     Policy {
         client_uid: 990,
         client_gid: 990,
-        engine: EngineKind::Systemd,
+        engine: Some(EngineKind::Systemd),
         pam: Some(PamPolicy {
             service: text("lyceum"),
             session: false,
@@ -119,7 +135,10 @@ pub(crate) fn policy() -> Policy {
             name: text("{username}"),
             uids: 0..=60_000,
             refused_groups: ["sudo", "docker"].map(text).into(),
-            blocked_users: ["mallory"].iter().filter_map(|name| lyceum_core::UserName::parse(name).ok()).collect(),
+            blocked_users: ["mallory"]
+                .iter()
+                .filter_map(|name| lyceum_core::UserName::parse(name).ok())
+                .collect(),
             only: None,
             closed_shells: AccountPolicy::usual_closed_shells(),
             create: None,

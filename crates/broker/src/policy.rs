@@ -18,8 +18,8 @@ pub struct Policy {
     pub client_uid: u32,
     /// The number of the group that gets into servers' sockets: the client's.
     pub client_gid: u32,
-    /// With what servers are started.
-    pub engine: EngineKind,
+    /// With what servers are started; `None` if the broker starts none, and is there for PAM alone.
+    pub engine: Option<EngineKind>,
     /// How PAM is asked; `None` if nobody logs in by it.
     pub pam: Option<PamPolicy>,
     /// Which accounts may be used, and how missing ones are made.

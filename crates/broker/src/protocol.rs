@@ -181,7 +181,7 @@ pub enum Answer {
 pub struct Status {
     /// Lyceum's version.
     pub version: String,
-    /// `systemd` or `process`.
+    /// `systemd` or `process`, or `none` if it starts no servers.
     pub engine: String,
     /// What the configuration asks for and this machine cannot give, a sentence each.
     pub missing: Vec<String>,

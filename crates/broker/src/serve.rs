@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Server {
     policy: policy::Keeper,
-    engine: Arc<dyn Engine>,
+    engine: Option<Arc<dyn Engine>>,
     children: Children,
     folders: Folders,
     units: locks::Locks,
@@ -62,7 +62,7 @@ impl Server {
     pub fn new(
         policy: Policy,
         source: Option<Box<dyn PolicySource>>,
-        engine: Arc<dyn Engine>,
+        engine: Option<Arc<dyn Engine>>,
         children: Children,
     ) -> io::Result<Self> {
         let folders = Folders::open(&policy.state_dir, &policy.servers_dir, policy.client_gid)?;
@@ -136,6 +136,19 @@ impl Server {
             let _ = timeout(CLEAR_LIMIT, all_ended(&mut questions)).await;
         }
         questions.shutdown().await;
+        if let Some(engine) = &self.engine {
+            let _ = timeout(CLEAR_LIMIT, engine.finish()).await;
+        }
+    }
+
+    /// With what servers are started, if the broker starts any.
+    fn engine(&self) -> Result<&dyn Engine, Refusal> {
+        self.engine.as_deref().ok_or_else(|| {
+            Refusal::policy(
+                "The configuration lets the broker start no servers.",
+                "Set `spawner.kind = \"systemd\"`, or `spawner.run_as = \"user\"`.",
+            )
+        })
     }
 
     /// Answers one question.
@@ -149,7 +162,9 @@ impl Server {
                     kind = ?refusal.kind,
                     "refused a question that is none: {refusal}"
                 );
-                let _ = self.write(&mut stream, &Answer::Refused(refusal), None).await;
+                let _ = self
+                    .write(&mut stream, &Answer::Refused(refusal), None)
+                    .await;
                 return;
             }
         };
@@ -267,10 +282,16 @@ fn log(verb: &str, user: &str, answer: &Answer, told: bool, took: Duration) {
             "refused: {refusal}"
         ),
         _ if !told => tracing::info!(
-            verb, user.name = user, unit, duration_ms,
+            verb,
+            user.name = user,
+            unit,
+            duration_ms,
             "the client has gone away before it had the answer"
         ),
-        Answer::Done {} | Answer::Authenticated(_) | Answer::Account { .. } | Answer::Started(_) => {
+        Answer::Done {}
+        | Answer::Authenticated(_)
+        | Answer::Account { .. }
+        | Answer::Started(_) => {
             tracing::info!(verb, user.name = user, unit, duration_ms, "done: {verb}");
         }
         _ => tracing::debug!(verb, user.name = user, duration_ms, "done: {verb}"),

@@ -2,7 +2,7 @@
 
 use lyceum_core::lifecycle::{Failure, Refusal};
 use lyceum_core::names::NameError;
-use lyceum_core::seams::AuthError;
+use lyceum_core::seams::{AuthError, ClosedAccount};
 use lyceum_store::StoreError;
 use thiserror::Error;
 

@@ -2,11 +2,13 @@
 //!
 //! Each lives in its own module, behind [`lyceum_core::seams::Spawner`]. None knows the hub or the gateway.
 
+pub mod brokered;
 pub mod process;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use brokered::Brokered;
 pub use process::services as service;
 pub use process::{ProcessConfig, ProcessSpawner};
 

@@ -56,11 +56,8 @@ fn copy_folder(from: &Path, to: impl AsFd, depth: usize, left: &mut Left) -> io:
                 .bytes
                 .checked_sub(metadata.size())
                 .ok_or_else(|| io::Error::other("the files in it are too large"))?;
-            let flags = OFlags::WRONLY
-                | OFlags::CREATE
-                | OFlags::EXCL
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let new = rustix::fs::openat(&to, &name, flags, Mode::from_raw_mode(0o600))?;
             let mut new = fs::File::from(new);
             io::copy(&mut fs::File::open(&path)?.take(metadata.size()), &mut new)?;

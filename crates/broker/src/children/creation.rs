@@ -46,7 +46,9 @@ pub(super) fn create(creation: &Creation) -> io::Result<Outcome> {
             }
         }
     }
-    Err(io::Error::other("other programs keep the files of accounts locked"))
+    Err(io::Error::other(
+        "other programs keep the files of accounts locked",
+    ))
 }
 
 fn arguments(creation: &Creation) -> Vec<String> {

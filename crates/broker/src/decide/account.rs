@@ -95,7 +95,7 @@ pub(crate) fn check_account(policy: &Policy, name: &str, account: &Account) -> R
                 rules.uids.start(),
                 rules.uids.end()
             ),
-            "Accounts of the system are refused; see `users` in the configuration for the range.",
+            "Accounts of the system are refused; see `accounts.uid_range` in the configuration.",
         );
     }
     if let Some(group) = account
@@ -105,7 +105,7 @@ pub(crate) fn check_account(policy: &Policy, name: &str, account: &Account) -> R
     {
         return refuse(
             format!("The account {name} is in the group {group}, whose members are refused."),
-            "See `users.refused_groups` in the configuration.",
+            "See `accounts.refused_groups` in the configuration.",
         );
     }
     if rules.closed_shells.contains(&account.shell) {

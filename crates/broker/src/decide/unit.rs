@@ -14,9 +14,28 @@ const KEPT: usize = 120;
 const MAX_FOLDER: usize = 48;
 /// Lyceum's own units, present and possible, without their start: no user's unit may have such a name.
 const RESERVED: [&str; 22] = [
-    "api", "backup", "broker", "cert", "cleanup", "cull", "culler", "data", "doctor", "env",
-    "envs", "gateway", "hub", "maintenance", "proxy", "renew", "restore", "serve", "servers",
-    "setup", "update", "upgrade",
+    "api",
+    "backup",
+    "broker",
+    "cert",
+    "cleanup",
+    "cull",
+    "culler",
+    "data",
+    "doctor",
+    "env",
+    "envs",
+    "gateway",
+    "hub",
+    "maintenance",
+    "proxy",
+    "renew",
+    "restore",
+    "serve",
+    "servers",
+    "setup",
+    "update",
+    "upgrade",
 ];
 
 /// The name of a server's unit without its ending: `lyceum-ada`, or `lyceum-ada-lab`.
@@ -91,7 +110,10 @@ mod tests {
         let check = |user: &str, server: &str, expected: &str| {
             assert_eq!(unit(user, server), expected);
             let folder = folder_name(expected);
-            assert!(folder.len() <= MAX_FOLDER && !folder.contains('\\'), "{folder}");
+            assert!(
+                folder.len() <= MAX_FOLDER && !folder.contains('\\'),
+                "{folder}"
+            );
         };
         check("ada", "", "lyceum-ada");
         check("ada", "lab", "lyceum-ada-lab");

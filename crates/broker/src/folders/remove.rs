@@ -38,7 +38,11 @@ pub(super) fn remove(parent: impl AsFd, name: &str) -> io::Result<()> {
     while idle_rounds < MAX_ROUNDS {
         let before = removal.moved;
         removal.empty(&top, 0)?;
-        idle_rounds = if removal.moved > before { 0 } else { idle_rounds + 1 };
+        idle_rounds = if removal.moved > before {
+            0
+        } else {
+            idle_rounds + 1
+        };
         match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
             // Something was moved up, or moved in before the folder was closed.
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -83,9 +87,10 @@ impl Removal {
                 self.moved += 1;
                 let up = format!("moved-{}", self.moved);
                 match rustix::fs::renameat(folder, name, &self.top, &up) {
-                    Ok(()) | Err(Errno::NOENT) => continue,
-                    // The account has that name already; the next round takes another.
-                    Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => continue,
+                    // Where the account has that name already, the next round takes another.
+                    Ok(()) | Err(Errno::NOENT | Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {
+                        continue;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -96,7 +101,9 @@ impl Removal {
                 Err(error) => return Err(error.into()),
             };
             if rustix::fs::fstat(&inner)?.st_dev != self.device {
-                return Err(io::Error::other("another file system is mounted in the folder"));
+                return Err(io::Error::other(
+                    "another file system is mounted in the folder",
+                ));
             }
             close(&inner)?;
             self.empty(&inner, depth + 1)?;

@@ -152,7 +152,9 @@ mod tests {
             "]".repeat(5000)
         );
         assert_eq!(refused(&deep).kind, RefusalKind::Protocol);
-        assert!(decode_question(b"{\"version\":1,\"request\":{\"status\":{}},\"\xff\":1}").is_err());
+        assert!(
+            decode_question(b"{\"version\":1,\"request\":{\"status\":{}},\"\xff\":1}").is_err()
+        );
     }
 
     #[test]
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_error() {
-        let text = r#"{"version":1,"request":{"authenticate":{"user":"ada","password":"hunter2"}}}"#;
+        let text =
+            r#"{"version":1,"request":{"authenticate":{"user":"ada","password":"hunter2"}}}"#;
         let refusal = refused(text);
         assert!(!format!("{refusal:?}").contains("hunter2"));
     }

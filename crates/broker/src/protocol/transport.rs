@@ -49,8 +49,8 @@ async fn read_rest(
     stream: &mut UnixStream,
     prefix: [u8; LENGTH_BYTES],
 ) -> io::Result<Zeroizing<Vec<u8>>> {
-    let length = frame::length(prefix)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let length =
+        frame::length(prefix).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let mut message = Zeroizing::new(vec![0; length]);
     stream.read_exact(&mut message).await?;
     Ok(message)
@@ -82,11 +82,7 @@ pub(crate) async fn write(
     stream.write_all(rest).await
 }
 
-fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptor: BorrowedFd<'_>,
-) -> io::Result<usize> {
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
     let descriptors = [descriptor];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

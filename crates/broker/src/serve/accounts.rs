@@ -15,7 +15,7 @@ use crate::protocol::{HomeSpace, Refusal, RefusalKind};
 /// How long the name service may take.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
 /// How long making an account may take; the system's tool waits for others.
-const CREATE_LIMIT: Duration = Duration::from_secs(60);
+const CREATE_LIMIT: Duration = Duration::from_mins(1);
 /// How long a home folder may take.
 const HOME_LIMIT: Duration = Duration::from_secs(20);
 /// How long a look at a home's space may take.
@@ -63,7 +63,8 @@ impl Server {
         password: Secret<String>,
         client_addr: &str,
     ) -> Result<(), Refusal> {
-        let plain = client_addr.len() <= 64 && client_addr.bytes().all(|byte| byte.is_ascii_graphic());
+        let plain =
+            client_addr.len() <= 64 && client_addr.bytes().all(|byte| byte.is_ascii_graphic());
         let job = Job::Authenticate(Login {
             service: pam.service.clone(),
             name: name.to_owned(),
@@ -133,7 +134,9 @@ impl Server {
                 mode: policy.accounts.home_mode,
             });
             match self.children.run(&name, &job, HOME_LIMIT).await? {
-                Outcome::Done {} => tracing::info!(user.name = name, "made the home folder of {name}"),
+                Outcome::Done {} => {
+                    tracing::info!(user.name = name, "made the home folder of {name}");
+                }
                 Outcome::Exists {} => {}
                 outcome => return Err(unexpected(&job, outcome)),
             }
@@ -175,7 +178,11 @@ impl Server {
         match self.find(name).await? {
             Some(account) => {
                 if created {
-                    tracing::info!(user.name = name, uid = account.uid, "made the account {name}");
+                    tracing::info!(
+                        user.name = name,
+                        uid = account.uid,
+                        "made the account {name}"
+                    );
                 }
                 Ok((account, created))
             }
@@ -194,7 +201,11 @@ impl Server {
     }
 
     /// Looks at the space of a user's home.
-    pub(super) async fn space(&self, policy: &Policy, user: &UserName) -> Result<HomeSpace, Refusal> {
+    pub(super) async fn space(
+        &self,
+        policy: &Policy,
+        user: &UserName,
+    ) -> Result<HomeSpace, Refusal> {
         decide::check_user(policy, user)?;
         let name = decide::account_name(&policy.accounts, user)?;
         let account = self.find(&name).await?.ok_or_else(|| no_account(&name))?;
@@ -219,18 +230,19 @@ fn no_account(name: &str) -> Refusal {
     Refusal::new(
         RefusalKind::NoAccount,
         format!("There is no account {name} on this machine."),
-        "An administrator can make it, or let Lyceum make accounts (`users.create`).",
+        "An administrator can make it, or let Lyceum make accounts (`accounts.create`).",
     )
 }
 
 fn unexpected(job: &Job, outcome: Outcome) -> Refusal {
     match outcome {
-        Outcome::Failed(why) => {
-            Refusal::system(job.doing(), &std::io::Error::other(why))
-        }
+        Outcome::Failed(why) => Refusal::system(job.doing(), &std::io::Error::other(why)),
         _ => Refusal::new(
             RefusalKind::Internal,
-            format!("The broker's helper gave no fitting answer when it was to {}.", job.doing()),
+            format!(
+                "The broker's helper gave no fitting answer when it was to {}.",
+                job.doing()
+            ),
             "Please report the mistake.",
         ),
     }

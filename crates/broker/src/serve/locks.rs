@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::protocol::{Refusal, RefusalKind};
 
 /// How long a change waits for the one before: a stop with all its signals.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Locks(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::protocol::{Refusal, RefusalKind, RunningServer, ServerKey, ServerStat
 /// The signals that may be sent: hang-up, interrupt, kill, the two without meaning, end.
 const SIGNALS: [i32; 6] = [1, 2, 9, 10, 12, 15];
 /// The longest time that a server is given after a signal.
-const MAX_GRACE: Duration = Duration::from_secs(300);
+const MAX_GRACE: Duration = Duration::from_mins(5);
 /// How much of a log is given: lines, bytes of one, bytes of all.
 const MAX_LINES: u32 = 1000;
 const MAX_LINE: usize = 2000;
@@ -85,7 +86,7 @@ impl Server {
             (None, None) => return Ok(ended(Exit::Unknown)),
             (None, Some(identity)) => identity,
         };
-        let looked = self.engine.inspect(&record.unit, identity).await?;
+        let looked = self.engine()?.inspect(&record.unit, identity).await?;
         if let ServerState::Ended { exit } = looked.0 {
             self.note_end(key, exit).await;
         }
@@ -105,10 +106,15 @@ impl Server {
             };
             // Written first: the engine forgets how it ended.
             self.write_end(record.clone(), exit).await?;
-            self.engine.stop(&unit, record.identity.as_ref(), None).await
+            self.engine()?
+                .stop(&unit, record.identity.as_ref(), None)
+                .await
         };
         if let Err(refusal) = noted.await {
-            tracing::warn!(unit, "could not clear up after a server that has ended: {refusal}");
+            tracing::warn!(
+                unit,
+                "could not clear up after a server that has ended: {refusal}"
+            );
         }
     }
 
@@ -125,7 +131,11 @@ impl Server {
         .await
     }
 
-    pub(super) async fn stop(&self, key: &ServerKey, grace: Option<Duration>) -> Result<(), Refusal> {
+    pub(super) async fn stop(
+        &self,
+        key: &ServerKey,
+        grace: Option<Duration>,
+    ) -> Result<(), Refusal> {
         decide::check_key(key)?;
         let unit = decide::unit_name(&key.user, &key.server);
         let _lock = self.units.take(&unit).await?;
@@ -133,7 +143,7 @@ impl Server {
             return Ok(());
         };
         let grace = grace.map(|grace| grace.min(MAX_GRACE));
-        self.engine
+        self.engine()?
             .stop(&unit, record.identity.as_ref(), grace)
             .await?;
         self.write_end(record, Exit::Unknown).await
@@ -152,7 +162,7 @@ impl Server {
                 exit: None,
                 unit,
                 ..
-            }) => self.engine.signal(&unit, &identity, signal).await,
+            }) => self.engine()?.signal(&unit, &identity, signal).await,
             _ => Ok(()),
         }
     }
@@ -164,7 +174,7 @@ impl Server {
         lines: u32,
     ) -> Result<Vec<String>, Refusal> {
         let unit = decide::unit_name(user, server);
-        let mut all = self.engine.log(&unit, lines.min(MAX_LINES)).await?;
+        let mut all = self.engine()?.log(&unit, lines.min(MAX_LINES)).await?;
         let mut room = MAX_LOG;
         for line in &mut all {
             cut(line, MAX_LINE);
@@ -180,7 +190,7 @@ impl Server {
     }
 
     pub(super) async fn list(&self) -> Result<Vec<RunningServer>, Refusal> {
-        let running = self.engine.list().await?;
+        let running = self.engine()?.list().await?;
         let records = self
             .files("list the servers", Folders::list_records)
             .await?;
@@ -190,13 +200,14 @@ impl Server {
             .collect();
         let mut servers = Vec::with_capacity(running.len());
         for (unit, usage) in running {
-            match keys.remove(&unit) {
-                Some(key) => servers.push(RunningServer { key, unit, usage }),
-                None => tracing::warn!(
+            let Some(key) = keys.remove(&unit) else {
+                tracing::warn!(
                     unit,
                     "a server runs of which nothing is known; its user's next start ends it"
-                ),
-            }
+                );
+                continue;
+            };
+            servers.push(RunningServer { key, unit, usage });
         }
         Ok(servers)
     }
@@ -212,15 +223,17 @@ impl Server {
         if self.runs(&unit).await? {
             return Err(exists());
         }
-        self.engine.stop(&unit, None, None).await?;
+        self.engine()?.stop(&unit, None, None).await?;
         let log = decide::log_path(&policy.state_dir, &unit);
         self.files("remove what is kept for the server", move |folders| {
             folders.remove(&unit)?;
             folders.remove_record(&unit)?;
-            for path in [log.with_extension("log.1"), log] {
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
+            for path in [with_ending(&log, ".1"), log] {
+                let removed = std::fs::remove_file(path);
+                if let Err(error) = removed
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(error);
                 }
             }
             Ok(())
@@ -238,7 +251,7 @@ impl Server {
         else {
             return Ok(false);
         };
-        let (state, _) = self.engine.inspect(unit, &identity).await?;
+        let (state, _) = self.engine()?.inspect(unit, &identity).await?;
         Ok(matches!(state, ServerState::Running(_)))
     }
 
@@ -252,7 +265,8 @@ impl Server {
 
     /// Ends whatever runs in a unit and removes all traces. The unit's lock is held by the caller.
     pub(super) async fn clear(&self, unit: &str) {
-        if let Err(refusal) = self.engine.stop(unit, None, None).await {
+        let ended = async { self.engine()?.stop(unit, None, None).await };
+        if let Err(refusal) = ended.await {
             tracing::error!(unit, "could not end what is left of a start: {refusal}");
             // The record stays: it tells the next start, and the hub, that there is something.
             return;
@@ -265,6 +279,13 @@ impl Server {
             tracing::warn!(unit, "could not clear up after a start: {refusal}");
         }
     }
+}
+
+/// The same path with something after its last letter.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 pub(super) fn exists() -> Refusal {
@@ -321,7 +342,8 @@ impl Server {
         if last.as_ref() == Some(&wanted) {
             return;
         }
-        match self.engine.limit_all(&wanted.0, &wanted.1).await {
+        let limited = async { self.engine()?.limit_all(&wanted.0, &wanted.1).await };
+        match limited.await {
             Ok(()) => *last = Some(wanted),
             Err(refusal) => {
                 tracing::error!("could not limit what all servers together may use: {refusal}");

@@ -17,7 +17,7 @@ use crate::protocol::{Refusal, RefusalKind, StartServer, StartedServer};
 use crate::static_files;
 
 /// How long the engine may take until the program runs.
-const ENGINE_LIMIT: Duration = Duration::from_secs(60);
+const ENGINE_LIMIT: Duration = Duration::from_mins(1);
 
 impl Server {
     /// Starts a server. If the client goes away meanwhile, or anything fails, nothing is left over.
@@ -48,7 +48,7 @@ impl Server {
         let environment = self.find_program(&mut decision).await?;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
-        self.engine.stop(&unit, None, None).await?;
+        self.engine()?.stop(&unit, None, None).await?;
         let record = Record {
             key,
             unit: unit.clone(),
@@ -80,7 +80,7 @@ impl Server {
             folders.write_record(&written)
         })
         .await?;
-        let starting = timeout(ENGINE_LIMIT, self.engine.start(plan));
+        let starting = timeout(ENGINE_LIMIT, self.engine()?.start(plan));
         let starting = async {
             starting.await.map_err(|_| {
                 Refusal::new(

@@ -17,11 +17,17 @@ impl Server {
         gone: &CancellationToken,
     ) -> Result<(Answer, Option<OwnedFd>), Refusal> {
         let answer = match request {
-            Request::Status {} => Answer::Status(Status {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                engine: self.engine.kind().to_owned(),
-                missing: self.engine.missing(&policy.limits.total).await,
-            }),
+            Request::Status {} => {
+                let (engine, missing) = match &self.engine {
+                    Some(engine) => (engine.kind(), engine.missing(&policy.limits.total).await),
+                    None => ("none", Vec::new()),
+                };
+                Answer::Status(Status {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    engine: engine.to_owned(),
+                    missing,
+                })
+            }
             Request::Authenticate {
                 user,
                 password,

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use lyceum_core::seams::Attempt;
+use lyceum_core::seams::{Attempt, ClosedAccount};
 use lyceum_core::{Secret, random};
 use lyceum_hub::login::{Browser, NewLogin};
 use lyceum_hub::{LoginError, Session};
