@@ -4,6 +4,7 @@
 //! hub's to decide, never theirs.
 
 pub mod dummy;
+pub mod pam;
 mod password;
 pub mod shared_password;
 
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dummy::{Dummy, DummyConfig};
+pub use pam::{Pam, PamConfig};
 pub use password::PasswordError;
 pub use shared_password::{SharedPassword, SharedPasswordConfig};
 

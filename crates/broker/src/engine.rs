@@ -32,11 +32,14 @@ pub trait Engine: fmt::Debug + Send + Sync {
         identity: &Identity,
     ) -> Result<(ServerState, Option<OwnedFd>), Refusal>;
 
-    /// Ends a server with everything in its unit or control group, whatever that is; succeeds if there was nothing.
+    /// Ends a server with everything in its unit or control group, and forgets it; succeeds if there was nothing.
+    ///
+    /// Without an identity, whatever runs under the unit's name is ended: what a broker that was killed has left. It
+    /// is called for ended servers, too, to remove what they left behind.
     async fn stop(
         &self,
         unit: &str,
-        identity: &Identity,
+        identity: Option<&Identity>,
         grace: Option<Duration>,
     ) -> Result<(), Refusal>;
 
@@ -51,6 +54,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Applies what all servers together may use. Called before the first start, and when it has changed.
     async fn limit_all(&self, slice: &str, total: &TotalLimits) -> Result<(), Refusal>;
+
+    /// Waits until everything is cleaned away that was given up. Called once, at the end of the broker.
+    async fn finish(&self) {}
 }
 
 /// A server that has been started.

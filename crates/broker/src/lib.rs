@@ -5,12 +5,20 @@
 //! wish. Whatever stalls or reads what people can change happens in children with a time limit.
 
 pub mod account;
+pub mod children;
+pub mod client;
+mod decide;
 pub mod engine;
+mod folders;
+pub mod fuzz_logic;
 pub mod plan;
 pub mod policy;
 pub mod protocol;
+pub mod serve;
+pub mod static_files;
 mod variables;
 
 pub use account::Account;
+pub use client::Broker;
 pub use policy::Policy;
 pub use variables::Variables;

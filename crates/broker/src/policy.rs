@@ -10,14 +10,16 @@ use lyceum_core::limits::{LimitRules, Limits};
 use lyceum_core::names::{GroupName, UserName};
 
 /// Everything that is allowed.
+///
+/// The broker's own folders and engine are those of its start; everything else may change while it runs.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// The number of the account that may ask (`lyceum`); root always may.
     pub client_uid: u32,
     /// The number of the group that gets into servers' sockets: the client's.
     pub client_gid: u32,
-    /// With what servers are started.
-    pub engine: EngineKind,
+    /// With what servers are started; `None` if the broker starts none, and is there for PAM alone.
+    pub engine: Option<EngineKind>,
     /// How PAM is asked; `None` if nobody logs in by it.
     pub pam: Option<PamPolicy>,
     /// Which accounts may be used, and how missing ones are made.
@@ -67,6 +69,8 @@ pub struct AccountPolicy {
     pub blocked_users: BTreeSet<UserName>,
     /// If set, these users and no others are accepted (where the configuration alone decides who may log in).
     pub only: Option<BTreeSet<UserName>>,
+    /// Accounts with one of these shells are closed, as `/usr/sbin/nologin` says; may be empty.
+    pub closed_shells: BTreeSet<PathBuf>,
     /// How a missing account is made; `None` makes none.
     pub create: Option<AccountCreation>,
     /// Whether a missing home folder of an existing account is made, below a folder that root alone can write to.
@@ -97,6 +101,8 @@ pub struct ServerPolicy {
     pub args: Vec<String>,
     /// Variables for every server, over those that the hub sets.
     pub environment: BTreeMap<String, String>,
+    /// What the hub may set `JUPYTER_PATH` to; nothing else is accepted.
+    pub jupyter_paths: BTreeSet<String>,
     /// Folders of programs, in order.
     pub path: Vec<String>,
     /// The folder in which a server starts, relative to the home. `{username}` stands for the user's name.
@@ -164,4 +170,18 @@ pub struct ProfilePolicy {
     pub default_url: Option<String>,
     /// What servers may use, over everything else.
     pub limits: Limits,
+}
+
+impl AccountPolicy {
+    /// The shells that close an account on the systems that we know.
+    pub fn usual_closed_shells() -> BTreeSet<PathBuf> {
+        [
+            "/usr/sbin/nologin",
+            "/sbin/nologin",
+            "/bin/false",
+            "/usr/bin/false",
+        ]
+        .map(PathBuf::from)
+        .into()
+    }
 }

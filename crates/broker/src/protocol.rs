@@ -2,7 +2,11 @@
 //!
 //! A message is its length (four bytes, the highest first) and so many bytes of JSON, at most [`MAX_MESSAGE`]. Unknown
 //! fields, unknown verbs and anything behind the message are refused. An answer to a start or a look may carry a
-//! descriptor: that of the server's process, for waiting until it ends.
+//! descriptor: that of the server's process, for waiting until it ends. A client that closes the connection before
+//! it has the answer to a start does not want the server any more.
+
+pub mod frame;
+pub(crate) mod transport;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +37,7 @@ pub struct Question {
 
 /// What the broker can be asked: a closed list.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Which broker this is, and what it cannot do here.
     Status {},
@@ -177,7 +181,7 @@ pub enum Answer {
 pub struct Status {
     /// Lyceum's version.
     pub version: String,
-    /// `systemd` or `process`.
+    /// `systemd` or `process`, or `none` if it starts no servers.
     pub engine: String,
     /// What the configuration asks for and this machine cannot give, a sentence each.
     pub missing: Vec<String>,
@@ -269,8 +273,10 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// The peer is nobody who may ask.
     Peer,
-    /// The question cannot be understood, or is of another version.
+    /// The question cannot be understood.
     Protocol,
+    /// The question is of another version of the protocol: program and broker are of different versions.
+    Version,
     /// The configuration does not allow it.
     Policy,
     /// The password is wrong, or there is no such account; which of both is not told.
@@ -293,19 +299,84 @@ pub enum RefusalKind {
     Internal,
 }
 
+impl Refusal {
+    /// Makes a refusal; `hint` may be empty.
+    pub fn new(kind: RefusalKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// The configuration does not allow it.
+    pub(crate) fn policy(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Policy, message, hint)
+    }
+
+    /// The question cannot be understood.
+    pub(crate) fn protocol(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Protocol, message, "")
+    }
+
+    /// The machine refused.
+    pub(crate) fn system(doing: &str, error: &std::io::Error) -> Self {
+        Self::new(
+            RefusalKind::System,
+            format!("The broker could not {doing}: {error}."),
+            "See `journalctl -u lyceum-broker`.",
+        )
+    }
+}
+
+impl Request {
+    /// The verb, for the log.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Status {} => "status",
+            Self::Authenticate { .. } => "authenticate",
+            Self::EnsureAccount { .. } => "ensure-account",
+            Self::Start(_) => "start",
+            Self::Inspect(_) => "inspect",
+            Self::Stop { .. } => "stop",
+            Self::Signal { .. } => "signal",
+            Self::Log { .. } => "log",
+            Self::List {} => "list",
+            Self::Forget { .. } => "forget",
+            Self::Home { .. } => "home",
+        }
+    }
+
+    /// Whom it is about, if anybody.
+    pub fn user(&self) -> Option<&UserName> {
+        match self {
+            Self::Status {} | Self::List {} => None,
+            Self::Start(start) => Some(&start.key.user),
+            Self::Inspect(key) | Self::Stop { key, .. } | Self::Signal { key, .. } => {
+                Some(&key.user)
+            }
+            Self::Authenticate { user, .. }
+            | Self::EnsureAccount { user }
+            | Self::Log { user, .. }
+            | Self::Forget { user, .. }
+            | Self::Home { user } => Some(user),
+        }
+    }
+}
+
 /// A text that is secret, as it is on the wire.
-mod secret_text {
+pub(crate) mod secret_text {
     use lyceum_core::secret::Secret;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         secret: &Secret<String>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(secret.expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Secret<String>, D::Error> {
         String::deserialize(deserializer).map(Secret::new)

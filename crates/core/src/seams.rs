@@ -61,6 +61,18 @@ pub enum Step {
     Identity(Identity),
     /// The entered data are not right. The reason is for the log; people see one sentence for all reasons.
     Refused(&'static str),
+    /// The entered data are right, and yet nobody gets in with them. People see why, as only who has the right data
+    /// is told.
+    Closed(ClosedAccount),
+}
+
+/// Why somebody whose data are right is not let in by what knows the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedAccount {
+    /// The password has to be changed first, elsewhere.
+    PasswordExpired,
+    /// The account has expired, is locked, or is closed at this hour.
+    NotUsable,
 }
 
 /// Who somebody is, according to an authenticator.
@@ -176,6 +188,8 @@ pub struct StartRequest {
     pub service_prefix: String,
     /// What the user chose at start.
     pub user_options: Map<String, Value>,
+    /// The user's groups, as the hub knows them.
+    pub groups: Vec<GroupName>,
     /// With what the server speaks TLS, if it is to: the spawner hands it over by the variables
     /// `JUPYTERHUB_SSL_KEYFILE`, `JUPYTERHUB_SSL_CERTFILE` and `JUPYTERHUB_SSL_CLIENT_CA`, which name files that the
     /// server alone can read, and gives back an [`Upstream::Internal`].
@@ -221,6 +235,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By the system, because the memory that the server may use was used up.
+    OutOfMemory,
     /// Nobody can say: the process was not our child any more.
     Unknown,
 }
@@ -230,6 +246,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("its memory limit used up"),
             Self::Unknown => f.write_str("an unknown status"),
         }
     }

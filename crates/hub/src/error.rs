@@ -2,7 +2,7 @@
 
 use lyceum_core::lifecycle::{Failure, Refusal};
 use lyceum_core::names::NameError;
-use lyceum_core::seams::AuthError;
+use lyceum_core::seams::{AuthError, ClosedAccount};
 use lyceum_store::StoreError;
 use thiserror::Error;
 
@@ -39,6 +39,9 @@ pub enum LoginError {
     /// What was typed can be nobody's name.
     #[error("the user name cannot be one: {0}")]
     Name(NameError),
+    /// Name and password are right, but the account cannot be used.
+    #[error("the account cannot be used: {}", closed(*.0))]
+    Closed(ClosedAccount),
     /// The person is known, but not admitted here.
     #[error("not admitted by the rules in [access]")]
     NotAdmitted,
@@ -51,6 +54,13 @@ pub enum LoginError {
     /// The store failed.
     #[error("the hub's database did not do its part")]
     Store(#[from] StoreError),
+}
+
+fn closed(why: ClosedAccount) -> &'static str {
+    match why {
+        ClosedAccount::PasswordExpired => "its password has to be changed first",
+        ClosedAccount::NotUsable => "it has expired, is locked, or is closed at this hour",
+    }
 }
 
 /// Why a server was not removed.

@@ -88,6 +88,7 @@ impl Hub {
                 tracing::debug!(reason, "the authenticator refused a login");
                 return Err(LoginError::Credentials);
             }
+            Step::Closed(why) => return Err(LoginError::Closed(why)),
             _ => return Err(LoginError::Credentials),
         };
         let name = UserName::normalize(&identity.name).map_err(|_| LoginError::Credentials)?;

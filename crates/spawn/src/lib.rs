@@ -2,6 +2,7 @@
 //!
 //! Each lives in its own module, behind [`lyceum_core::seams::Spawner`]. None knows the hub or the gateway.
 
+pub mod brokered;
 pub mod process;
 pub mod systemd;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use brokered::Brokered;
 pub use process::services as service;
 pub use process::{ProcessConfig, ProcessSpawner, Profile, RunAs};
 pub use systemd::SystemdConfig;

@@ -45,6 +45,7 @@ async fn starting_and_stopping_leaves_no_open_file() {
             marker: random::hex(16),
             environment: BTreeMap::new(),
             user_options: serde_json::Map::new(),
+            groups: Vec::new(),
             tls: None,
         };
         let started = spawner.start(request, &Nobody).await.unwrap();

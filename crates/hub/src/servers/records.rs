@@ -122,6 +122,7 @@ async fn try_prepare(
         service_id: None,
     })
     .await?;
+    let groups = tx.groups_of_user(user.id).await?;
     tx.commit().await?;
 
     let request = StartRequest {
@@ -135,6 +136,7 @@ async fn try_prepare(
         ),
         service_prefix: url,
         user_options: user_options.unwrap_or_default(),
+        groups: groups.into_iter().map(|group| group.name).collect(),
         tls,
     };
     Ok(Ok(Box::new(Prepared {

@@ -88,6 +88,7 @@ pub(crate) fn request(user: &str) -> StartRequest {
         marker: random::hex(16),
         environment: BTreeMap::from([("JUPYTERHUB_USER".to_owned(), user.to_owned())]),
         user_options: serde_json::Map::new(),
+        groups: Vec::new(),
         tls: None,
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use lyceum_core::seams::Attempt;
+use lyceum_core::seams::{Attempt, ClosedAccount};
 use lyceum_core::{Secret, random};
 use lyceum_hub::login::{Browser, NewLogin};
 use lyceum_hub::{LoginError, Session};
@@ -102,6 +102,12 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
                 LoginError::Name(_) => (StatusCode::FORBIDDEN, LoginProblem::Name),
+                LoginError::Closed(ClosedAccount::PasswordExpired) => {
+                    (StatusCode::FORBIDDEN, LoginProblem::PasswordExpired)
+                }
+                LoginError::Closed(ClosedAccount::NotUsable) => {
+                    (StatusCode::FORBIDDEN, LoginProblem::AccountClosed)
+                }
                 LoginError::NotAdmitted => (StatusCode::FORBIDDEN, LoginProblem::NotAllowed),
                 LoginError::Unavailable(_) | LoginError::TooSlow => {
                     (StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Unavailable)

@@ -73,6 +73,10 @@ pub enum LoginProblem {
     Unavailable,
     /// The person is known, but may not use this hub.
     NotAllowed,
+    /// The password is right, but has to be changed elsewhere first.
+    PasswordExpired,
+    /// The password is right, but the account has expired, is locked, or is closed at this hour.
+    AccountClosed,
     /// Too many attempts; wait.
     TooMany,
 }

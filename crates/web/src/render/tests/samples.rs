@@ -398,6 +398,16 @@ pub(super) fn all() -> Vec<Sample> {
             login(Some(LoginProblem::NotAllowed), "ada"),
         ),
         sample(
+            "login-password-expired",
+            None,
+            login(Some(LoginProblem::PasswordExpired), "ada"),
+        ),
+        sample(
+            "login-account-closed",
+            None,
+            login(Some(LoginProblem::AccountClosed), "ada"),
+        ),
+        sample(
             "login-too-many",
             None,
             login(Some(LoginProblem::TooMany), "ada"),
