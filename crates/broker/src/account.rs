@@ -20,4 +20,6 @@ pub struct Account {
     pub shell: PathBuf,
     /// The names of all its groups, the first one among them.
     pub groups: Vec<String>,
+    /// The numbers of all its groups, the first one among them.
+    pub gids: Vec<u32>,
 }

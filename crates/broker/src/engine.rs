@@ -2,6 +2,12 @@
 //!
 //! An engine remembers nothing between two questions: the broker may be killed at any moment, and servers go on.
 
+mod lines;
+mod machine;
+mod refuse;
+pub mod systemd;
+mod turns;
+
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -32,11 +38,14 @@ pub trait Engine: fmt::Debug + Send + Sync {
         identity: &Identity,
     ) -> Result<(ServerState, Option<OwnedFd>), Refusal>;
 
-    /// Ends a server with everything in its unit or control group, whatever that is; succeeds if there was nothing.
+    /// Ends a server with everything in its unit or control group, and forgets it; succeeds if there was nothing.
+    ///
+    /// Without an identity, whatever runs under the unit's name is ended: what a broker that was killed has left. It
+    /// is called for ended servers, too, to remove what they left behind.
     async fn stop(
         &self,
         unit: &str,
-        identity: &Identity,
+        identity: Option<&Identity>,
         grace: Option<Duration>,
     ) -> Result<(), Refusal>;
 
@@ -48,6 +57,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// The names of all units of ours that run, and what they use.
     async fn list(&self) -> Result<Vec<(String, Usage)>, Refusal>;
+
+    /// Waits until everything is cleaned away that was given up. Called once, at the end of the broker.
+    async fn finish(&self) {}
 
     /// Applies what all servers together may use. Called before the first start, and when it has changed.
     async fn limit_all(&self, slice: &str, total: &TotalLimits) -> Result<(), Refusal>;

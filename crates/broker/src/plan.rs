@@ -10,7 +10,7 @@ use crate::protocol::ServerKey;
 use crate::variables::Variables;
 
 /// What an engine starts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// Which start of which server.
     pub key: ServerKey,

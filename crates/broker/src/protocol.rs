@@ -293,6 +293,17 @@ pub enum RefusalKind {
     Internal,
 }
 
+impl Refusal {
+    /// Makes a refusal; `hint` may be empty.
+    pub fn new(kind: RefusalKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
 /// A text that is secret, as it is on the wire.
 mod secret_text {
     use lyceum_core::secret::Secret;

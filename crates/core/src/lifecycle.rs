@@ -117,6 +117,9 @@ impl Failure {
                 "The server was killed, most likely because the machine ran out of memory."
                     .to_owned()
             }
+            Exit::OutOfMemory => {
+                "The server was ended because the memory that it may use was used up.".to_owned()
+            }
             Exit::Unknown => "The server has ended by itself.".to_owned(),
             Exit::Code(_) | Exit::Signal(_) => {
                 format!("The server has ended by itself, with {exit}.")

@@ -194,6 +194,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By the system, because the memory that the server may use was used up.
+    OutOfMemory,
     /// Nobody can say: the process was not our child any more.
     Unknown,
 }
@@ -203,6 +205,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("its memory limit used up"),
             Self::Unknown => f.write_str("an unknown status"),
         }
     }

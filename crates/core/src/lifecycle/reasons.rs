@@ -29,6 +29,9 @@ pub(super) fn too_slow_to_answer() -> Failure {
 
 pub(super) fn exited_early(exit: Exit) -> Failure {
     let message = match exit {
+        Exit::OutOfMemory => {
+            "The server used up the memory that it may use before it was ready.".to_owned()
+        }
         Exit::Unknown => "The server ended before it was ready.".to_owned(),
         Exit::Code(_) | Exit::Signal(_) => {
             format!("The server ended before it was ready, with {exit}.")
