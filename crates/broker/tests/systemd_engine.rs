@@ -302,7 +302,7 @@ async fn limits_become_properties_of_the_unit() {
 async fn a_fork_bomb_stays_in_its_unit_and_is_stopped() {
     let (engine, _quiet) = engine().await;
     let user = account("bomber");
-    let mut plan = shell(&user, "b() { b | b & }; b; while :; do sleep 1; done");
+    let mut plan = shell(&user, "sh -c 'while :; do sleep 600 & done'; exec sleep 600");
     plan.limits.tasks = Some(Cap::At(50));
     let running = engine.start(&plan).await.unwrap();
     wait_for("the limit", async || {

@@ -62,12 +62,6 @@ impl SystemdEngine {
     pub fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), Refusal> {
         raw::properties(properties).map(drop)
     }
-
-    async fn manager(&self, doing: &str) -> Result<Manager, Refusal> {
-        Manager::connect()
-            .await
-            .map_err(|error| words::of_manager(doing, &error))
-    }
 }
 
 #[async_trait]
@@ -77,11 +71,10 @@ impl Engine for SystemdEngine {
     }
 
     async fn missing(&self, total: &TotalLimits) -> Vec<String> {
-        let manager = match Manager::connect().await {
-            Ok(manager) => manager,
+        let version = match Manager::asked(|mut manager| async move { manager.version().await }).await {
+            Ok(version) => version,
             Err(error) => return vec![words::of_manager("ask systemd", &error).message],
         };
-        let version = manager.version().await.unwrap_or(0);
         let mut missing: Vec<String> = properties::OPTIONAL
             .iter()
             .filter(|(_, since, _)| version < *since)
@@ -139,22 +132,27 @@ impl Engine for SystemdEngine {
         unit: &str,
         identity: &Identity,
     ) -> Result<(ServerState, Option<OwnedFd>), Refusal> {
-        let (service, known) = (Unit::of(unit)?, Known::of(identity)?);
+        let (service, known) = (&Unit::of(unit)?, &Known::of(identity)?);
         let ended = |exit| Ok((ServerState::Ended { exit }, None));
-        let manager = self.manager("look at a server").await?;
-        let state = manager
-            .service(&service.0)
-            .await
-            .map_err(|error| words::of_manager("look at a server", &error))?;
+        let (state, pidfd) = Manager::asked(|mut manager| async move {
+            let manager = &mut manager;
+            let state = manager.service(&service.0).await?;
+            let pidfd = match &state {
+                Some(state) if known.is(state) => {
+                    start::process_of(manager, &service, state).await?
+                }
+                _ => None,
+            };
+            Ok((state, pidfd))
+        })
+        .await
+        .map_err(|error| words::of_manager("look at a server", &error))?;
         match state {
             _ if !known.is_this_boot() => ended(Exit::Unknown),
             // What ends in order is forgotten at once; what fails is kept.
             None => ended(Exit::Code(0)),
             Some(state) if !known.is(&state) => ended(Exit::Unknown),
-            Some(state) if state.is_alive() => {
-                let pidfd = start::process_of(&manager, &service, &state).await?;
-                Ok((ServerState::Running(usage(&state)), pidfd))
-            }
+            Some(state) if state.is_alive() => Ok((ServerState::Running(usage(&state)), pidfd)),
             Some(state) => {
                 let exit = words::exit(&state);
                 let killed = exit == Exit::Signal(Signal::KILL.as_raw());
@@ -200,40 +198,33 @@ impl Engine for SystemdEngine {
     }
 
     async fn list(&self) -> Result<Vec<(String, Usage)>, Refusal> {
-        let doing = "list the servers";
-        let manager = self.manager(doing).await?;
-        let units = manager
-            .list_units("lyceum-*.service")
-            .await
-            .map_err(|error| words::of_manager(doing, &error))?;
-        let mut servers = Vec::new();
-        for unit in units {
-            if matches!(unit.active.as_str(), "inactive" | "failed") {
-                continue;
+        Manager::asked(|mut manager| async move {
+            let manager = &mut manager;
+            let mut servers = Vec::new();
+            for unit in manager.list_units("lyceum-*.service").await? {
+                if matches!(unit.active.as_str(), "inactive" | "failed") {
+                    continue;
+                }
+                if let Some(state) = manager.service(&unit.name).await?
+                    && is_ours(&state)
+                    && let Some(name) = unit.name.strip_suffix(".service")
+                {
+                    servers.push((name.to_owned(), usage(&state)));
+                }
             }
-            let state = manager
-                .service(&unit.name)
-                .await
-                .map_err(|error| words::of_manager(doing, &error))?;
-            if let Some(state) = state
-                && is_ours(&state)
-                && let Some(name) = unit.name.strip_suffix(".service")
-            {
-                servers.push((name.to_owned(), usage(&state)));
-            }
-        }
-        Ok(servers)
+            Ok(servers)
+        })
+        .await
+        .map_err(|error| words::of_manager("list the servers", &error))
     }
 
     async fn limit_all(&self, slice: &str, total: &TotalLimits) -> Result<(), Refusal> {
         let dir = self.environments.clone();
         let _ = tokio::task::spawn_blocking(move || environment::remove_left_over(&dir)).await;
-        let doing = "limit all servers together";
-        let manager = self.manager(doing).await?;
-        manager
-            .set_unit_properties(&properties::slice_name(slice), &properties::of_slice(total))
+        let (slice, properties) = (&properties::slice_name(slice), &properties::of_slice(total));
+        Manager::asked(|mut manager| async move { manager.set_unit_properties(slice, properties).await })
             .await
-            .map_err(|error| words::of_manager(doing, &error))
+            .map_err(|error| words::of_manager("limit all servers together", &error))
     }
 
     async fn finish(&self) {

@@ -22,6 +22,10 @@ use zbus::{Connection, DynamicType, Message, MessageStream, OwnedObjectPath, Own
 pub(super) const SOCKET: &str = "/run/systemd/private";
 /// How long an answer of the manager may take. It is a busy single thread while many units start.
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+/// How long a manager may take to begin anew (`systemctl daemon-reexec`, an update of systemd).
+const RESTART_LIMIT: Duration = Duration::from_secs(20);
+/// How long to wait before the next try to reach it.
+const RESTART_LOOK: Duration = Duration::from_millis(50);
 const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -52,6 +56,9 @@ pub(super) enum ManagerError {
         /// The manager's words.
         message: String,
     },
+    /// A process that it named cannot be opened.
+    #[error("could not open a process")]
+    Process(#[source] io::Error),
     /// It answered something else than it should.
     #[error("systemd's answer cannot be understood")]
     Answer(#[source] zbus::Error),
@@ -71,6 +78,14 @@ impl ManagerError {
     /// Whether it says that there is such a unit already.
     pub(super) fn is_unit_exists(&self) -> bool {
         matches!(self, Self::Refused { name, .. } if name.ends_with(".UnitExists"))
+    }
+
+    /// Whether there was a manager a moment ago: its socket is there, and nobody listens.
+    fn is_restart(&self) -> bool {
+        match self {
+            Self::Absent(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            other => other.is_lost(),
+        }
     }
 
     /// Whether asking again, by another connection, may help.
@@ -103,6 +118,8 @@ impl From<zbus::Error> for ManagerError {
 pub(super) struct Manager {
     connection: Connection,
     stream: MessageStream,
+    /// Jobs that are over, with their results, and not asked for yet.
+    jobs: Vec<(OwnedObjectPath, String)>,
 }
 
 /// The properties of a unit and of its kind, by name.
@@ -117,26 +134,58 @@ pub(super) struct ListedUnit {
 }
 
 impl Manager {
-    /// Connects.
+    /// Connects; waits a while for a manager that begins anew.
     pub(super) async fn connect() -> Result<Self, ManagerError> {
+        let until = Instant::now() + RESTART_LIMIT;
+        loop {
+            match Self::try_connect().await {
+                Err(error) if error.is_restart() && Instant::now() < until => {
+                    tokio::time::sleep(RESTART_LOOK).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_connect() -> Result<Self, ManagerError> {
         let connect = async {
             let socket = UnixStream::connect(SOCKET)
                 .await
                 .map_err(ManagerError::Absent)?;
             let connection = Builder::socket(ManagerSocket(socket)).p2p().build().await?;
             let stream = MessageStream::from(&connection);
-            Ok(Self { connection, stream })
+            Ok(Self {
+                connection,
+                stream,
+                jobs: Vec::new(),
+            })
         };
         timeout(ANSWER_LIMIT, connect)
             .await
             .map_err(|_| ManagerError::Slow)?
     }
 
+    /// Asks something that may be asked twice, once more if the manager begins anew meanwhile.
+    pub(super) async fn asked<T, A>(question: impl Fn(Self) -> A) -> Result<T, ManagerError>
+    where
+        A: Future<Output = Result<T, ManagerError>>,
+    {
+        let until = Instant::now() + RESTART_LIMIT;
+        loop {
+            match question(Self::connect().await?).await {
+                Err(error) if error.is_lost() && Instant::now() < until => {
+                    tokio::time::sleep(RESTART_LOOK).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Starts a unit that exists as long as it runs, and gives the job that does so.
     pub(super) async fn start_transient_unit(
-        &self,
+        &mut self,
         name: &str,
-        properties: &[Property],
+        properties: &[&Property],
     ) -> Result<OwnedObjectPath, ManagerError> {
         let others: Vec<(String, Vec<Property>)> = Vec::new();
         self.ask(
@@ -147,13 +196,13 @@ impl Manager {
     }
 
     /// Stops a unit, and gives the job that does so.
-    pub(super) async fn stop_unit(&self, name: &str) -> Result<OwnedObjectPath, ManagerError> {
+    pub(super) async fn stop_unit(&mut self, name: &str) -> Result<OwnedObjectPath, ManagerError> {
         self.ask("StopUnit", &(name, "replace")).await
     }
 
     /// Sends a signal to the processes of a unit: `who` is `main` or `all`.
     pub(super) async fn kill_unit(
-        &self,
+        &mut self,
         name: &str,
         who: &str,
         signal: i32,
@@ -162,7 +211,7 @@ impl Manager {
     }
 
     /// Forgets that a unit has failed, and with it the unit, if it has ended.
-    pub(super) async fn reset_failed_unit(&self, name: &str) -> Result<(), ManagerError> {
+    pub(super) async fn reset_failed_unit(&mut self, name: &str) -> Result<(), ManagerError> {
         match self.ask("ResetFailedUnit", &(name,)).await {
             Err(error) if error.is_no_such_unit() => Ok(()),
             done => done,
@@ -171,7 +220,7 @@ impl Manager {
 
     /// Changes properties of a unit until the next boot.
     pub(super) async fn set_unit_properties(
-        &self,
+        &mut self,
         name: &str,
         properties: &[Property],
     ) -> Result<(), ManagerError> {
@@ -180,7 +229,7 @@ impl Manager {
     }
 
     /// Lists the units whose name fits a pattern.
-    pub(super) async fn list_units(&self, pattern: &str) -> Result<Vec<ListedUnit>, ManagerError> {
+    pub(super) async fn list_units(&mut self, pattern: &str) -> Result<Vec<ListedUnit>, ManagerError> {
         type Line = (
             String,
             String,
@@ -205,7 +254,7 @@ impl Manager {
     }
 
     /// Gives all properties of a service, or `None` if the manager knows no such unit.
-    pub(super) async fn service(&self, name: &str) -> Result<Option<UnitState>, ManagerError> {
+    pub(super) async fn service(&mut self, name: &str) -> Result<Option<UnitState>, ManagerError> {
         let path: OwnedObjectPath = match self.ask("GetUnit", &(name,)).await {
             Err(error) if error.is_no_such_unit() => return Ok(None),
             path => path?,
@@ -225,7 +274,7 @@ impl Manager {
     }
 
     /// Gives systemd's version, such as 252.
-    pub(super) async fn version(&self) -> Result<u32, ManagerError> {
+    pub(super) async fn version(&mut self) -> Result<u32, ManagerError> {
         let message = self
             .call(MANAGER_PATH, PROPERTIES, "Get", &(MANAGER, "Version"))
             .await?;
@@ -247,31 +296,25 @@ impl Manager {
         until: Instant,
     ) -> Result<String, ManagerError> {
         loop {
+            if let Some(found) = self.jobs.iter().position(|(path, _)| path == job) {
+                return Ok(self.jobs.swap_remove(found).1);
+            }
             let message = timeout_at(until, self.stream.next())
                 .await
-                .map_err(|_| ManagerError::Slow)?
-                .ok_or_else(closed)??;
-            let header = message.header();
-            if header.member().map(|name| name.as_str()) != Some("JobRemoved") {
-                continue;
-            }
-            let body: (u32, OwnedObjectPath, String, String) = read(&message)?;
-            if body.1 == *job {
-                return Ok(body.3);
-            }
+                .map_err(|_| ManagerError::Slow)?;
+            hear(&mut self.jobs, message)?;
         }
     }
 
     /// Waits until the manager has something to tell, at most this long.
     pub(super) async fn news(&mut self, limit: Duration) -> Result<(), ManagerError> {
         match timeout(limit, self.stream.next()).await {
-            Ok(None) => Err(closed()),
-            Ok(Some(message)) => Ok(message.map(drop)?),
+            Ok(message) => hear(&mut self.jobs, message),
             Err(_) => Ok(()),
         }
     }
 
-    async fn ask<B, A>(&self, method: &'static str, body: &B) -> Result<A, ManagerError>
+    async fn ask<B, A>(&mut self, method: &'static str, body: &B) -> Result<A, ManagerError>
     where
         B: Serialize + DynamicType + Sync,
         A: DeserializeOwned + Type,
@@ -280,7 +323,7 @@ impl Manager {
     }
 
     async fn call<B>(
-        &self,
+        &mut self,
         path: &str,
         interface: &'static str,
         method: &'static str,
@@ -289,14 +332,22 @@ impl Manager {
     where
         B: Serialize + DynamicType + Sync,
     {
-        let call =
-            self.connection
-                .call_method(Some(DESTINATION), path, Some(interface), method, body);
+        let Self {
+            connection,
+            stream,
+            jobs,
+        } = self;
+        let call = connection.call_method(Some(DESTINATION), path, Some(interface), method, body);
         let answer = async {
-            tokio::select! {
-                // A call that was sent just before the manager began anew is never answered.
-                () = self.connection.closed() => Err(closed()),
-                answer = call => Ok(answer?),
+            tokio::pin!(call);
+            loop {
+                // The manager tells everything about every unit here. What is not taken from the stream would soon
+                // stand in the way of the answer.
+                tokio::select! {
+                    biased;
+                    answer = &mut call => return Ok(answer?),
+                    message = stream.next() => hear(jobs, message)?,
+                }
             }
         };
         timeout(ANSWER_LIMIT, answer)
@@ -366,6 +417,20 @@ impl UnitState {
 
 fn read<A: DeserializeOwned + Type>(message: &Message) -> Result<A, ManagerError> {
     message.body().deserialize().map_err(ManagerError::Answer)
+}
+
+/// Takes note of a message that is no answer, if it is the end of a job.
+fn hear(
+    jobs: &mut Vec<(OwnedObjectPath, String)>,
+    message: Option<zbus::Result<Message>>,
+) -> Result<(), ManagerError> {
+    let message = message.ok_or_else(closed)??;
+    let header = message.header();
+    if header.member().map(|name| name.as_str()) == Some("JobRemoved") {
+        let body: (u32, OwnedObjectPath, String, String) = read(&message)?;
+        jobs.push((body.1, body.3));
+    }
+    Ok(())
 }
 
 fn closed() -> ManagerError {

@@ -42,8 +42,11 @@ pub(super) fn of_server(
     let program = plan.argv.first().map(String::as_str).unwrap_or_default();
     all.text("Description", format!("{DESCRIPTION} {}", plan.account.name));
     all.text("Slice", slice_name(&plan.slice));
-    // With `exec`, the start has succeeded when the program runs: a missing one fails the start.
-    all.text("Type", "exec");
+    // With `exec`, the start has succeeded when the program runs: a missing one fails the start. With a session of PAM,
+    // the process that keeps the session keeps the sign of that as well (seen with systemd 252), so that one waits in
+    // vain; there we look ourselves.
+    let kind = if plan.session.is_some() { "simple" } else { "exec" };
+    all.text("Type", kind);
     // systemd puts variables into arguments, as a shell would; two dollars are one.
     let argv: Vec<String> = plan.argv.iter().map(|arg| arg.replace('$', "$$")).collect();
     all.put("ExecStart", vec![(program.to_owned(), argv, false)]);

@@ -22,21 +22,24 @@ pub(super) async fn gracefully(
     known: Option<&Known>,
     grace: Duration,
 ) -> Result<(), Refusal> {
-    let doing = |error| of_stop(service, &error);
-    let mut manager = Manager::connect().await.map_err(doing)?;
-    if state(&manager, service, known).await.map_err(doing)?.is_none() {
+    let ended = Manager::asked(|mut manager| async move {
+            let manager = &mut manager;
+        if state(manager, service, known).await?.is_none() {
+            return Ok(true);
+        }
+        let term = Signal::TERM.as_raw();
+        gone(manager.kill_unit(&service.0, "main", term).await)?;
+        if ended(manager, service, known, grace).await? {
+            return Ok(true);
+        }
+        gone(manager.stop_unit(&service.0).await)?;
+        ended(manager, service, known, grace).await
+    })
+    .await
+    .map_err(|error| of_stop(service, &error))?;
+    if ended {
         return Ok(());
     }
-    let term = Signal::TERM.as_raw();
-    gone(manager.kill_unit(&service.0, "main", term).await).map_err(doing)?;
-    if ended(&mut manager, service, known, grace).await.map_err(doing)? {
-        return Ok(());
-    }
-    gone(manager.stop_unit(&service.0).await).map_err(doing)?;
-    if ended(&mut manager, service, known, grace).await.map_err(doing)? {
-        return Ok(());
-    }
-    drop(manager);
     kill(service, known, KILL_LIMIT).await
 }
 
@@ -51,17 +54,21 @@ pub(super) async fn kill(
     known: Option<&Known>,
     limit: Duration,
 ) -> Result<(), Refusal> {
-    let doing = |error| of_stop(service, &error);
-    let mut manager = Manager::connect().await.map_err(doing)?;
-    if state(&manager, service, known).await.map_err(doing)?.is_none() {
-        return Ok(());
-    }
-    let signal = Signal::KILL.as_raw();
-    gone(manager.kill_unit(&service.0, "all", signal).await).map_err(doing)?;
-    // A unit that is still on its way up has to be told as well, or it goes on with the next step.
-    gone(manager.stop_unit(&service.0).await).map_err(doing)?;
-    gone(manager.kill_unit(&service.0, "all", signal).await).map_err(doing)?;
-    if ended(&mut manager, service, known, limit).await.map_err(doing)? {
+    let ended = Manager::asked(|mut manager| async move {
+            let manager = &mut manager;
+        if state(manager, service, known).await?.is_none() {
+            return Ok(true);
+        }
+        let signal = Signal::KILL.as_raw();
+        gone(manager.kill_unit(&service.0, "all", signal).await)?;
+        // A unit that is still on its way up has to be told as well, or it goes on with the next step.
+        gone(manager.stop_unit(&service.0).await)?;
+        gone(manager.kill_unit(&service.0, "all", signal).await)?;
+        ended(manager, service, known, limit).await
+    })
+    .await
+    .map_err(|error| of_stop(service, &error))?;
+    if ended {
         return Ok(());
     }
     Err(Refusal::new(
@@ -80,29 +87,20 @@ async fn ended(
 ) -> Result<bool, ManagerError> {
     let until = Instant::now() + limit;
     loop {
-        match state(manager, service, known).await {
-            Ok(None) => return Ok(true),
-            Ok(Some(_)) if Instant::now() >= until => return Ok(false),
-            Ok(Some(_)) => {
-                let left = until.saturating_duration_since(Instant::now());
-                match manager.news(left.min(LOOK)).await {
-                    Err(error) if error.is_lost() => *manager = Manager::connect().await?,
-                    done => done?,
-                }
-            }
-            // The manager begins anew.
-            Err(error) if error.is_lost() && Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
-                *manager = Manager::connect().await?;
-            }
-            Err(error) => return Err(error),
+        if state(manager, service, known).await?.is_none() {
+            return Ok(true);
         }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        manager.news(left.min(LOOK)).await?;
     }
 }
 
 /// Gives the unit's state if it is the one that is meant and lives. One that is meant and has failed is forgotten.
 async fn state(
-    manager: &Manager,
+    manager: &mut Manager,
     service: &Unit,
     known: Option<&Known>,
 ) -> Result<Option<UnitState>, ManagerError> {

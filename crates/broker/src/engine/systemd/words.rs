@@ -2,6 +2,7 @@
 
 use lyceum_core::seams::Exit;
 
+use super::Unit;
 use super::manager::{ManagerError, UnitState};
 use crate::engine::refuse;
 use crate::plan::Plan;
@@ -78,6 +79,21 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
             journal,
         ),
     }
+}
+
+/// The manager does not like a unit.
+pub(super) fn refused_unit(service: &Unit, name: &str, message: &str) -> Refusal {
+    let hint = if name.ends_with(".PropertyReadOnly") {
+        "This systemd is older than a property in `sandbox.properties`."
+    } else {
+        "Look at `sandbox.properties`, and at `journalctl -b _PID=1`."
+    };
+    let message = message.trim_end_matches('.');
+    Refusal::new(
+        RefusalKind::System,
+        format!("systemd refused the unit {}: {message}.", service.0),
+        hint,
+    )
 }
 
 /// The manager did not do what was asked.
