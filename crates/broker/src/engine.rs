@@ -2,6 +2,12 @@
 //!
 //! An engine remembers nothing between two questions: the broker may be killed at any moment, and servers go on.
 
+mod lines;
+mod machine;
+mod refuse;
+pub mod systemd;
+mod turns;
+
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
