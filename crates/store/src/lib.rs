@@ -5,6 +5,7 @@
 
 mod activity;
 mod adopt;
+mod audit;
 mod cache;
 mod clients;
 mod codes;
@@ -18,6 +19,7 @@ pub mod jupyterhub;
 pub mod migrations;
 mod open;
 mod page;
+mod places;
 mod postgres;
 mod purge;
 mod rehearsal;
@@ -36,6 +38,7 @@ mod users;
 
 pub use activity::ActivityBatch;
 pub use adopt::{AdoptedClient, AdoptedShare, AdoptedShareCode, AdoptedToken};
+pub use audit::{AuditQuery, AuditRow, NewAuditRow};
 pub use cache::{Cache, Moment, SecretKey, Tag};
 pub use clients::{NewOAuthClient, OAuthClient};
 pub use codes::OAuthCode;
