@@ -111,7 +111,12 @@ impl Hub {
 
     async fn purge(&self) -> Result<(), StoreError> {
         let mut tx = self.store().begin().await?;
-        tx.purge_expired(self.now()).await?;
+        let now = self.now();
+        tx.purge_expired(now).await?;
+        // What began before time itself is not thrown away.
+        if let Ok(before) = now.checked_sub(self.settings().audit.keep) {
+            tx.purge_audit(before).await?;
+        }
         tx.commit().await
     }
 

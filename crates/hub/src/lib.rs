@@ -1,6 +1,7 @@
 //! What the hub does: log in, start, stop, issue tokens; and the background tasks that keep it true.
 
 pub mod activity;
+pub mod audit;
 pub mod auth_state;
 pub mod background;
 pub mod display_name;
@@ -43,6 +44,7 @@ use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
 
 pub use activity::Activity;
+pub use audit::{Actor, Audit, AuditEvent, AuditKind, AuditSettings};
 pub use auth_state::{AuthStateError, CryptKeys, CryptKeysError};
 /// Why the store could not do its part; callers only tell it on.
 pub use lyceum_store::StoreError;
@@ -116,7 +118,13 @@ impl Hub {
     /// Puts a hub together. Nothing runs yet: see [`Hub::recover`] and [`Hub::run_background`].
     pub fn new(parts: Parts) -> Self {
         let (events, event_writer) = EventLog::new(parts.settings.servers.event_log.clone());
+        let (audit, audit_writer) = Audit::new(
+            &parts.settings.audit,
+            parts.store.clone(),
+            Arc::clone(&parts.clock),
+        );
         let shared = Arc::new(Shared {
+            audit,
             metrics: Metrics::new(&parts.settings.metrics, &parts.settings.reporters),
             events,
             endings: Endings::default(),
@@ -144,6 +152,12 @@ impl Hub {
             inner
                 .tasks
                 .spawn_to_end("write the event log", writer.run(stop));
+        }
+        if let Some(writer) = audit_writer {
+            let stop = inner.tasks.stop_token().clone();
+            inner
+                .tasks
+                .spawn_to_end("write the audit table", writer.run(stop));
         }
         Self {
             inner: Arc::new(inner),

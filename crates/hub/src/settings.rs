@@ -10,7 +10,7 @@ use lyceum_core::declared::Declared;
 use lyceum_core::seams::Reporter;
 use lyceum_core::{UserName, lifecycle};
 
-use crate::{CryptKeys, InternalTls, MetricSettings};
+use crate::{AuditSettings, CryptKeys, InternalTls, MetricSettings};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -73,6 +73,8 @@ pub struct HubSettings {
     pub api_page_max_limit: u32,
     /// Who may log in, and who is an administrator.
     pub access: Access,
+    /// What is set about the audit table.
+    pub audit: AuditSettings,
     /// Custom scopes, roles, groups and services that the configuration declares; see [`crate::Hub::provision`].
     pub declared: Declared,
     /// Parts that tell administrators and Prometheus of themselves.
@@ -161,6 +163,7 @@ impl Default for HubSettings {
             api_page_default_limit: 50,
             api_page_max_limit: 200,
             access: Access::default(),
+            audit: AuditSettings::default(),
             declared: Declared::default(),
             reporters: Vec::new(),
             server_token_scopes: None,
