@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Hub, Owner, Principal};
+use crate::{Hub, Owner, Principal, Via};
 
 /// How many events may wait to be written; beyond, they are lost and the log says how many.
 const QUEUE: usize = 4096;
@@ -157,7 +157,7 @@ pub struct AuditEvent<'a> {
     pub server: Option<&'a ServerName>,
     /// From where it was done; empty as well as `None` for unknown.
     pub client_addr: Option<&'a str>,
-    /// What else there is to know: small, and no secret.
+    /// What else there is to know: small, and no secret. Which token the caller has shown is added to it.
     pub detail: Value,
 }
 
@@ -230,7 +230,13 @@ impl Audit {
     }
 
     fn row(&self, event: AuditEvent<'_>) -> NewAuditRow {
-        let detail = match event.detail {
+        let mut detail = event.detail;
+        if let (Actor::Caller(caller), Value::Object(detail)) = (event.actor, &mut detail)
+            && let Via::Token { id, .. } = caller.via()
+        {
+            detail.insert("token".to_owned(), json!(format!("a{id}")));
+        }
+        let detail = match detail {
             detail if detail.to_string().len() <= MAX_DETAIL => detail,
             _ => json!({"cut": true}),
         };

@@ -6,8 +6,8 @@ use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Hub;
 use crate::proxy::{CHECK_EVERY, server_of};
+use crate::{Actor, AuditEvent, AuditKind, Hub};
 
 /// How often the gateway is asked which servers were used.
 const TRAFFIC_EVERY: Duration = Duration::from_mins(1);
@@ -122,6 +122,8 @@ impl Hub {
 
     /// Ends the background tasks and the actors of the servers; the servers themselves go on running.
     pub async fn shut_down(&self, limit: Duration) {
+        self.audit()
+            .note(AuditEvent::new(AuditKind::Shutdown, Actor::Hub, None));
         if !self.stop_services(limit).await {
             tracing::warn!("some services did not end in time");
         }
