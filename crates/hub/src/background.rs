@@ -7,6 +7,7 @@ use lyceum_store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::proxy::{CHECK_EVERY, server_of};
+use crate::throttle::KNOWN_FOR;
 use crate::{Actor, AuditEvent, AuditKind, Hub};
 
 /// How often the gateway is asked which servers were used.
@@ -116,6 +117,9 @@ impl Hub {
         // What began before time itself is not thrown away.
         if let Ok(before) = now.checked_sub(self.settings().audit.keep) {
             tx.purge_audit(before).await?;
+        }
+        if let Ok(before) = now.checked_sub(KNOWN_FOR) {
+            tx.purge_login_places(before).await?;
         }
         tx.commit().await
     }

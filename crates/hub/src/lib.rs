@@ -32,6 +32,7 @@ pub mod shares;
 pub mod shutdown;
 pub mod sites;
 pub mod tasks;
+pub mod throttle;
 pub mod tokens;
 pub mod users;
 
@@ -42,6 +43,7 @@ use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Authenticator, Routes, Spawner};
 use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
+use tokio::sync::OnceCell;
 
 pub use activity::Activity;
 pub use audit::{Actor, Audit, AuditEvent, AuditKind, AuditSettings};
@@ -67,6 +69,7 @@ pub use sessions::Session;
 pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings};
 pub use shutdown::Ending;
 pub use tasks::Tasks;
+pub use throttle::ThrottleSettings;
 
 use crate::events::EventLog;
 use crate::known::Known;
@@ -74,6 +77,7 @@ use crate::proxy::RouteCheck;
 use crate::servers::{Servers, Shared};
 use crate::services::Services;
 use crate::shutdown::Endings;
+use crate::throttle::Throttle;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";
@@ -91,6 +95,9 @@ struct Inner {
     servers: Servers,
     activity: Activity,
     known: Known,
+    throttle: Throttle,
+    /// The key of what is stored of places, once it is read.
+    place_key: OnceCell<String>,
     tasks: Tasks,
     services: Services,
 }
@@ -141,6 +148,8 @@ impl Hub {
         let inner = Inner {
             servers: Servers::new(Arc::clone(&shared)),
             known: Known::new(&shared.store),
+            throttle: Throttle::new(&shared.settings.throttle),
+            place_key: OnceCell::new(),
             shared,
             authenticator: parts.authenticator,
             activity: Activity::new(parts.clock),
@@ -203,6 +212,14 @@ impl Hub {
 
     pub(crate) fn known(&self) -> &Known {
         &self.inner.known
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
+    }
+
+    pub(crate) fn place_key(&self) -> &OnceCell<String> {
+        &self.inner.place_key
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
