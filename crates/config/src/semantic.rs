@@ -32,6 +32,8 @@ pub(crate) fn check(
     rules.proxy();
     rules.login();
     rules.access();
+    rules.patterns();
+    rules.throttle();
     rules.pages();
     rules.spawner();
     rules.servers();
@@ -42,6 +44,7 @@ pub(crate) fn check(
     rules.secret_files();
 }
 
+mod access;
 mod declared;
 mod internal_tls;
 mod login;

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod audit;
 mod auth_state;
 mod custom_scopes;
 mod declared;
@@ -27,8 +28,10 @@ mod roles;
 mod servers;
 mod services;
 mod sites;
+mod throttle;
 
 pub use access::AccessConfig;
+pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
@@ -44,6 +47,7 @@ pub use roles::RoleConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
 pub use services::{SecretText, ServiceConfig};
 pub use sites::{AccessRule, AccessWord, ServiceAccess, ServiceKind};
+pub use throttle::ThrottleConfig;
 
 /// All settings of Lyceum. Every one has a default, so that a file holds only what differs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +78,9 @@ pub struct Config {
     /// nobody can log in.
     pub access: AccessConfig,
 
+    /// Brakes on guessing passwords.
+    pub throttle: ThrottleConfig,
+
     /// What login methods may keep for users, such as tokens of other sites: encrypted in the database.
     pub auth_state: AuthStateConfig,
 
@@ -91,6 +98,9 @@ pub struct Config {
 
     /// What is logged, and how.
     pub log: LogConfig,
+
+    /// Who did what, written down in the database; shown by `lyceum audit`.
+    pub audit: AuditConfig,
 
     /// What is measured for Prometheus, at `/hub/metrics`.
     pub metrics: MetricsConfig,

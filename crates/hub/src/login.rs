@@ -141,7 +141,7 @@ impl Hub {
         throttle
             .begin(addr, account, known, self.now())
             .map_err(|slowed| LoginError::Slowed {
-                seconds: slowed.wait.as_secs_f64().ceil().max(1.0) as u64,
+                seconds: whole_seconds(slowed.wait),
                 reason: slowed.reason,
                 first: slowed.first,
             })
@@ -374,4 +374,10 @@ async fn put_into_groups(
         changed |= !before.iter().any(|known| known.id == group.id);
     }
     Ok(changed)
+}
+
+/// Never less than a second: who comes back at once would wait again.
+fn whole_seconds(wait: Duration) -> u64 {
+    let more = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(more).max(1)
 }

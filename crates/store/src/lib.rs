@@ -22,6 +22,7 @@ mod page;
 mod places;
 mod postgres;
 mod purge;
+mod reading;
 mod rehearsal;
 mod roles;
 mod servers;

@@ -1,9 +1,10 @@
 //! The audit table, and the places from which users have logged in.
 
-use lyceum_store::{AuditQuery, AuditRow, NewAuditRow, Store};
+use lyceum_store::migrations::MIGRATIONS;
+use lyceum_store::{AuditQuery, AuditRow, NewAuditRow, OpenError, Store, StoreSettings};
 use serde_json::json;
 
-use crate::support::{add_user, at, on_both_engines, user_name};
+use crate::support::{add_user, at, on_both_engines, postgres, user_name};
 
 on_both_engines!(
     events_are_listed_the_latest_first_and_by_all_conditions,
@@ -198,6 +199,53 @@ async fn an_event_of_a_transaction_that_is_undone_did_not_happen(store: Store) {
         .unwrap();
     tx.rollback().await.unwrap();
     assert_eq!(list(&store, all()).await, []);
+}
+
+#[tokio::test]
+async fn who_only_looks_sees_what_is_written_meanwhile_and_cannot_write_sqlite() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let settings = StoreSettings::sqlite(directory.path().join("lyceum.sqlite"));
+    let missing = Store::open_to_read(&settings).await;
+    assert!(matches!(missing, Err(OpenError::NotThere { .. })));
+    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    look(&settings).await;
+}
+
+#[tokio::test]
+async fn who_only_looks_sees_what_is_written_meanwhile_and_cannot_write_postgres() {
+    let settings = postgres::fresh_database().await;
+    let missing = Store::open_to_read(&settings).await;
+    assert!(matches!(missing, Err(OpenError::NotThere { .. })));
+    look(&settings).await;
+}
+
+async fn look(settings: &StoreSettings) {
+    let store = Store::open_with(settings, at(0), &MIGRATIONS[..3])
+        .await
+        .unwrap();
+    store.close().await;
+    let older = Store::open_to_read(settings).await;
+    assert!(matches!(older, Err(OpenError::Older { found: 3, .. })));
+    let store = Store::open(settings, at(0)).await.unwrap();
+    let reader = Store::open_to_read(settings).await.unwrap();
+    append(&store, &[event(1, "login", "ada", None)]).await;
+    assert_eq!(seconds(&reader, all()).await, [1]);
+    append(&store, &[event(2, "login", "ada", None)]).await;
+    assert_eq!(seconds(&reader, all()).await, [2, 1]);
+    let write = async {
+        let mut tx = reader.begin().await?;
+        tx.append_audit(&[event(3, "login", "ada", None)]).await?;
+        tx.commit().await
+    };
+    write.await.unwrap_err();
+    store.close().await;
+    assert_eq!(
+        seconds(&reader, all()).await,
+        [2, 1],
+        "also when Lyceum has ended"
+    );
+    reader.close().await;
 }
 
 async fn a_place_is_known_after_a_login_until_it_is_forgotten(store: Store) {

@@ -56,6 +56,8 @@ pub struct LoginPage {
     pub username: String,
     /// Why the form is shown again.
     pub problem: Option<LoginProblem>,
+    /// With [`LoginProblem::TooMany`]: after how many seconds another try is looked at.
+    pub wait_seconds: u64,
 }
 
 /// Why somebody is not logged in yet.
@@ -72,7 +74,7 @@ pub enum LoginProblem {
     Unavailable,
     /// The person is known, but may not use this hub.
     NotAllowed,
-    /// Too many attempts; wait.
+    /// Too many wrong passwords; wait. What was typed was not looked at.
     TooMany,
 }
 
