@@ -32,6 +32,8 @@ pub(crate) fn check(
     rules.proxy();
     rules.login();
     rules.access();
+    rules.patterns();
+    rules.throttle();
     rules.pages();
     rules.spawner();
     rules.brokered();
@@ -46,6 +48,7 @@ pub(crate) fn check(
 }
 
 mod brokered;
+mod access;
 mod declared;
 mod internal_tls;
 mod limits;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod accounts;
+mod audit;
 mod auth_state;
 mod broker;
 mod custom_scopes;
@@ -32,9 +33,11 @@ mod sandbox;
 mod servers;
 mod services;
 mod sites;
+mod throttle;
 
 pub use access::AccessConfig;
 pub use accounts::{AccountsConfig, Mode};
+pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use broker::BrokerConfig;
 pub use custom_scopes::CustomScopeConfig;
@@ -55,6 +58,7 @@ pub use sandbox::SandboxConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
 pub use services::{SecretText, ServiceConfig};
 pub use sites::{AccessRule, AccessWord, ServiceAccess, ServiceKind};
+pub use throttle::ThrottleConfig;
 
 /// All settings of Lyceum. Every one has a default, so that a file holds only what differs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +88,9 @@ pub struct Config {
     /// Who of those may log in, and who is an administrator. Nobody is admitted by accident: without any entry here,
     /// nobody can log in.
     pub access: AccessConfig,
+
+    /// Brakes on guessing passwords.
+    pub throttle: ThrottleConfig,
 
     /// What login methods may keep for users, such as tokens of other sites: encrypted in the database.
     pub auth_state: AuthStateConfig,
@@ -142,6 +149,9 @@ pub struct Config {
 
     /// What is logged, and how.
     pub log: LogConfig,
+
+    /// Who did what, written down in the database; shown by `lyceum audit`.
+    pub audit: AuditConfig,
 
     /// What is measured for Prometheus, at `/hub/metrics`.
     pub metrics: MetricsConfig,

@@ -82,8 +82,8 @@ pub struct Identity {
     pub name: String,
     /// Whether the person is an administrator; `None` leaves the flag as it is.
     pub admin: Option<bool>,
-    /// The groups, replacing all; `None` leaves them as they are. They count only where the configuration lets the
-    /// login method manage groups.
+    /// The groups, if the login method tells of any. They always count for the rules of who may log in, and replace
+    /// those of the hub where the configuration lets the login method manage groups.
     pub groups: Option<Vec<GroupName>>,
     /// What clients may know of the user (`user_info` in the API).
     pub user_info: Option<Map<String, Value>>,

@@ -9,8 +9,8 @@ use lyceum_core::HumanDuration;
 
 use crate::address::ListenAddress;
 use crate::compress::CompressMode;
-use crate::network::Network;
 use crate::origin;
+use lyceum_core::Network;
 
 /// How Lyceum listens, whom it believes, and how long it waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::head::{Field, find};
 use crate::hub::ClientInfo;
-use crate::network::Network;
+use lyceum_core::Network;
 
 /// The fields that are written anew for each request.
 pub(crate) const REWRITTEN: [&str; 4] = [FOR, PORT, PROTO, FORWARDED_HOST];

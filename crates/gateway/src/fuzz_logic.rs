@@ -17,10 +17,10 @@ use lyceum_core::{Route, RouteSpec, Upstream};
 use crate::forwarded::{self, Inbound};
 use crate::head::Field;
 use crate::hub::ClientInfo;
-use crate::network::Network;
 use crate::path;
 use crate::proxy_protocol::{Parsed, parse};
 use crate::table::RouteTable;
+use lyceum_core::Network;
 
 mod messages;
 

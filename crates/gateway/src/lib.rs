@@ -34,7 +34,6 @@ mod hub;
 mod limit;
 mod listen;
 mod maintenance;
-mod network;
 mod options;
 mod origin;
 mod pages;
@@ -75,8 +74,8 @@ pub use files::{
 pub use gate::{Admission, ClosedGate, Gate, Visit};
 pub use hub::{ClientInfo, HubService};
 pub use listen::{BoundGateway, Gateway, GatewayError};
+pub use lyceum_core::{Network, NetworkError};
 pub use maintenance::{Maintenance, MaintenanceSwitch, Passage};
-pub use network::{Network, NetworkError};
 pub use options::ForwardOptions;
 pub use origin::{Arrival, proper_origin};
 pub use pages::{ErrorContext, ErrorPage, ErrorPages, ErrorReason, PlainErrorPages};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::GatewayConfig;
-use crate::network::Network;
+use lyceum_core::Network;
 
 /// How many bits of an IPv6 address count: a single customer is given that many addresses.
 const IPV6_HOST_BITS: u32 = 64;

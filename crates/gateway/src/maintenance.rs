@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use lyceum_core::clock::Timestamp;
 
-use crate::network::Network;
 use crate::path;
+use lyceum_core::Network;
 
 /// What is closed, and what is said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

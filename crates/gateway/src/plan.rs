@@ -13,12 +13,12 @@ use lyceum_certs::ClientIdentity;
 use crate::buffer::Text;
 use crate::forwarded::{self, Inbound};
 use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, is_named};
-use crate::network::Network;
 use crate::options::ForwardOptions;
 use crate::request_id::{self, RequestId};
 use crate::rewrite::{self, Context};
 use crate::site::{Forwarding, Site, SiteAction};
 use crate::table::Entry;
+use lyceum_core::Network;
 
 /// What is known of a connection, for all of its requests.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use lyceum_core::{RouteSpec, Upstream};
 
-use crate::network::Network;
+use lyceum_core::Network;
 
 pub use header::{HeaderFault, site_header};
 

@@ -7,14 +7,14 @@ mod fernet;
 mod keys;
 
 use lyceum_store::{StoreError, Tx, User};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use self::keys::{CryptKeys, CryptKeysError};
 
-use crate::Hub;
 use crate::permit::{ManageAuthState, UserPermit};
+use crate::{Actor, AuditEvent, AuditKind, Hub};
 
 /// Why auth state was not kept.
 #[derive(Debug, Error)]
@@ -58,6 +58,14 @@ impl Hub {
             tracing::warn!(user.name = %user.name, "the auth state of user {} is no JSON object", user.name);
             return Ok(None);
         };
+        let by = permit.by();
+        if state.is_some() && by.user().is_none_or(|own| own.id != user.id) {
+            let actor = Actor::Caller(by);
+            self.audit().note(AuditEvent {
+                detail: json!({"what": "auth_state"}),
+                ..AuditEvent::new(AuditKind::AdminAccess, actor, Some(&user.name))
+            });
+        }
         if !newest && let Some(anew) = keys.encrypt(&plain, self.now()) {
             let mut tx = self.store().begin().await?;
             // Somebody may have stored another one meanwhile.

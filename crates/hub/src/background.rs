@@ -6,8 +6,9 @@ use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Hub;
 use crate::proxy::{CHECK_EVERY, server_of};
+use crate::throttle::KNOWN_FOR;
+use crate::{Actor, AuditEvent, AuditKind, Hub};
 
 /// How often the gateway is asked which servers were used.
 const TRAFFIC_EVERY: Duration = Duration::from_mins(1);
@@ -113,12 +114,22 @@ impl Hub {
 
     async fn purge(&self) -> Result<(), StoreError> {
         let mut tx = self.store().begin().await?;
-        tx.purge_expired(self.now()).await?;
+        let now = self.now();
+        tx.purge_expired(now).await?;
+        // What began before time itself is not thrown away.
+        if let Ok(before) = now.checked_sub(self.settings().audit.keep) {
+            tx.purge_audit(before).await?;
+        }
+        if let Ok(before) = now.checked_sub(KNOWN_FOR) {
+            tx.purge_login_places(before).await?;
+        }
         tx.commit().await
     }
 
     /// Ends the background tasks and the actors of the servers; the servers themselves go on running.
     pub async fn shut_down(&self, limit: Duration) {
+        self.audit()
+            .note(AuditEvent::new(AuditKind::Shutdown, Actor::Hub, None));
         if !self.stop_services(limit).await {
             tracing::warn!("some services did not end in time");
         }

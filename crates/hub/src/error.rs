@@ -45,6 +45,16 @@ pub enum LoginError {
     /// The person is known, but not admitted here.
     #[error("not admitted by the rules in [access]")]
     NotAdmitted,
+    /// There were too many wrong passwords; this one was not looked at.
+    #[error("too many wrong passwords for this {reason}; this one was not looked at")]
+    Slowed {
+        /// After how many seconds another try is looked at.
+        seconds: u64,
+        /// For what there were too many.
+        reason: &'static str,
+        /// Whether it is the first that is told of this pause.
+        first: bool,
+    },
     /// What checks passwords did not answer.
     #[error("the login method is not available")]
     Unavailable(#[source] AuthError),

@@ -6,7 +6,7 @@ use lyceum_core::ids::{GroupId, UserId};
 use lyceum_core::scope::Listing;
 use lyceum_core::{GroupName, NameError, UserName};
 use lyceum_store::{Group, GroupDetails, GroupQuery, Page, Paged, StoreError, Tx};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::error::{Denied, HubError};
@@ -14,10 +14,12 @@ use crate::permit::{
     CreateGroup, CreateGroups, DeleteGroup, GroupPermit, HubPermit, ListGroups, ListPermit,
     ManageGroup, NamePermit, ReadGroup,
 };
-use crate::{Hub, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, Principal};
 
 /// How much of a name that cannot be one is said in an error.
 const SHOWN_CHARS: usize = 64;
+/// How many users are named in an event; of more, only the number is kept.
+const NAMED_USERS: usize = 12;
 
 /// A group with everything that belongs to it.
 #[derive(Debug, Clone)]
@@ -123,6 +125,8 @@ impl Hub {
         let mut created = Vec::with_capacity(names.len());
         for name in &names {
             created.push(create(&mut tx, name, &members).await?);
+            let event = GroupEvent::new(name, "created");
+            self.write_group(&mut tx, caller, event).await?;
         }
         tx.commit().await?;
         tracing::info!(
@@ -149,6 +153,8 @@ impl Hub {
         }
         let members = find(&mut tx, &members).await?;
         let group = create(&mut tx, &name, &members).await?;
+        let event = GroupEvent::new(&name, "created");
+        self.write_group(&mut tx, caller, event).await?;
         tx.commit().await?;
         tracing::info!(
             by = caller.name(),
@@ -167,6 +173,8 @@ impl Hub {
         let group = permit.group();
         let mut tx = self.store().begin().await?;
         tx.delete_group(group.id).await?;
+        let event = GroupEvent::new(&group.name, "deleted");
+        self.write_group(&mut tx, caller, event).await?;
         tx.commit().await?;
         tracing::info!(by = caller.name(), "deleted group {}", group.name);
         Ok(())
@@ -181,15 +189,24 @@ impl Hub {
         membership: Membership,
     ) -> Result<GroupView, GroupError> {
         let group = permit.group();
-        let users = normalize(users)?;
+        let names = normalize(users)?;
         let mut tx = self.store().begin().await?;
-        let users = find(&mut tx, &users).await?;
+        let users = find(&mut tx, &names).await?;
         for user in &users {
             match membership {
                 Membership::Member => tx.add_member(group.id, *user).await?,
                 Membership::NoMember => tx.remove_member(group.id, *user).await?,
             };
         }
+        let change = match membership {
+            Membership::Member => "members-added",
+            Membership::NoMember => "members-removed",
+        };
+        let event = GroupEvent {
+            users: names,
+            ..GroupEvent::new(&group.name, change)
+        };
+        self.write_group(&mut tx, caller, event).await?;
         tx.commit().await?;
         tracing::info!(
             by = caller.name(),
@@ -211,6 +228,8 @@ impl Hub {
         let mut group = permit.group().clone();
         let mut tx = self.store().begin().await?;
         tx.set_group_properties(group.id, &properties).await?;
+        let event = GroupEvent::new(&group.name, "properties");
+        self.write_group(&mut tx, caller, event).await?;
         tx.commit().await?;
         tracing::info!(
             by = caller.name(),
@@ -219,6 +238,30 @@ impl Hub {
         );
         group.properties = properties;
         Ok(self.view_of_group(group).await?)
+    }
+
+    async fn write_group(
+        &self,
+        tx: &mut Tx,
+        by: &Principal,
+        event: GroupEvent<'_>,
+    ) -> Result<(), StoreError> {
+        let named: Vec<_> = event.users.iter().take(NAMED_USERS).collect();
+        let about = match named.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        };
+        let detail = json!({
+            "group": event.group,
+            "change": event.change,
+            "users": named,
+            "count": event.users.len(),
+        });
+        let event = AuditEvent {
+            detail,
+            ..AuditEvent::new(AuditKind::GroupChanged, Actor::Caller(by), about)
+        };
+        self.audit().write(tx, event).await
     }
 
     async fn view_of_group(&self, group: Group) -> Result<GroupView, StoreError> {
@@ -235,6 +278,23 @@ impl Hub {
             GroupView::new(group, details)
         };
         Ok(groups.into_iter().map(view).collect())
+    }
+}
+
+/// What was changed of a group, for the audit table.
+struct GroupEvent<'a> {
+    group: &'a GroupName,
+    change: &'static str,
+    users: BTreeSet<UserName>,
+}
+
+impl<'a> GroupEvent<'a> {
+    fn new(group: &'a GroupName, change: &'static str) -> Self {
+        Self {
+            group,
+            change,
+            users: BTreeSet::new(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the hub does: log in, start, stop, issue tokens; and the background tasks that keep it true.
 
 pub mod activity;
+pub mod audit;
 pub mod auth_state;
 pub mod background;
 pub mod display_name;
@@ -33,6 +34,7 @@ pub mod shares;
 pub mod shutdown;
 pub mod sites;
 pub mod tasks;
+pub mod throttle;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -44,8 +46,10 @@ use lyceum_core::scope::Catalogue;
 use lyceum_core::seams::{Authenticator, Routes, Spawner};
 use lyceum_core::{Clock, Timestamp};
 use lyceum_store::Store;
+use tokio::sync::OnceCell;
 
 pub use activity::Activity;
+pub use audit::{Actor, Audit, AuditEvent, AuditKind, AuditSettings};
 pub use auth_state::{AuthStateError, CryptKeys, CryptKeysError};
 /// Why the store could not do its part; callers only tell it on.
 pub use lyceum_store::StoreError;
@@ -71,6 +75,7 @@ pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings
 pub use shutdown::Ending;
 pub use tasks::Tasks;
 pub use usage::{Happening, ServerNotice};
+pub use throttle::ThrottleSettings;
 
 use crate::events::EventLog;
 use crate::known::Known;
@@ -79,6 +84,7 @@ use crate::servers::{Servers, Shared};
 use crate::services::Services;
 use crate::shutdown::Endings;
 use crate::usage::Usages;
+use crate::throttle::Throttle;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";
@@ -96,6 +102,9 @@ struct Inner {
     servers: Servers,
     activity: Activity,
     known: Known,
+    throttle: Throttle,
+    /// The key of what is stored of places, once it is read.
+    place_key: OnceCell<String>,
     tasks: Tasks,
     services: Services,
     usages: Usages,
@@ -124,7 +133,13 @@ impl Hub {
     /// Puts a hub together. Nothing runs yet: see [`Hub::recover`] and [`Hub::run_background`].
     pub fn new(parts: Parts) -> Self {
         let (events, event_writer) = EventLog::new(parts.settings.servers.event_log.clone());
+        let (audit, audit_writer) = Audit::new(
+            &parts.settings.audit,
+            parts.store.clone(),
+            Arc::clone(&parts.clock),
+        );
         let shared = Arc::new(Shared {
+            audit,
             metrics: Metrics::new(&parts.settings.metrics, &parts.settings.reporters),
             events,
             endings: Endings::default(),
@@ -141,6 +156,8 @@ impl Hub {
         let inner = Inner {
             servers: Servers::new(Arc::clone(&shared)),
             known: Known::new(&shared.store),
+            throttle: Throttle::new(&shared.settings.throttle),
+            place_key: OnceCell::new(),
             shared,
             authenticator: parts.authenticator,
             usages: Usages::new(parts.clock.now()),
@@ -153,6 +170,12 @@ impl Hub {
             inner
                 .tasks
                 .spawn_to_end("write the event log", writer.run(stop));
+        }
+        if let Some(writer) = audit_writer {
+            let stop = inner.tasks.stop_token().clone();
+            inner
+                .tasks
+                .spawn_to_end("write the audit table", writer.run(stop));
         }
         Self {
             inner: Arc::new(inner),
@@ -198,6 +221,14 @@ impl Hub {
 
     pub(crate) fn known(&self) -> &Known {
         &self.inner.known
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
+    }
+
+    pub(crate) fn place_key(&self) -> &OnceCell<String> {
+        &self.inner.place_key
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

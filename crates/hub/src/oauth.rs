@@ -11,12 +11,13 @@ use lyceum_core::oauth::{
 use lyceum_core::scope::{Expansion, Owner as ScopeOwner, RawScope, default_role};
 use lyceum_core::{GroupName, Secret};
 use lyceum_store::{NewToken, OAuthClient, OAuthCode, StoreError, TokenOwner, User};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::membership::members_for;
 use crate::principal::{ClientSubject, Owner, roles_of};
 use crate::sessions::after;
-use crate::{Hub, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, Principal};
 
 /// What the user has said on the confirm page.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +172,21 @@ impl Hub {
         };
         let mut tx = self.store().begin().await?;
         tx.create_oauth_code(&code, &means).await?;
+        if let ClientSubject::Server(server) = &subject
+            && server.user != user.name
+        {
+            // What follows goes between the browser and the server; this is where somebody is let in.
+            let event = AuditEvent {
+                server: Some(&server.server),
+                detail: json!({"what": "server", "admin": user.admin}),
+                ..AuditEvent::new(
+                    AuditKind::AdminAccess,
+                    Actor::Caller(caller),
+                    Some(&server.user),
+                )
+            };
+            self.audit().write(&mut tx, event).await?;
+        }
         tx.commit().await?;
         Ok(Authorization::Redirect(request.accept(code.expose())))
     }

@@ -23,12 +23,18 @@ use crate::{Hub, Principal};
 /// The proof that the caller may do `A` to this user.
 #[derive(Debug)]
 pub struct UserPermit<A: Action> {
+    by: Principal,
     user: User,
     groups: Vec<GroupName>,
     action: PhantomData<A>,
 }
 
 impl<A: Action> UserPermit<A> {
+    /// Who may.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
+
     /// The user.
     pub fn user(&self) -> &User {
         &self.user
@@ -43,12 +49,18 @@ impl<A: Action> UserPermit<A> {
 /// The proof that the caller may do `A` to this server of this user. The server need not exist.
 #[derive(Debug)]
 pub struct ServerPermit<A: Action> {
+    by: Principal,
     user: User,
     server: ServerRef,
     action: PhantomData<A>,
 }
 
 impl<A: Action> ServerPermit<A> {
+    /// Who may.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
+
     /// The owner.
     pub fn user(&self) -> &User {
         &self.user
@@ -105,7 +117,15 @@ impl<A: Action> NamePermit<A> {
 /// The proof that the caller may do `A` to the hub as a whole.
 #[derive(Debug)]
 pub struct HubPermit<A: Action> {
+    by: Principal,
     action: PhantomData<A>,
+}
+
+impl<A: Action> HubPermit<A> {
+    /// Who may.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
 }
 
 /// The proof that the caller may see a list, and which part of it.
@@ -137,6 +157,7 @@ impl Hub {
     pub fn permit_hub<A: Action>(&self, caller: &Principal) -> Result<HubPermit<A>, Denied> {
         allow(caller.scopes().check_any(A::SCOPES, Target::Any))?;
         Ok(HubPermit {
+            by: caller.clone(),
             action: PhantomData,
         })
     }
@@ -224,6 +245,7 @@ impl Hub {
         allow(caller.scopes().check_any(A::SCOPES, target))?;
         let user = user.ok_or(Denied::NotFound)?;
         Ok(UserPermit {
+            by: caller.clone(),
             user,
             groups,
             action: PhantomData,
@@ -248,6 +270,7 @@ impl Hub {
         let server = ServerName::parse(server_name).map_err(|_: NameError| Denied::NotFound)?;
         let server = ServerRef::new(user.name.clone(), server);
         Ok(ServerPermit {
+            by: caller.clone(),
             user,
             server,
             action: PhantomData,

@@ -12,10 +12,11 @@ use lyceum_core::declared::{Declared, DeclaredGroup};
 use lyceum_core::ids::{GroupId, UserId};
 use lyceum_core::{GroupName, Secret, ServiceName, Timestamp, UserName};
 use lyceum_store::{Group, StoreError, Tx};
+use serde_json::{Value, json};
 use thiserror::Error;
 
 pub(crate) use self::services::{new_token, record, secret_hash};
-use crate::Hub;
+use crate::{Actor, AuditEvent, AuditKind, Hub};
 
 /// Why what is declared could not be applied; nothing of it was.
 #[derive(Debug, Error)]
@@ -81,12 +82,13 @@ impl Work<'_> {
             match self.tx.find_user(name).await? {
                 None => {
                     tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
-                    self.hub
-                        .create_user_in(&mut self.tx, name, is_admin)
-                        .await?;
+                    self.create_user(name, is_admin).await?;
                 }
                 Some(user) if is_admin && !user.admin => {
                     self.tx.set_admin(user.id, true).await?;
+                    let detail = json!({"admin": true, "by": "configuration"});
+                    self.write(AuditKind::UserChanged, Some(name), detail)
+                        .await?;
                 }
                 Some(_) => {}
             }
@@ -114,7 +116,10 @@ impl Work<'_> {
             return Ok(group);
         }
         tracing::info!("made the group {name}, which the configuration names");
-        self.tx.create_group(name).await
+        let group = self.tx.create_group(name).await?;
+        let detail = json!({"group": name, "change": "created", "by": "configuration"});
+        self.write(AuditKind::GroupChanged, None, detail).await?;
+        Ok(group)
     }
 
     async fn ensure_groups(&mut self, names: &[GroupName]) -> Result<Vec<GroupId>, StoreError> {
@@ -130,8 +135,28 @@ impl Work<'_> {
             return Ok(user.id);
         }
         tracing::info!(user.name = %name, "made the user {name}, whom the configuration names");
-        let user = self.hub.create_user_in(&mut self.tx, name, false).await?;
+        self.create_user(name, false).await
+    }
+
+    async fn create_user(&mut self, name: &UserName, admin: bool) -> Result<UserId, StoreError> {
+        let user = self.hub.create_user_in(&mut self.tx, name, admin).await?;
+        let detail = json!({"admin": admin, "by": "configuration"});
+        self.write(AuditKind::UserCreated, Some(name), detail)
+            .await?;
         Ok(user.id)
+    }
+
+    async fn write(
+        &mut self,
+        kind: AuditKind,
+        about: Option<&UserName>,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            detail,
+            ..AuditEvent::new(kind, Actor::Hub, about)
+        };
+        self.hub.audit().write(&mut self.tx, event).await
     }
 
     async fn ensure_users(&mut self, names: &[UserName]) -> Result<Vec<UserId>, StoreError> {

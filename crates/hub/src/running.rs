@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use lyceum_core::lifecycle::{Cause, Failure, Refusal, State};
 use lyceum_core::limits::NamedServers;
 use lyceum_core::{ServerName, ServerRef, random};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -14,7 +15,7 @@ use crate::metrics::NotStarted;
 use crate::named_servers::OldNames;
 use crate::permit::{ManageServer, ReadServer, ServerPermit, StartServer, StopServer};
 use crate::servers::{Admission, Capacity, Counts, NoRoom, Snapshot, StartInput};
-use crate::{Action, Hub};
+use crate::{Action, Actor, AuditEvent, AuditKind, Hub};
 
 /// Permissions that include starting.
 pub trait MayStart: Action {}
@@ -105,6 +106,12 @@ impl Hub {
         drop(place);
         // Whoever has a server started for them counts as active (JupyterHub `User.spawn`).
         self.activity().user_seen(permit.user().id);
+        self.note_server(
+            AuditKind::ServerStart,
+            Actor::Caller(permit.by()),
+            permit.server(),
+            json!({}),
+        );
         tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
             "starting the server of {}", permit.user().name);
         Ok(())
@@ -179,6 +186,7 @@ impl Hub {
     /// Asks for a stop, without waiting for it. During a start, it cancels the start.
     pub async fn request_stop<A: MayStop>(&self, permit: &ServerPermit<A>) -> Result<(), Refusal> {
         self.servers().stop(permit.server()).await?;
+        self.note_stop(Actor::Caller(permit.by()), permit.server(), "asked");
         tracing::info!(server.name = %permit.server(), "stopping the server of {}", permit.user().name);
         Ok(())
     }
@@ -204,7 +212,12 @@ impl Hub {
                 if active.is_empty() {
                     return;
                 }
-                join_all(active.iter().map(|server| self.servers().stop(server))).await;
+                let stops = active.iter().map(|server| self.servers().stop(server));
+                for (server, stop) in active.iter().zip(join_all(stops).await) {
+                    if stop.is_ok() {
+                        self.note_stop(Actor::Hub, server, "shutdown");
+                    }
+                }
                 for server in &active {
                     self.servers()
                         .wait(server, limit, |state| !state.is_active())
@@ -216,6 +229,19 @@ impl Hub {
         };
         let _ = timeout(limit, all).await;
         self.servers().active().len()
+    }
+
+    /// Notes that a server was asked to stop, and why.
+    pub(crate) fn note_stop(&self, actor: Actor<'_>, server: &ServerRef, why: &str) {
+        self.note_server(AuditKind::ServerStop, actor, server, json!({"why": why}));
+    }
+
+    fn note_server(&self, kind: AuditKind, actor: Actor<'_>, server: &ServerRef, detail: Value) {
+        self.audit().note(AuditEvent {
+            server: Some(&server.server),
+            detail,
+            ..AuditEvent::new(kind, actor, Some(&server.user))
+        });
     }
 
     async fn check_name<A: Action>(&self, permit: &ServerPermit<A>) -> Result<(), StartError> {

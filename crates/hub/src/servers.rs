@@ -29,6 +29,7 @@ pub use self::actor::Snapshot;
 use self::actor::{Actor, Message};
 pub(crate) use self::actor::{Found, FoundLife};
 pub use self::records::{Change, StartInput};
+use crate::audit::Audit;
 use crate::events::EventLog;
 use crate::metrics::Metrics;
 use crate::proxy::RouteCheck;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) metrics: Metrics,
     pub(crate) events: EventLog,
+    pub(crate) audit: Audit,
     pub(crate) endings: Endings,
     pub(crate) route_check: RouteCheck,
 }

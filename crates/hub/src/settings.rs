@@ -9,9 +9,11 @@ use std::time::Duration;
 use lyceum_core::declared::Declared;
 use lyceum_core::limits::{LimitRules, NamedServerRules};
 use lyceum_core::seams::Reporter;
-use lyceum_core::{UserName, lifecycle};
+use lyceum_core::{GroupName, NamePattern, UserName, lifecycle};
 
-use crate::{CryptKeys, InternalTls, MetricSettings, Profiles, Reserve};
+use crate::{
+    AuditSettings, CryptKeys, InternalTls, MetricSettings, Profiles, Reserve, ThrottleSettings,
+};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -83,6 +85,10 @@ pub struct HubSettings {
     pub api_page_max_limit: u32,
     /// Who may log in, and who is an administrator.
     pub access: Access,
+    /// What is set about the audit table.
+    pub audit: AuditSettings,
+    /// How guessing of passwords is slowed.
+    pub throttle: ThrottleSettings,
     /// Custom scopes, roles, groups and services that the configuration declares; see [`crate::Hub::provision`].
     pub declared: Declared,
     /// Parts that tell administrators and Prometheus of themselves.
@@ -106,13 +112,56 @@ pub struct Access {
     pub blocked_users: BTreeSet<UserName>,
     /// These are administrators, and may log in.
     pub admin_users: BTreeSet<UserName>,
+    /// Members of these groups may log in: of groups that the login method tells of, or of the hub.
+    pub allowed_groups: BTreeSet<GroupName>,
+    /// Members of these groups are administrators, as long as the login method says that they are members.
+    pub admin_groups: BTreeSet<GroupName>,
+    /// Members of these groups may not log in: of groups that the login method tells of, or of the hub.
+    pub blocked_groups: BTreeSet<GroupName>,
+    /// Whose whole name matches one of these may log in.
+    pub allowed_patterns: Vec<NamePattern>,
+    /// Whose whole name matches one of these may never log in, as with `blocked_users`.
+    pub blocked_patterns: Vec<NamePattern>,
 }
 
 impl Access {
-    /// Whether this user is kept out.
+    /// Whether this user is kept out, whatever else admits them.
     pub fn is_blocked(&self, name: &UserName) -> bool {
-        self.blocked_users.contains(name)
+        self.blocked_users.contains(name) || matches(&self.blocked_patterns, name)
     }
+
+    /// Decides who may log in (JupyterHub `Authenticator.check_allowed`): blocking wins over everything. `exists`
+    /// says that there is an account in the hub, `groups` are those that count here.
+    pub fn admits(&self, name: &UserName, exists: bool, groups: &BTreeSet<GroupName>) -> bool {
+        if self.is_blocked(name) || !self.blocked_groups.is_disjoint(groups) {
+            return false;
+        }
+        self.allow_all
+            || self.allowed_users.contains(name)
+            || self.admin_users.contains(name)
+            || (self.allow_existing_users && exists)
+            || matches(&self.allowed_patterns, name)
+            || !self.allowed_groups.is_disjoint(groups)
+    }
+
+    /// Whether somebody is an administrator from now on; `None` leaves it as it is. `groups` are those that the login
+    /// method tells of, if it tells of any.
+    ///
+    /// `admin_users` grants and never revokes; `admin_groups` does both, but for those whom `admin_users` names
+    /// (JupyterHub `PAMAuthenticator.is_admin`).
+    pub fn makes_admin(&self, name: &UserName, groups: Option<&[GroupName]>) -> Option<bool> {
+        if self.admin_users.contains(name) {
+            return Some(true);
+        }
+        let groups = groups.filter(|_| !self.admin_groups.is_empty())?;
+        Some(groups.iter().any(|group| self.admin_groups.contains(group)))
+    }
+}
+
+fn matches(patterns: &[NamePattern], name: &UserName) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(name.as_str()))
 }
 
 impl HubSettings {
@@ -175,6 +224,8 @@ impl Default for HubSettings {
             api_page_default_limit: 50,
             api_page_max_limit: 200,
             access: Access::default(),
+            audit: AuditSettings::default(),
+            throttle: ThrottleSettings::default(),
             declared: Declared::default(),
             reporters: Vec::new(),
             server_token_scopes: None,

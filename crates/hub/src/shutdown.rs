@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::permit::ShutDown;
-use crate::{Hub, HubPermit};
+use crate::{Actor, AuditEvent, AuditKind, Hub, HubPermit};
 
 /// How long requests that are under way have before the hub ends because of failures (JupyterHub: 2 s).
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -69,7 +70,12 @@ impl Endings {
 
 impl Hub {
     /// Has the hub end. `servers` says whether users' servers are stopped; `None` for as it was started.
-    pub fn end(&self, _: &HubPermit<ShutDown>, servers: Option<bool>) {
+    pub fn end(&self, permit: &HubPermit<ShutDown>, servers: Option<bool>) {
+        let actor = Actor::Caller(permit.by());
+        self.audit().note(AuditEvent {
+            detail: json!({"asked": true, "servers": servers}),
+            ..AuditEvent::new(AuditKind::Shutdown, actor, None)
+        });
         tracing::warn!("ending, because it was asked for over the API");
         self.shared().endings.end(Ending::Asked { servers });
     }

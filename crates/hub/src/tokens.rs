@@ -15,6 +15,7 @@ use lyceum_core::scope::{
 use lyceum_core::seams::Attempt;
 use lyceum_core::{GroupName, Secret, Timestamp, token};
 use lyceum_store::{ApiToken, NewToken, Role, StoreError, TokenOwner, User};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::membership::{Members, members_for};
@@ -22,7 +23,7 @@ use crate::permit::{ManageTokens, ReadTokens, UserPermit};
 use crate::principal::{ClientSubject, Owner, roles_of, scope_owner};
 use crate::sessions::after;
 use crate::shares::received;
-use crate::{Hub, LoginError, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, LoginError, Principal};
 
 /// What tokens of the hub itself are said to come from, in the place of an OAuth client.
 const OWN_CLIENT: &str = "JupyterHub";
@@ -189,6 +190,12 @@ impl Hub {
                 expires_at,
             })
             .await?;
+        let detail = json!({"id": format!("a{}", token.id), "scopes": scopes});
+        let event = AuditEvent {
+            detail,
+            ..AuditEvent::new(AuditKind::TokenCreated, Actor::Caller(by), Some(&user.name))
+        };
+        self.audit().write(&mut tx, event).await?;
         tx.commit().await?;
         tracing::info!(user.name = %user.name, token.id = %token.id,
             "{} has made token a{} of user {}", by.name(), token.id, user.name);
@@ -216,6 +223,12 @@ impl Hub {
             Some(client) => drop(tx.delete_tokens_of_client(user.id, client).await?),
             None => drop(tx.delete_token(id).await?),
         }
+        let actor = Actor::Caller(permit.by());
+        let event = AuditEvent {
+            detail: json!({"id": format!("a{id}"), "client": token.client_id}),
+            ..AuditEvent::new(AuditKind::TokenRevoked, actor, Some(&user.name))
+        };
+        self.audit().write(&mut tx, event).await?;
         tx.commit().await?;
         let client = token.client_id.as_deref().unwrap_or(OWN_CLIENT);
         tracing::info!(user.name = %user.name, token.id = %id,

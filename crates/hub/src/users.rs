@@ -5,7 +5,8 @@ mod delete;
 
 use lyceum_core::scope::Listing;
 use lyceum_core::{NameError, UserName};
-use lyceum_store::{HavingServers, OnlyUsers, Page, Paged, StoreError, User, UserQuery};
+use lyceum_store::{HavingServers, OnlyUsers, Page, Paged, StoreError, Tx, User, UserQuery};
+use serde_json::json;
 use thiserror::Error;
 
 pub use self::change::UserChange;
@@ -13,7 +14,7 @@ pub use self::delete::DeleteUserError;
 use crate::error::{Denied, HubError};
 use crate::models::UserView;
 use crate::permit::{CreateUsers, HubPermit, ListPermit, ListUsers, ManageUser, NamePermit};
-use crate::{Hub, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, Principal};
 
 /// What users can be sorted by.
 pub use lyceum_store::UserSort;
@@ -149,7 +150,10 @@ impl Hub {
         let mut tx = self.store().begin().await?;
         for name in &parsed {
             match self.create_user_in(&mut tx, name, admin).await {
-                Ok(user) => created.push(user),
+                Ok(user) => {
+                    self.write_created(&mut tx, caller, &user).await?;
+                    created.push(user);
+                }
                 Err(StoreError::Exists { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -183,9 +187,23 @@ impl Hub {
             Err(StoreError::Exists { .. }) => return Err(UserError::Exists(name)),
             Err(error) => return Err(error.into()),
         };
+        self.write_created(&mut tx, caller, &user).await?;
         tx.commit().await?;
         tracing::info!(user.name = %user.name, by = caller.name(), admin, "created user {}", user.name);
         Ok(self.view(&user).await?)
+    }
+
+    async fn write_created(
+        &self,
+        tx: &mut Tx,
+        by: &Principal,
+        user: &User,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            detail: json!({"admin": user.admin}),
+            ..AuditEvent::new(AuditKind::UserCreated, Actor::Caller(by), Some(&user.name))
+        };
+        self.audit().write(tx, event).await
     }
 
     /// Whether there is a user of this name.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+mod audit;
 mod cert;
 mod config;
 mod demo;
@@ -71,6 +72,10 @@ enum Command {
     ///
     /// Ends with status 1 if something is wrong.
     Doctor(doctor::DoctorArgs),
+    /// Shows who did what: logins and failed ones, starts and stops, what administrators did, changes of users.
+    ///
+    /// The latest come last. Reads the database of the configuration, also while Lyceum runs, and changes nothing.
+    Audit(audit::AuditArgs),
     /// How the certificates for HTTPS are, and what can be done about them.
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -186,6 +191,7 @@ impl Cli {
             Command::Config(command) => config::run(&command),
             Command::Maintenance(command) => maintenance::run(&command),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::Cert(command) => cert::run(&command),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),

@@ -4,7 +4,10 @@ pub(crate) mod auth_state;
 pub(crate) mod broker;
 pub(crate) mod external;
 pub(crate) mod internal_tls;
+pub(crate) mod limits;
+mod profiles;
 pub(crate) mod proxy;
+mod security;
 mod servers;
 mod spawner;
 pub(crate) mod tls;
@@ -27,7 +30,10 @@ use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
-use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
+use lyceum_hub::{
+    Access, AuditSettings, Hub, HubSettings, MetricSettings, Parts, ServerSettings,
+    ThrottleSettings,
+};
 use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::service::ProcessServices;
 use lyceum_store::Store;
@@ -146,6 +152,9 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         named_server_rules: limits.named_servers,
         reserve: limits.reserve,
         auth_state: auth_state::keys(&config.auth_state)?,
+        access: security::access(&config.access)?,
+        audit: security::audit(&config.audit),
+        throttle: security::throttle(&config.throttle),
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
         reporters: certificates
@@ -161,6 +170,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
     let renderer = renderer(&settings, &config.pages)?;
+    let changed = security::changed_keys(&store, &config).await?;
     let hub = Hub::new(Parts {
         settings,
         store,
@@ -170,6 +180,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes: hub_routes,
         runtime: tokio::runtime::Handle::current(),
     });
+    security::note_configuration(&hub, changed);
     let web = Web::new(hub.clone(), renderer, web_settings);
     Ok(Assembly {
         hub,
@@ -334,13 +345,9 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         reporters: Vec::new(),
         api_page_default_limit: hub.api_page_default_limit,
         api_page_max_limit: hub.api_page_max_limit,
-        access: Access {
-            allow_all: config.access.allow_all,
-            allowed_users: config.access.allowed_users.0.clone(),
-            allow_existing_users: config.access.effective_allow_existing_users(),
-            blocked_users: config.access.blocked_users.0.clone(),
-            admin_users: config.access.admin_users.0.clone(),
-        },
+        access: Access::default(),
+        audit: AuditSettings::default(),
+        throttle: ThrottleSettings::default(),
         declared,
         server_token_scopes: hub.server_token_scopes.clone(),
         server_oauth_scopes: hub.oauth_client_allowed_scopes.clone(),

@@ -5,6 +5,7 @@
 
 mod activity;
 mod adopt;
+mod audit;
 mod cache;
 mod clients;
 mod codes;
@@ -18,8 +19,10 @@ pub mod jupyterhub;
 pub mod migrations;
 mod open;
 mod page;
+mod places;
 mod postgres;
 mod purge;
+mod reading;
 mod rehearsal;
 mod roles;
 mod servers;
@@ -36,6 +39,7 @@ mod users;
 
 pub use activity::ActivityBatch;
 pub use adopt::{AdoptedClient, AdoptedShare, AdoptedShareCode, AdoptedToken};
+pub use audit::{AuditQuery, AuditRow, NewAuditRow};
 pub use cache::{Cache, Moment, SecretKey, Tag};
 pub use clients::{NewOAuthClient, OAuthClient};
 pub use codes::OAuthCode;

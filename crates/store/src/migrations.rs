@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_people_and_servers"),
     migration!(2, "0002_shares"),
     migration!(3, "0003_services"),
+    migration!(4, "0004_audit"),
 ];
 
 /// The version after all of these migrations.

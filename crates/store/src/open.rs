@@ -69,6 +69,24 @@ pub enum OpenError {
         /// The newest that we know.
         known: i64,
     },
+    /// It is not brought up to date yet, and whoever asks may not do that.
+    #[error(
+        "the database {database} is of version {found}, and this program needs version {known}"
+    )]
+    Older {
+        /// Which database.
+        database: String,
+        /// Its version.
+        found: i64,
+        /// The version that is needed.
+        known: i64,
+    },
+    /// There is none, and whoever asks may not create one.
+    #[error("there is no database {database} yet")]
+    NotThere {
+        /// Which database.
+        database: String,
+    },
     /// There are tables, but not ours.
     #[error("the database {database} belongs to another program")]
     Foreign {
@@ -194,6 +212,12 @@ impl OpenError {
         let text = match self {
             Self::Newer { .. } => {
                 "install the newer Lyceum again, or restore the backup that it made beside the database when it first started (`…backup-v<version>-<time>`)"
+            }
+            Self::Older { .. } => {
+                "start Lyceum of this version once: it brings its database up to date"
+            }
+            Self::NotThere { .. } => {
+                "Lyceum makes it at its first start; check `database`, and which configuration is used"
             }
             Self::Foreign { .. } => {
                 "give Lyceum a database of its own: an empty one, or a file that does not exist yet"

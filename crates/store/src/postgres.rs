@@ -28,22 +28,59 @@ pub(crate) struct Login<'a> {
     pub(crate) password_file: Option<&'a Path>,
 }
 
-/// Opens a database; creates the tables, or brings them up to date, if need be.
-pub(crate) async fn open(
-    login: &Login<'_>,
-    migrations: &[Migration],
-    now: Timestamp,
-) -> Result<PgPool, OpenError> {
-    let mut options = login.options.clone();
-    if let Some(path) = login.password_file {
+impl Login<'_> {
+    /// What is needed to get in, with the password.
+    async fn options(&self) -> Result<PgConnectOptions, OpenError> {
+        let options = self.options.clone();
+        let Some(path) = self.password_file else {
+            return Ok(options);
+        };
         let password = read_password(path)
             .await
             .map_err(|source| OpenError::PasswordFile {
                 path: path.to_owned(),
                 source,
             })?;
-        options = options.password(password.expose());
+        Ok(options.password(password.expose()))
     }
+}
+
+/// Opens a database that is there and up to date, to read it.
+pub(crate) async fn open_to_read(login: &Login<'_>, newest: i64) -> Result<PgPool, OpenError> {
+    let options = login.options().await?;
+    let options = options.options([("default_transaction_read_only", "on")]);
+    let connect = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
+    let mut connection = connect
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(|error| connect_error(login.shown, error))?;
+    let found = version(&mut connection, login.shown, newest).await?;
+    // The work is done; that the server says goodbye is not needed.
+    let _ = connection.close().await;
+    let database = login.shown.to_owned();
+    if found == 0 {
+        return Err(OpenError::NotThere { database });
+    }
+    if found < newest {
+        return Err(OpenError::Older {
+            database,
+            found,
+            known: newest,
+        });
+    }
+    Ok(PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .connect_lazy_with(options))
+}
+
+/// Opens a database; creates the tables, or brings them up to date, if need be.
+pub(crate) async fn open(
+    login: &Login<'_>,
+    migrations: &[Migration],
+    now: Timestamp,
+) -> Result<PgPool, OpenError> {
+    let options = login.options().await?;
     let connect = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
     let mut connection = connect
         .await

@@ -80,6 +80,41 @@ pub(crate) async fn open(
     }
 }
 
+/// Opens a database file that is there and up to date, to read it.
+pub(crate) async fn open_to_read(path: &Path, newest: i64) -> Result<SqliteStore, OpenError> {
+    let place = Place::check(path).await?;
+    let database = || place.file().display().to_string();
+    // Before the lock, whose file would be new beside no database.
+    match look(&place, newest).await? {
+        Found::Nothing => {
+            return Err(OpenError::NotThere {
+                database: database(),
+            });
+        }
+        Found::Older(found) => {
+            return Err(OpenError::Older {
+                database: database(),
+                found,
+                known: newest,
+            });
+        }
+        Found::Current => {}
+    }
+    let lock = place.try_lock(Lock::Shared).await?;
+    let lock = lock.ok_or_else(|| OpenError::InUse {
+        path: place.file().to_owned(),
+    })?;
+    let reading = options(place.file()).pragma("query_only", "ON");
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_LIMIT);
+    Ok(SqliteStore {
+        writer: pool.clone().connect_lazy_with(reading.clone()),
+        readers: pool.connect_lazy_with(reading),
+        lock,
+    })
+}
+
 /// Writes a copy of a database file to another path, where nothing is yet; none if there is no database.
 pub(crate) async fn copy(path: &Path, to: &Path) -> Result<(), OpenError> {
     let place = match Place::check(path).await {

@@ -17,6 +17,7 @@ use lyceum_core::route::Upstream;
 use lyceum_core::seams::{Handle, StartRequest, Started};
 use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::{Phase, Server, StoreError};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finis
 use super::progress::ProgressEvent;
 use super::records::{self, Change, StartInput};
 use super::{Shared, routes};
+use crate::audit::{Actor as Who, AuditEvent, AuditKind};
 use crate::events::Deed;
 
 /// How many lines of its log a failed server's page shows.
@@ -569,6 +571,10 @@ impl Actor {
                 };
                 tracing::info!(server.name = %server, "the server of {user} {how}");
                 let url = server.url_path(&self.subject.shared.settings.base_url);
+                if !matches!(before, State::Checking(_)) {
+                    let took = self.took().as_secs_f64();
+                    self.note(AuditKind::ServerStarted, json!({"seconds": took}));
+                }
                 self.push(ProgressEvent::ready(&url));
             }
             State::Stopped {
@@ -576,6 +582,9 @@ impl Actor {
             } => {
                 tracing::warn!(server.name = %server, cause = ?failure.cause,
                     "the server of {user} does not run: {}", failure.message);
+                let cause = format!("{:?}", failure.cause);
+                let detail = json!({"cause": cause, "message": failure.message});
+                self.note(AuditKind::ServerFailed, detail);
                 if failure.is_of_start() {
                     self.push(ProgressEvent::failed(failure));
                 }
@@ -586,6 +595,15 @@ impl Actor {
             _ => {}
         }
         self.publish_snapshot();
+    }
+
+    fn note(&self, kind: AuditKind, detail: Value) {
+        let server = &self.subject.server;
+        self.subject.shared.audit.note(AuditEvent {
+            server: Some(&server.server),
+            detail,
+            ..AuditEvent::new(kind, Who::Hub, Some(&server.user))
+        });
     }
 
     /// Tells what has become of a start or a stop to those who count.

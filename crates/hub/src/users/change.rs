@@ -2,12 +2,12 @@
 
 use lyceum_core::UserName;
 use lyceum_store::{Phase, StoreError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{UserError, check_change, check_grant, parse_lowered};
 use crate::models::UserView;
 use crate::permit::{ManageUser, UserPermit};
-use crate::{Hub, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, Principal};
 
 /// What to change about a user; what is `None` stays.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +69,17 @@ impl Hub {
         if let Some(state) = &change.auth_state {
             self.keep_auth_state(&mut tx, &user, Some(state)).await?;
         }
+        let detail = json!({
+            "renamed": name,
+            "admin": change.admin,
+            "auth_state": change.auth_state.is_some(),
+        });
+        let actor = Actor::Caller(caller);
+        let event = AuditEvent {
+            detail,
+            ..AuditEvent::new(AuditKind::UserChanged, actor, Some(&old))
+        };
+        self.audit().write(&mut tx, event).await?;
         tx.commit().await?;
         tracing::info!(user.name = %user.name, by = caller.name(), renamed = name.is_some(),
             admin = change.admin, "changed user {old}");

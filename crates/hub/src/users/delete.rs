@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::permit::{DeleteUser, UserPermit};
-use crate::{Hub, Principal};
+use crate::{Actor, AuditEvent, AuditKind, Hub, Principal};
 
 /// Why a user was not deleted.
 #[derive(Debug, Error)]
@@ -48,9 +48,10 @@ impl Hub {
         }
         let (reply, answer) = oneshot::channel();
         let hub = self.clone();
-        let by = caller.name().to_owned();
+        let caller = caller.clone();
         self.tasks().spawn("delete a user", async move {
-            let result = hub.delete_stopped(&user).await;
+            let by = caller.name();
+            let result = hub.delete_stopped(&user, &caller).await;
             match &result {
                 Ok(()) => {
                     tracing::info!(user.name = %user.name, by, "deleted user {}", user.name);
@@ -65,12 +66,13 @@ impl Hub {
         answer.await.unwrap_or(Err(Refusal::NoAnswer.into()))
     }
 
-    async fn delete_stopped(&self, user: &User) -> Result<(), DeleteUserError> {
+    async fn delete_stopped(&self, user: &User, by: &Principal) -> Result<(), DeleteUserError> {
         let active = self.servers().active_of(&user.name);
         let stops = join_all(active.iter().map(|server| self.servers().stop(server))).await;
-        for stop in stops {
+        for (server, stop) in active.iter().zip(stops) {
             match stop {
-                Ok(()) | Err(Refusal::NotRunning | Refusal::Stopping) => {}
+                Ok(()) => self.note_stop(Actor::Caller(by), server, "user-deleted"),
+                Err(Refusal::NotRunning | Refusal::Stopping) => {}
                 Err(refusal) => return Err(refusal.into()),
             }
         }
@@ -93,6 +95,9 @@ impl Hub {
             return Err(DeleteUserError::ServersActive(user.name.clone()));
         }
         tx.delete_user(user.id).await?;
+        let actor = Actor::Caller(by);
+        let event = AuditEvent::new(AuditKind::UserDeleted, actor, Some(&user.name));
+        self.audit().write(&mut tx, event).await?;
         tx.commit().await?;
         let names = servers.into_iter().map(|row| row.name);
         self.forget_servers(&user.name, names).await;

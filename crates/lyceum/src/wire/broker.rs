@@ -50,6 +50,7 @@ fn accounts(config: &Config) -> AccountPolicy {
         refused_groups: accounts.refused_groups.iter().cloned().collect(),
         blocked_users: config.access.blocked_users.0.clone(),
         only: only(config),
+        closed_shells: AccountPolicy::usual_closed_shells(),
         create: accounts.create.then(|| AccountCreation {
             shell: accounts.shell.clone(),
             groups: accounts.groups.clone(),
@@ -83,6 +84,7 @@ fn server(config: &Config) -> anyhow::Result<(EngineKind, ServerPolicy)> {
                 path: systemd.path.clone(),
                 working_dir: systemd.working_dir.clone(),
                 socket: socket(systemd.socket),
+                jupyter_paths: jupyter_paths(config),
                 default_url: systemd.default_url.clone(),
                 static_files: systemd.static_files,
                 sandbox,
@@ -101,6 +103,7 @@ fn server(config: &Config) -> anyhow::Result<(EngineKind, ServerPolicy)> {
                 path: process.path.clone(),
                 working_dir: process.working_dir.clone(),
                 socket: socket(process.socket),
+                jupyter_paths: jupyter_paths(config),
                 default_url: process.default_url.clone(),
                 static_files: process.static_files,
                 sandbox,

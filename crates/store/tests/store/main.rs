@@ -10,6 +10,7 @@
 
 mod activity;
 mod adopt;
+mod audit;
 mod cache;
 mod details;
 mod groups_and_roles;

@@ -143,6 +143,9 @@ async fn log_in(web: &Web, client: &Client, body: &Value) -> Result<Principal, A
             "what checks passwords does not answer; try again in a moment",
         )
         .retry_after(RETRY_SECONDS),
+        error @ LoginError::Slowed { seconds, .. } => {
+            ApiError::with(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retry_after(seconds)
+        }
         _ => ApiError::forbidden(),
     })
 }

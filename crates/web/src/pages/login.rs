@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lyceum_core::seams::{Attempt, ClosedAccount};
 use lyceum_core::{Secret, random};
 use lyceum_hub::login::{Browser, NewLogin};
@@ -99,6 +99,7 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
             refusal
         }
         Err(error) => {
+            let mut wait = None;
             let (status, problem) = match &error {
                 LoginError::Credentials => (StatusCode::FORBIDDEN, LoginProblem::Credentials),
                 LoginError::Name(_) => (StatusCode::FORBIDDEN, LoginProblem::Name),
@@ -109,6 +110,10 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
                     (StatusCode::FORBIDDEN, LoginProblem::AccountClosed)
                 }
                 LoginError::NotAdmitted => (StatusCode::FORBIDDEN, LoginProblem::NotAllowed),
+                LoginError::Slowed { seconds, .. } => {
+                    wait = Some(*seconds);
+                    (StatusCode::TOO_MANY_REQUESTS, LoginProblem::TooMany)
+                }
                 LoginError::Unavailable(_) | LoginError::TooSlow => {
                     (StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Unavailable)
                 }
@@ -120,14 +125,16 @@ pub(crate) async fn submit(State(web): State<Web>, request: Request) -> Response
                     (StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Unavailable)
                 }
             };
-            show(
-                &web,
-                &visitor,
-                &parts,
-                status,
-                shortened(&username),
-                Some(problem),
-            )
+            let page = LoginPage {
+                wait_seconds: wait.unwrap_or_default(),
+                ..page(&web, &visitor, &parts, shortened(&username), Some(problem))
+            };
+            let mut response = visitor.page(&web, status, &page);
+            if let Some(seconds) = wait {
+                let value = HeaderValue::from(seconds);
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            response
         }
     }
 }
@@ -223,6 +230,17 @@ fn show(
     username: String,
     problem: Option<LoginProblem>,
 ) -> Response {
+    let page = page(web, visitor, parts, username, problem);
+    visitor.page(web, status, &page)
+}
+
+fn page(
+    web: &Web,
+    visitor: &Visitor,
+    parts: &Parts,
+    username: String,
+    problem: Option<LoginProblem>,
+) -> LoginPage {
     let next = next::safe(web, parts, None).unwrap_or_default();
     let action = format!("{}login", web.hub_url());
     let action = if next.is_empty() {
@@ -230,14 +248,14 @@ fn show(
     } else {
         format!("{action}?next={}", lyceum_core::escape::query_value(&next))
     };
-    let page = LoginPage {
+    LoginPage {
         action,
         next,
         xsrf: visitor.xsrf(web),
         username,
         problem,
-    };
-    visitor.page(web, status, &page)
+        wait_seconds: 0,
+    }
 }
 
 /// What is shown again of a name that was typed: enough to recognize it.

@@ -57,6 +57,8 @@ pub struct LoginPage {
     pub username: String,
     /// Why the form is shown again.
     pub problem: Option<LoginProblem>,
+    /// With [`LoginProblem::TooMany`]: after how many seconds another try is looked at.
+    pub wait_seconds: u64,
 }
 
 /// Why somebody is not logged in yet.
@@ -77,7 +79,7 @@ pub enum LoginProblem {
     PasswordExpired,
     /// The password is right, but the account has expired, is locked, or is closed at this hour.
     AccountClosed,
-    /// Too many attempts; wait.
+    /// Too many wrong passwords; wait. What was typed was not looked at.
     TooMany,
 }
 

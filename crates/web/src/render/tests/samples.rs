@@ -92,6 +92,7 @@ pub(super) fn login(problem: Option<LoginProblem>, username: &str) -> LoginPage 
         xsrf: "token".to_owned(),
         username: username.to_owned(),
         problem,
+        wait_seconds: 32,
     }
 }
 

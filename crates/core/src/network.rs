@@ -1,4 +1,4 @@
-//! Networks of proxies that are trusted: single addresses, CIDR ranges, and peers on a Unix socket.
+//! Networks, as administrators write them: single addresses, CIDR ranges, and peers on a Unix socket.
 
 use std::borrow::Cow;
 use std::fmt;
