@@ -58,6 +58,13 @@ impl Hub {
                 }
             }
         });
+        if self.settings().cull.runs() {
+            let hub = self.clone();
+            self.tasks().spawn_vital(
+                "cull idle servers",
+                async move { hub.cull_for_ever().await },
+            );
+        }
         self.tasks()
             .spawn_vital("count active users", self.clone().count_active_users());
         self.tasks()

@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod auth_state;
 pub mod background;
+pub mod culler;
 pub mod display_name;
 pub mod error;
 mod events;
@@ -49,6 +50,7 @@ pub use lyceum_store::StoreError;
 /// Which part of a long list is wanted, and that part.
 pub use lyceum_store::{Page, Paged};
 
+pub use culler::CullSettings;
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
 pub use internal_tls::{Connection, InternalTls};
 pub use metrics::{MetricSettings, Metrics, MetricsPermit};
@@ -66,6 +68,7 @@ pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings
 pub use shutdown::Ending;
 pub use tasks::Tasks;
 
+use crate::culler::Culler;
 use crate::events::EventLog;
 use crate::known::Known;
 use crate::proxy::RouteCheck;
@@ -91,6 +94,7 @@ struct Inner {
     known: Known,
     tasks: Tasks,
     services: Services,
+    culler: Culler,
 }
 
 /// What a hub is made of.
@@ -133,6 +137,7 @@ impl Hub {
         let inner = Inner {
             servers: Servers::new(Arc::clone(&shared)),
             known: Known::new(&shared.store),
+            culler: Culler::new(parts.clock.now()),
             shared,
             authenticator: parts.authenticator,
             activity: Activity::new(parts.clock),
@@ -201,6 +206,10 @@ impl Hub {
 
     pub(crate) fn services(&self) -> &Services {
         &self.inner.services
+    }
+
+    pub(crate) fn culler(&self) -> &Culler {
+        &self.inner.culler
     }
 
     pub(crate) fn servers(&self) -> &Servers {

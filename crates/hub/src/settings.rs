@@ -10,7 +10,7 @@ use lyceum_core::declared::Declared;
 use lyceum_core::seams::Reporter;
 use lyceum_core::{UserName, lifecycle};
 
-use crate::{CryptKeys, InternalTls, MetricSettings};
+use crate::{CryptKeys, CullSettings, InternalTls, MetricSettings};
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
 
@@ -65,6 +65,8 @@ pub struct HubSettings {
     pub active_server_limit: u32,
     /// What else is set about users' servers.
     pub servers: ServerSettings,
+    /// When servers that nobody uses are stopped.
+    pub cull: CullSettings,
     /// What is set about metrics.
     pub metrics: MetricSettings,
     /// How long a page of a list is in the REST API, if the client knows of pages and does not say.
@@ -157,6 +159,7 @@ impl Default for HubSettings {
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
             servers: ServerSettings::default(),
+            cull: CullSettings::default(),
             metrics: MetricSettings::default(),
             api_page_default_limit: 50,
             api_page_max_limit: 200,
