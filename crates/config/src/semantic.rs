@@ -35,6 +35,7 @@ pub(crate) fn check(
     rules.pages();
     rules.spawner();
     rules.servers();
+    rules.cull();
     rules.metrics();
     rules.store();
     rules.declared();
@@ -42,6 +43,7 @@ pub(crate) fn check(
     rules.secret_files();
 }
 
+mod cull;
 mod declared;
 mod internal_tls;
 mod login;
@@ -49,6 +51,8 @@ mod proxy;
 mod secrets;
 mod servers;
 mod tls;
+
+pub(crate) use self::cull::is_culler;
 
 struct Rules<'a> {
     config: &'a Config,

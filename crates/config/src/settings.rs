@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod auth_state;
+mod cull;
 mod custom_scopes;
 mod declared;
 mod groups;
@@ -30,6 +31,10 @@ mod sites;
 
 pub use access::AccessConfig;
 pub use auth_state::AuthStateConfig;
+pub use cull::{
+    AlwaysOrDuration, ClassHoursError, CullConfig, CullOverride, OffOrDuration, Percent,
+    PercentError, PressureConfig,
+};
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub use groups::GroupConfig;
@@ -82,6 +87,9 @@ pub struct Config {
 
     /// Users' servers: what people are asked before a start, names, and what happens when too much starts or fails.
     pub servers: ServersConfig,
+
+    /// When servers that nobody uses are stopped.
+    pub cull: CullConfig,
 
     /// The database.
     pub store: StoreConfig,

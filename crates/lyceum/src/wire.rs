@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+mod cull;
 pub(crate) mod external;
 pub(crate) mod internal_tls;
 pub(crate) mod proxy;
@@ -10,7 +11,7 @@ pub(crate) mod tls;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::admin::{self, Commands};
 use crate::lifecycle;
@@ -25,7 +26,7 @@ use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner, Spawner
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable, StaticSets};
-use lyceum_hub::{Access, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
+use lyceum_hub::{Access, CullSettings, Hub, HubSettings, MetricSettings, Parts, ServerSettings};
 use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::process::{Places, ProcessSpawner};
 use lyceum_spawn::service::ProcessServices;
@@ -108,6 +109,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         store: store.clone(),
         certificates: certificates.clone(),
         switch: admin::kept(&store).await?,
+        hub: OnceLock::new(),
     };
 
     let authenticator = match extras.authenticator {
@@ -163,10 +165,13 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         .await??
     };
     routes.set_sites(sites);
+    let cull_settings = cull::settings(&config)?;
     let settings = HubSettings {
         auth_state: auth_state::keys(&config.auth_state)?,
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
+        jupyter_path: cull::jupyter_path(&cull_settings, &config.hub.data_dir),
+        cull: cull_settings,
         reporters: certificates
             .iter()
             .map(|manager| Arc::new(tls::Certificates(manager.clone())) as Arc<dyn Reporter>)
@@ -189,6 +194,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes: hub_routes,
         runtime: tokio::runtime::Handle::current(),
     });
+    let _ = commands.hub.set(hub.clone());
     let web = Web::new(hub.clone(), renderer, web_settings);
     Ok(Assembly {
         hub,
@@ -347,6 +353,8 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
         servers: ServerSettings::default(),
+        cull: CullSettings::default(),
+        jupyter_path: None,
         metrics: MetricSettings::default(),
         reporters: Vec::new(),
         api_page_default_limit: hub.api_page_default_limit,

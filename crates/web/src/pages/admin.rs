@@ -156,6 +156,7 @@ impl<'a> Desk<'a> {
             progress_url: server.hub_path(base, "spawn-pending"),
             api_url: server.api_path(base),
             last_activity: view.row.as_ref().and_then(|row| row.last_activity),
+            stops_at: hub.cull_notice(server).map(|notice| notice.at),
             may_start: hub.may_on_server::<StartServer>(principal, owner, name),
             may_stop: hub.may_on_server::<StopServer>(principal, owner, name),
         }

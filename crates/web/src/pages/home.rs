@@ -4,12 +4,15 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use lyceum_core::{ServerName, ServerRef};
+use lyceum_hub::culler::rules::Reason;
 use lyceum_hub::models::{ServerView, UserView};
 
 use super::errors;
 use crate::Web;
 use crate::caller::{PageCaller, store_failed};
-use crate::render::{HomePage, NewServerForm, ServerCard, ServerEdit, ServerState, ServiceLink};
+use crate::render::{
+    HomePage, NewServerForm, ServerCard, ServerEdit, ServerState, ServiceLink, StopNotice,
+};
 use crate::visit::Visitor;
 
 pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Request) -> Response {
@@ -104,5 +107,10 @@ fn card(web: &Web, view: &ServerView) -> ServerCard {
         since: view.now.started.filter(|_| active),
         last_activity: row.and_then(|row| row.last_activity),
         failure: view.failure().cloned(),
+        stop: web.hub().cull_notice(server).map(|notice| StopNotice {
+            at: notice.at,
+            for_age: notice.reason == Reason::MaxAge,
+            keep_action: notice.can_be_kept.then(|| server.hub_path(base, "keep")),
+        }),
     }
 }

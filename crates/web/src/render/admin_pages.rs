@@ -124,6 +124,8 @@ pub struct AdminServer {
     pub api_url: String,
     /// When it was last used, if ever.
     pub last_activity: Option<Timestamp>,
+    /// When it will be stopped, if it is about to be.
+    pub stops_at: Option<Timestamp>,
     /// Whether the viewer may start it.
     pub may_start: bool,
     /// Whether the viewer may stop it.

@@ -22,6 +22,7 @@ fn server(user: &str, name: &str, state: ServerState) -> AdminServer {
         progress_url: format!("/hub/spawn-pending/ada/{name}"),
         api_url: "/hub/api/users/ada/server".to_owned(),
         last_activity: time("2026-11-23T18:04:05Z"),
+        stops_at: None,
         may_start: true,
         may_stop: true,
     }
