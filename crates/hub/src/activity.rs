@@ -178,6 +178,11 @@ impl Activity {
         note(&mut pending.gathered.servers, server, at);
     }
 
+    /// Has what was noticed written as soon as a report.
+    pub(crate) fn write_soon(&self) {
+        self.wake.notify_one();
+    }
+
     /// When a user was last seen, as far as it is not written yet, or was written a moment ago.
     pub(crate) fn of_user(&self, user: UserId) -> Option<Timestamp> {
         let pending = self.lock();

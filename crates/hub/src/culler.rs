@@ -20,7 +20,7 @@ use lyceum_core::{ServerRef, Timestamp, UserName};
 use lyceum_store::StoreError;
 use thiserror::Error;
 use tokio::sync::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 pub use self::settings::{CullSettings, Pressure};
 pub use self::view::{CullNotice, CullView};
@@ -79,10 +79,21 @@ pub struct Culled {
     pub last: LastUse,
 }
 
+/// A server that is about to be culled.
+#[derive(Debug)]
+struct Going {
+    candidate: Candidate,
+    reason: Reason,
+    /// How long it must have been idle.
+    least: Duration,
+}
+
 impl Hub {
     /// Looks at the servers again and again.
     pub(crate) async fn cull_for_ever(&self) {
-        let mut ticks = interval(self.settings().cull.check);
+        let every = self.settings().cull.check;
+        // Not at once: nobody goes so soon after a start.
+        let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -112,7 +123,17 @@ impl Hub {
             match self.step(&candidate) {
                 Step::Keep => self.set_warning(&candidate, None),
                 Step::Warn(due) => self.set_warning(&candidate, Some(due)),
-                Step::Cull(due) => going.push((candidate, due.reason)),
+                Step::Cull(due) => {
+                    let least = match (due.reason, candidate.rule.idle.value) {
+                        (Reason::Idle, Limit::After(idle)) => idle,
+                        _ => Duration::ZERO,
+                    };
+                    going.push(Going {
+                        candidate,
+                        reason: due.reason,
+                        least,
+                    });
+                }
             }
         }
         let mut culled = self.cull_all(going).await;
@@ -141,7 +162,14 @@ impl Hub {
         candidates.retain(is_idle);
         let mut asked = self.ask_servers(candidates).await;
         asked.retain(is_idle);
-        let going = asked.into_iter().map(|one| (one, Reason::ByHand)).collect();
+        let going = asked.into_iter().filter_map(|candidate| {
+            Some(Going {
+                least: limit(&candidate)?,
+                candidate,
+                reason: Reason::ByHand,
+            })
+        });
+        let going = going.collect();
         Ok(self.cull_all(going).await)
     }
 
@@ -168,6 +196,7 @@ impl Hub {
         if let Some(row) = row {
             // Stored, too: a restart and other programs must know of it.
             self.activity().server_used(permit.user().id, row, now);
+            self.activity().write_soon();
         }
         tracing::info!(server.name = %server, "the server {server} is kept running, as somebody has asked for it");
     }
@@ -204,9 +233,9 @@ impl Hub {
     }
 
     /// Stops servers, several at a time.
-    async fn cull_all(&self, going: Vec<(Candidate, Reason)>) -> Vec<Culled> {
+    async fn cull_all(&self, going: Vec<Going>) -> Vec<Culled> {
         stream::iter(going)
-            .map(|(candidate, reason)| self.cull(candidate, reason))
+            .map(|going| self.cull(going))
             .buffer_unordered(AT_ONCE)
             .filter_map(std::future::ready)
             .collect()
@@ -214,8 +243,12 @@ impl Hub {
     }
 
     /// Stops a server, if nothing has happened there meanwhile; waits until it has stopped.
-    async fn cull(&self, candidate: Candidate, reason: Reason) -> Option<Culled> {
-        let before = candidate.last_use(self);
+    async fn cull(&self, going: Going) -> Option<Culled> {
+        let Going {
+            candidate,
+            reason,
+            least,
+        } = going;
         let again = match self.look_again(&candidate).await {
             Ok(again) => self.ask_server(again?).await,
             Err(error) => {
@@ -225,7 +258,7 @@ impl Hub {
             }
         };
         let last = again.last_use(self);
-        if reason != Reason::MaxAge && last.at > before.at {
+        if self.idle_time(&again) < least {
             tracing::debug!(server.name = %candidate.server, "a server is used again, and stays");
             return None;
         }
@@ -308,7 +341,12 @@ impl Hub {
             if self.idle_time(&candidate) < pressure.idle {
                 continue;
             }
-            if let Some(one) = self.cull(candidate, Reason::MemoryPressure).await {
+            let going = Going {
+                candidate,
+                reason: Reason::MemoryPressure,
+                least: pressure.idle,
+            };
+            if let Some(one) = self.cull(going).await {
                 culled.push(one);
                 tokio::time::sleep(SETTLE).await;
             }

@@ -262,11 +262,29 @@ mod tests {
                 }),
                 server(|one| {
                     one.reason = Some("max-age".to_owned());
+                    one.max_age = "1 day".to_owned();
                     one.stops_at = "2026-11-26T11:00:00Z".parse().ok();
                 }),
             ],
         };
-        insta::assert_snapshot!(shown(&told), @r"");
+        let text = shown(&told);
+        let lines: Vec<&str> = text.lines().collect();
+        let used = "  unused for 1 h 6 min: last a page was open";
+        let goes = "  goes in 53 min, at 2026-11-26T12:53:20Z: `cull.groups.class.idle` is 2h";
+        let warned = format!("{goes}; people are being warned");
+        let silent = format!("{used}; it did not say what it computes");
+        let expected = [
+            ["ada/", used, goes],
+            ["ada/", used, &warned],
+            ["ada/", used, "  stays: `cull.enabled` says so"],
+            [
+                "ada/",
+                &silent,
+                "  stays: no limit, `cull.groups.class.idle` and `cull.max_age`",
+            ],
+            ["ada/", used, "  goes now: `cull.max_age` is 1 day"],
+        ];
+        assert_eq!(lines, expected.as_flattened());
     }
 
     #[test]
