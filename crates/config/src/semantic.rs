@@ -40,6 +40,7 @@ pub(crate) fn check(
     rules.servers();
     rules.limits();
     rules.profiles();
+    rules.cull();
     rules.metrics();
     rules.store();
     rules.declared();
@@ -49,6 +50,7 @@ pub(crate) fn check(
 
 mod brokered;
 mod access;
+mod cull;
 mod declared;
 mod internal_tls;
 mod limits;
@@ -58,6 +60,8 @@ mod proxy;
 mod secrets;
 mod servers;
 mod tls;
+
+pub(crate) use self::cull::is_culler;
 
 struct Rules<'a> {
     config: &'a Config,

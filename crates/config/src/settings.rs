@@ -18,6 +18,7 @@ mod accounts;
 mod audit;
 mod auth_state;
 mod broker;
+mod cull;
 mod custom_scopes;
 mod declared;
 mod groups;
@@ -40,6 +41,10 @@ pub use accounts::{AccountsConfig, Mode};
 pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use broker::BrokerConfig;
+pub use cull::{
+    AlwaysOrDuration, ClassHoursError, CullConfig, CullOverride, OffOrDuration, Percent,
+    PercentError, PressureConfig,
+};
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub use groups::GroupConfig;
@@ -140,6 +145,8 @@ pub struct Config {
     /// groups = ["research"]
     /// ```
     pub profiles: BTreeMap<String, ProfileConfig>,
+    /// When servers that nobody uses are stopped.
+    pub cull: CullConfig,
 
     /// The database.
     pub store: StoreConfig,

@@ -3,6 +3,7 @@
 //!
 //! Nothing here reads a file, opens a socket or knows of tokio.
 
+pub mod class_hours;
 pub mod clock;
 pub mod declared;
 pub mod duration;
@@ -26,6 +27,7 @@ pub mod slug;
 pub mod token;
 pub mod xsrf;
 
+pub use class_hours::{ClassHours, WeeklyHours};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use duration::HumanDuration;
 pub use names::{GroupName, NameError, ServerName, ServerRef, ServiceName, UserName};

@@ -187,6 +187,10 @@ pub struct RouteStatus {
     /// When user traffic last passed (JupyterHub's rule: request data, any WebSocket byte from the
     /// client, and the end of a successful answer); `None` before the first.
     pub last_activity: Option<Timestamp>,
+    /// When something last passed that looks like a person's doing: a request that changes something, or data over a
+    /// WebSocket, and not what open pages send by themselves. `None` before the first. A proxy that cannot tell gives
+    /// `last_activity`.
+    pub last_action: Option<Timestamp>,
 }
 
 #[cfg(test)]

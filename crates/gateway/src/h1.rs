@@ -351,6 +351,9 @@ async fn pass_on(
     link.inbox.consume(head);
     core.parts.counts.answered(status);
     let entry = (status < 300).then(|| Arc::clone(&plan.entry));
+    if plan.acts && entry.is_some() {
+        plan.entry.touch_action(core.parts.clock.now());
+    }
     let limit = exchange::response_timeout(core, &plan)
         .filter(|_| plan.entry.site.is_some())
         .map(|(limit, _)| limit);

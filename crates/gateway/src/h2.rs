@@ -488,6 +488,9 @@ fn pass_on(
         encoder = Some(squeezed.encoder);
     }
     let success = status < 300;
+    if plan.acts && success {
+        plan.entry.touch_action(core.parts.clock.now());
+    }
     let body = Streamed::upstream(FromUpstream {
         core: Rc::clone(core),
         plan,

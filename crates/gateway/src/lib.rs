@@ -6,6 +6,7 @@
 //! hold up a WebSocket frame.
 
 mod accept;
+mod action;
 mod address;
 mod answer;
 mod body;

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 use lyceum_certs::ClientIdentity;
 
+use crate::action::is_action;
 use crate::buffer::Text;
 use crate::forwarded::{self, Inbound};
 use crate::head::{Facts, Field, Length, RequestHead, is_hop_by_hop, is_named};
@@ -71,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) upgrade: bool,
     /// It may be sent twice.
     pub(crate) idempotent: bool,
+    /// It is a person's doing, if it succeeds.
+    pub(crate) acts: bool,
     /// The answer has no body (`HEAD`).
     pub(crate) to_head: bool,
     /// The client has said which codings it takes.
@@ -256,6 +259,7 @@ impl Asked<'_> {
             upgrade: self.upgrade,
             says_hsts: false,
             idempotent: is_idempotent(self.head.method),
+            acts: is_action(self.head.method, &self.path, self.head.fields),
             to_head: self.head.method == "HEAD",
             accepts_coding: self.facts.accepts_coding,
             public,

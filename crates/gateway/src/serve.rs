@@ -229,7 +229,14 @@ async fn join<C>(
 ) where
     C: Stream,
 {
-    let ended = tunnel::run(client, upstream, idle, || entry.touch(clock.now())).await;
+    let note = |acts| {
+        let now = clock.now();
+        entry.touch(now);
+        if acts {
+            entry.touch_action(now);
+        }
+    };
+    let ended = tunnel::run(client, upstream, idle, note).await;
     if let Err(error) = ended {
         tracing::trace!(route = %entry.route.spec, error = %error, "a tunnel broke off");
     }

@@ -67,8 +67,15 @@ pub(crate) struct Entry {
     activity: Arc<Activity>,
 }
 
-/// The time of the last activity, which outlives the replacement of a route.
-pub(crate) struct Activity(AtomicI64);
+/// The times of the last activity and of the last action, which outlive the replacement of a route.
+pub(crate) struct Activity {
+    traffic: Latest,
+    /// What looks like a person's doing; see `action.rs`.
+    action: Latest,
+}
+
+/// The latest instant of something.
+struct Latest(AtomicI64);
 
 const NEVER: i64 = i64::MIN;
 /// Activity that close to the last, in microseconds, is not noted.
@@ -76,10 +83,19 @@ const FINEST: i64 = 5_000;
 
 impl Activity {
     fn new() -> Self {
+        Self {
+            traffic: Latest::never(),
+            action: Latest::never(),
+        }
+    }
+}
+
+impl Latest {
+    fn never() -> Self {
         Self(AtomicI64::new(NEVER))
     }
 
-    /// Moves the last activity forward; never back.
+    /// Moves it forward; never back.
     fn touch(&self, now: Timestamp) {
         let now = now.as_microsecond();
         // Reading is cheap while nobody writes; several threads that write the same place are not.
@@ -99,7 +115,12 @@ impl Activity {
 impl Entry {
     /// Notes that user traffic passed.
     pub(crate) fn touch(&self, now: Timestamp) {
-        self.activity.touch(now);
+        self.activity.traffic.touch(now);
+    }
+
+    /// Notes that somebody did something.
+    pub(crate) fn touch_action(&self, now: Timestamp) {
+        self.activity.action.touch(now);
     }
 }
 
@@ -247,7 +268,8 @@ impl RouteTable {
 fn status(entry: &Arc<Entry>) -> RouteStatus {
     RouteStatus {
         route: entry.route.clone(),
-        last_activity: entry.activity.last(),
+        last_activity: entry.activity.traffic.last(),
+        last_action: entry.activity.action.last(),
     }
 }
 
@@ -424,7 +446,7 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("route", &self.route)
-            .field("last_activity", &self.activity.last())
+            .field("last_activity", &self.activity.traffic.last())
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::action::is_only_control;
 use crate::patience::Patience;
 use crate::socket::Socket;
 use crate::splice::{Pipe, PlainSocket};
@@ -63,14 +64,15 @@ pub(crate) struct End<S> {
 
 /// Copies both ways until both sides have ended, or one has failed.
 ///
-/// `from_client` is called whenever bytes came from the client. With `idle`, a tunnel that is silent in both
+/// `from_client` is called whenever bytes came from the client, and told whether there is more among them than control
+/// frames of a WebSocket. With `idle`, a tunnel that is silent in both
 /// directions for so long is closed. May be dropped at any time, which closes
 /// both sockets.
 pub(crate) async fn run<C, U>(
     client: End<C>,
     upstream: End<U>,
     idle: Option<Duration>,
-    from_client: impl Fn(),
+    from_client: impl Fn(bool),
 ) -> io::Result<()>
 where
     C: Stream,
@@ -78,7 +80,7 @@ where
 {
     let mut ends = (client.socket, upstream.socket);
     if !client.early.is_empty() {
-        from_client();
+        from_client(!is_only_control(&client.early));
     }
     let mut inward = Direction::new(client.early);
     let mut outward = Direction::new(upstream.early);
@@ -88,7 +90,7 @@ where
         let (client, upstream) = (&mut ends.0, &mut ends.1);
         // When one way has ended, the end of the other needs not be said: both sockets are closed.
         let in_moved = inward.copy(cx, client, upstream, outward.done, &from_client)?;
-        let out_moved = outward.copy(cx, upstream, client, inward.done, &|| {})?;
+        let out_moved = outward.copy(cx, upstream, client, inward.done, &|_| {})?;
         if inward.done && outward.done {
             return Poll::Ready(Ok(()));
         }
@@ -112,6 +114,8 @@ struct Direction {
     ended: bool,
     /// The end has been passed on.
     done: bool,
+    /// What was read last is more than control frames.
+    acts: bool,
     /// How big the flow has shown itself to be.
     heat: u8,
     /// For a flow that is big.
@@ -124,6 +128,7 @@ impl Direction {
             waiting: early,
             ended: false,
             done: false,
+            acts: false,
             heat: 0,
             pipe: None,
         }
@@ -136,7 +141,7 @@ impl Direction {
         from: &mut F,
         to: &mut T,
         last: bool,
-        on_data: &impl Fn(),
+        on_data: &impl Fn(bool),
     ) -> io::Result<bool> {
         let mut moved = false;
         for _ in 0..TURNS {
@@ -155,7 +160,7 @@ impl Direction {
                 return Ok(moved);
             }
             if !self.ended {
-                on_data();
+                on_data(self.acts);
                 moved = true;
             }
         }
@@ -225,6 +230,8 @@ impl Direction {
             }
             Poll::Ready(Ok(count)) => {
                 self.note(count);
+                // Control frames are small.
+                self.acts = true;
                 Ok(true)
             }
         })
@@ -251,6 +258,7 @@ impl Direction {
                 return Ok(true);
             }
             self.note(data.len());
+            self.acts = !is_only_control(data);
             while let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, data)? {
                 data = data.get(written..).unwrap_or_default();
                 if data.is_empty() {

@@ -1,6 +1,6 @@
 //! Who was active when: gathered in memory, written in batches, moved only forward.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ struct Pending {
     /// What is being written just now.
     in_flight: Arc<Gathered>,
     written: Written,
+    /// What servers have reported of themselves, apart from what was seen of their traffic.
+    reported: BTreeMap<ServerId, Timestamp>,
     reports: Vec<oneshot::Sender<()>>,
 }
 
@@ -176,6 +178,11 @@ impl Activity {
         note(&mut pending.gathered.servers, server, at);
     }
 
+    /// Has what was noticed written as soon as a report.
+    pub(crate) fn write_soon(&self) {
+        self.wake.notify_one();
+    }
+
     /// When a user was last seen, as far as it is not written yet, or was written a moment ago.
     pub(crate) fn of_user(&self, user: UserId) -> Option<Timestamp> {
         let pending = self.lock();
@@ -196,6 +203,16 @@ impl Activity {
             .filter_map(|one| one.servers.get(&server))
             .max()
             .copied()
+    }
+
+    /// When a server was last active, as it has reported in this run of Lyceum.
+    pub(crate) fn reported_of(&self, server: ServerId) -> Option<Timestamp> {
+        self.lock().reported.get(&server).copied()
+    }
+
+    /// Forgets the reports of servers that are not wanted any more.
+    pub(crate) fn keep_reports(&self, wanted: &BTreeSet<ServerId>) {
+        self.lock().reported.retain(|id, _| wanted.contains(id));
     }
 
     /// When a token was last used, as far as it is not written yet, or was written a moment ago.
@@ -223,6 +240,7 @@ impl Activity {
             }
             for (id, at) in servers {
                 note(&mut pending.gathered.servers, *id, *at);
+                note(&mut pending.reported, *id, *at);
             }
             pending.reports.push(sender);
         }

@@ -59,6 +59,13 @@ impl Hub {
                 }
             }
         });
+        if self.settings().cull.runs() {
+            let hub = self.clone();
+            self.tasks().spawn_vital(
+                "cull idle servers",
+                async move { hub.cull_for_ever().await },
+            );
+        }
         self.tasks()
             .spawn_vital("look at what servers use", self.clone().look_at_usage());
         self.tasks()

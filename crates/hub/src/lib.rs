@@ -4,6 +4,7 @@ pub mod activity;
 pub mod audit;
 pub mod auth_state;
 pub mod background;
+pub mod culler;
 pub mod display_name;
 pub mod error;
 mod events;
@@ -56,6 +57,7 @@ pub use lyceum_store::StoreError;
 /// Which part of a long list is wanted, and that part.
 pub use lyceum_store::{Page, Paged};
 
+pub use culler::CullSettings;
 pub use error::{Denied, HubError, LoginError, RemoveError, StartError};
 pub use internal_tls::{Connection, InternalTls};
 pub use metrics::{MetricSettings, Metrics, MetricsPermit};
@@ -77,6 +79,7 @@ pub use tasks::Tasks;
 pub use usage::{Happening, ServerNotice};
 pub use throttle::ThrottleSettings;
 
+use crate::culler::Culler;
 use crate::events::EventLog;
 use crate::known::Known;
 use crate::proxy::RouteCheck;
@@ -108,6 +111,7 @@ struct Inner {
     tasks: Tasks,
     services: Services,
     usages: Usages,
+    culler: Culler,
 }
 
 /// What a hub is made of.
@@ -158,6 +162,7 @@ impl Hub {
             known: Known::new(&shared.store),
             throttle: Throttle::new(&shared.settings.throttle),
             place_key: OnceCell::new(),
+            culler: Culler::new(parts.clock.now()),
             shared,
             authenticator: parts.authenticator,
             usages: Usages::new(parts.clock.now()),
@@ -245,6 +250,10 @@ impl Hub {
 
     pub(crate) fn usages(&self) -> &Usages {
         &self.inner.usages
+    }
+
+    pub(crate) fn culler(&self) -> &Culler {
+        &self.inner.culler
     }
 
     pub(crate) fn servers(&self) -> &Servers {

@@ -170,8 +170,35 @@ impl Hub {
             .await
     }
 
-    /// Finds who presents a secret: by heart, or else in the database. Either way it counts as activity.
+    /// Finds who is logged in with this cookie, as [`Hub::principal_of_cookie`] does, for a request that a page makes by
+    /// itself: it does not count as activity.
+    pub async fn principal_of_page(
+        &self,
+        secret: &Secret<String>,
+    ) -> Result<Option<Principal>, StoreError> {
+        self.recognize("cookie", secret, || self.load_cookie(secret))
+            .await
+    }
+
+    /// Finds who presents a secret. It counts as activity.
     async fn principal_of<Load>(
+        &self,
+        kind: &'static str,
+        secret: &Secret<String>,
+        load: impl FnOnce() -> Load,
+    ) -> Result<Option<Principal>, StoreError>
+    where
+        Load: Future<Output = Result<Option<Loaded>, StoreError>>,
+    {
+        let principal = self.recognize(kind, secret, load).await?;
+        if let Some(principal) = &principal {
+            self.note_use(principal);
+        }
+        Ok(principal)
+    }
+
+    /// Finds who presents a secret: by heart, or else in the database.
+    async fn recognize<Load>(
         &self,
         kind: &'static str,
         secret: &Secret<String>,
@@ -204,7 +231,6 @@ impl Hub {
         {
             return Ok(None);
         }
-        self.note_use(&principal);
         Ok(Some(principal))
     }
 

@@ -4,6 +4,8 @@ pub mod environment;
 pub mod probe;
 pub mod progress;
 
+pub(crate) mod reach;
+
 mod actor;
 mod records;
 mod routes;

@@ -3,6 +3,7 @@
 mod servers;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use lyceum_core::seams::Reporter;
 use lyceum_core::{GroupName, NamePattern, UserName, lifecycle};
 
 use crate::{
-    AuditSettings, CryptKeys, InternalTls, MetricSettings, Profiles, Reserve, ThrottleSettings,
+    AuditSettings, CryptKeys, CullSettings, InternalTls, MetricSettings, Profiles, Reserve,
+    ThrottleSettings,
 };
 
 pub use self::servers::{FormReading, OptionsForm, ServerSettings};
@@ -77,6 +79,11 @@ pub struct HubSettings {
     pub active_server_limit: u32,
     /// What else is set about users' servers.
     pub servers: ServerSettings,
+    /// When servers that nobody uses are stopped.
+    pub cull: CullSettings,
+    /// A folder in which Jupyter's programs look first for what belongs to them (`JUPYTER_PATH`), such as the extension
+    /// that shows notices.
+    pub jupyter_path: Option<PathBuf>,
     /// What is set about metrics.
     pub metrics: MetricSettings,
     /// How long a page of a list is in the REST API, if the client knows of pages and does not say.
@@ -220,6 +227,8 @@ impl Default for HubSettings {
             concurrent_spawn_limit: 100,
             active_server_limit: 0,
             servers: ServerSettings::default(),
+            cull: CullSettings::default(),
+            jupyter_path: None,
             metrics: MetricSettings::default(),
             api_page_default_limit: 50,
             api_page_max_limit: 200,

@@ -5,6 +5,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -16,10 +17,12 @@ use lyceum_gateway::{
     Body, BoundGateway, Gateway, GatewayConfig, HubService, ListenAddress, Maintenance,
     MaintenanceSwitch, Network,
 };
+use lyceum_hub::Hub;
 use lyceum_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 mod certs;
+pub(crate) mod cull;
 
 pub(crate) use certs::{CERTS_PATH, Wish};
 
@@ -114,6 +117,8 @@ pub(crate) struct Commands {
     pub(crate) store: Store,
     pub(crate) switch: MaintenanceSwitch,
     pub(crate) certificates: Option<Manager>,
+    /// Set as soon as there is one.
+    pub(crate) hub: OnceLock<Hub>,
 }
 
 #[async_trait]
@@ -123,6 +128,9 @@ impl HubService for Commands {
         if let Some(what) = parts.uri.path().strip_prefix(CERTS_PATH) {
             let manager = self.certificates.as_ref();
             return certs::answer(manager, &parts.method, what, body).await;
+        }
+        if let Some(what) = parts.uri.path().strip_prefix(cull::CULL_PATH) {
+            return cull::answer(self.hub.get(), &parts.method, what, body).await;
         }
         if parts.uri.path() != MAINTENANCE_PATH {
             return told(StatusCode::NOT_FOUND, &"there is no such command");

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 mod audit;
 mod cert;
 mod config;
+mod cull;
 mod demo;
 mod doctor;
 mod import;
@@ -79,6 +80,8 @@ enum Command {
     /// How the certificates for HTTPS are, and what can be done about them.
     #[command(subcommand)]
     Cert(cert::CertCommand),
+    /// Which servers are stopped because nobody uses them, when and why; and to stop them now.
+    Cull(cull::CullArgs),
     /// Says what becomes of a request.
     #[command(subcommand)]
     Route(route::RouteCommand),
@@ -193,6 +196,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Audit(args) => audit::run(&args),
             Command::Cert(command) => cert::run(&command),
+            Command::Cull(args) => cull::run(&args),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),
         }

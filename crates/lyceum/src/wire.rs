@@ -2,6 +2,7 @@
 
 pub(crate) mod auth_state;
 pub(crate) mod broker;
+mod cull;
 pub(crate) mod external;
 pub(crate) mod internal_tls;
 pub(crate) mod limits;
@@ -15,7 +16,7 @@ pub(crate) mod tls;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::admin::{self, Commands};
 use crate::lifecycle;
@@ -31,7 +32,7 @@ use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
 use lyceum_hub::{
-    Access, AuditSettings, Hub, HubSettings, MetricSettings, Parts, ServerSettings,
+    Access, AuditSettings, CullSettings, Hub, HubSettings, MetricSettings, Parts, ServerSettings,
     ThrottleSettings,
 };
 use lyceum_proxy::ExternalProxy;
@@ -115,6 +116,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         store: store.clone(),
         certificates: certificates.clone(),
         switch: admin::kept(&store).await?,
+        hub: OnceLock::new(),
     };
 
     let authenticator = match extras.authenticator {
@@ -145,6 +147,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     };
     routes.set_sites(sites);
     let limits = limits::hub(&config);
+    let cull_settings = cull::settings(&config)?;
     let settings = HubSettings {
         profiles: profiles::hub(&config),
         limit_rules: limits.rules,
@@ -157,6 +160,8 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         throttle: security::throttle(&config.throttle),
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
+        jupyter_path: cull::jupyter_path(&cull_settings, &config.hub.data_dir),
+        cull: cull_settings,
         reporters: certificates
             .iter()
             .map(|manager| Arc::new(tls::Certificates(manager.clone())) as Arc<dyn Reporter>)
@@ -181,6 +186,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         runtime: tokio::runtime::Handle::current(),
     });
     security::note_configuration(&hub, changed);
+    let _ = commands.hub.set(hub.clone());
     let web = Web::new(hub.clone(), renderer, web_settings);
     Ok(Assembly {
         hub,
@@ -341,6 +347,8 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         concurrent_spawn_limit: hub.concurrent_spawn_limit,
         active_server_limit: hub.active_server_limit,
         servers: ServerSettings::default(),
+        cull: CullSettings::default(),
+        jupyter_path: None,
         metrics: MetricSettings::default(),
         reporters: Vec::new(),
         api_page_default_limit: hub.api_page_default_limit,

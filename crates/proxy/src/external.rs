@@ -282,6 +282,8 @@ fn read(path: &str, mut data: Map<String, Value>) -> Option<RouteStatus> {
             data,
         },
         last_activity,
+        // It cannot tell.
+        last_action: last_activity,
     })
 }
 

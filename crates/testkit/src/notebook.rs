@@ -10,6 +10,7 @@
 //! | `whoami` | the visitor's user model, as the hub gives it |
 //! | `request` | the request's method, address and headers |
 //! | `echo` | a WebSocket that sends everything back |
+//! | `api/kernels` | the file `kernels.json` of the user's home folder |
 //! | `events?count=N&interval_ms=M` | an event stream |
 //! | `process`, without login | process ids: `pid`, and `child` in mode `spawn-child` |
 //! | `exit?code=N`, without login | ends the process |

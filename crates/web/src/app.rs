@@ -13,7 +13,7 @@ use lyceum_core::escape;
 
 use crate::api::endpoints::Endpoint;
 use crate::visit::Visitor;
-use crate::{ApiError, Web, api, maintenance, oauth, pages, request_id};
+use crate::{ApiError, Web, api, maintenance, notices, oauth, pages, request_id};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-jupyterhub-version");
 /// Nothing of an API answer may be run or framed by a browser.
@@ -158,6 +158,16 @@ fn pages_router() -> Router<Web> {
             "/accept-share",
             get(pages::accept_share::show).post(pages::accept_share::submit),
         )
+        .route(
+            "/notices/servers/{user}",
+            get(notices::show).post(notices::keep),
+        )
+        .route(
+            "/notices/servers/{user}/{server}",
+            get(notices::show).post(notices::keep),
+        )
+        .route("/keep/{user}", post(pages::keep::form))
+        .route("/keep/{user}/{server}", post(pages::keep::form))
         .route("/language/{code}", get(pages::language::choose))
         .route("/error/{status}", get(pages::errors::for_proxy))
         .route("/health", get(health))

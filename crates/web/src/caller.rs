@@ -162,6 +162,8 @@ impl FromRequestParts<Web> for MaybeCaller {
 pub(crate) enum Accept {
     TokenOrCookie,
     CookieOnly,
+    /// A cookie, for what an open page asks by itself: it does not count as activity.
+    CookieOfPage,
 }
 
 /// Finds out who asks: the token first; if it is bad, the cookie still counts (JupyterHub `get_current_user`).
@@ -182,12 +184,12 @@ pub(crate) async fn identify(
     }
     for secret in cookies::all(&parts.headers, cookies::LOGIN).take(MAX_LOGIN_COOKIES) {
         let secret = Secret::new(secret);
-        if let Some(principal) = web
-            .hub()
-            .principal_of_cookie(&secret)
-            .await
-            .map_err(|error| store_failed(&error))?
-        {
+        let found = if accept == Accept::CookieOfPage {
+            web.hub().principal_of_page(&secret).await
+        } else {
+            web.hub().principal_of_cookie(&secret).await
+        };
+        if let Some(principal) = found.map_err(|error| store_failed(&error))? {
             return Ok(Some(principal));
         }
     }

@@ -11,6 +11,7 @@ mod error;
 mod forms;
 mod gate;
 mod maintenance;
+mod notices;
 mod oauth;
 mod pages;
 mod request_id;

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod home;
+pub(crate) mod keep;
 pub(crate) mod language;
 pub(crate) mod login;
 pub(crate) mod named_servers;

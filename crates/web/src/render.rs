@@ -25,8 +25,8 @@ pub use oauth_scopes::{Reach, ScopeLine};
 pub use pages::{
     AcceptSharePage, ConfirmPage, ErrorPage, FailedPage, HomePage, LoggedOutPage, LoginPage,
     LoginProblem, MaintenancePage, NewServerForm, NoEntryPage, NoEntryReason, NotRunningPage, Page,
-    ProgressPage, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StoppingPage,
-    UnreachablePage,
+    ProgressPage, ServerCard, ServerEdit, ServerState, ServiceLink, SpawnPage, StopNotice,
+    StoppingPage, UnreachablePage,
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Notice, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};

@@ -85,7 +85,7 @@ fn activity_outlives_a_replacement_and_not_a_removal() {
     let table = table(&["/user/ada/"]);
     let last = |table: &RouteTable| {
         let entry = table.find("h", "/user/ada/").unwrap();
-        (entry.activity.last(), entry.target_id)
+        (entry.activity.traffic.last(), entry.target_id)
     };
     let at = |second| Timestamp::from_second(second).unwrap();
     let first = table.find("h", "/user/ada/").unwrap();
@@ -106,7 +106,10 @@ fn activity_outlives_a_replacement_and_not_a_removal() {
     assert_eq!(activity, Some(at(50)));
     assert_ne!(new_target_id, target_id);
     first.touch(at(60));
+    first.touch_action(at(55));
     assert_eq!(last(&table).0, Some(at(60)), "open connections still count");
+    let status = table.get(&RouteSpec::path("/user/ada/")).unwrap();
+    assert_eq!(status.last_action, Some(at(55)));
 
     table.remove_now(&RouteSpec::path("/user/ada/"));
     table.put_now(route("/user/ada/", 1));

@@ -44,6 +44,25 @@ async fn successful_answers_count_when_they_end() {
     gateway.clock.set(80);
     client.get("/hub/").await;
     assert_eq!(gateway.last_activity(SPEC).await, Some(70));
+    // None of this was a person's doing, as far as anybody can tell.
+    assert_eq!(gateway.last_action(SPEC).await, None);
+    for (second, method, path, expected) in [
+        (90, "POST", "/user/ada/api/sessions?201", Some(90)),
+        (
+            100,
+            "PUT",
+            "/user/ada/lab/api/workspaces/default?204",
+            Some(90),
+        ),
+        (110, "PUT", "/user/ada/api/contents/a.ipynb?200", Some(90)),
+        (120, "POST", "/user/ada/api/sessions?403", Some(90)),
+        (130, "GET", "/user/ada/api/kernels?200", Some(90)),
+        (140, "DELETE", "/user/ada/api/kernels/1?204", Some(140)),
+    ] {
+        gateway.clock.set(second);
+        client.ask(request(method, path, "")).await;
+        assert_eq!(gateway.last_action(SPEC).await, expected, "{method} {path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,8 +77,10 @@ async fn bytes_from_a_websockets_client_count_and_the_servers_do_not() {
         "opening is not activity"
     );
     gateway.clock.set(20);
+    assert_eq!(gateway.last_action(SPEC).await, None);
     round_trip(&mut socket, Message::text("x")).await;
     assert_eq!(gateway.last_activity(SPEC).await, Some(20));
+    assert_eq!(gateway.last_action(SPEC).await, Some(20));
     // A replaced route keeps its time, and the open socket still counts for it.
     gateway.route(SPEC, &crate::peer::tcp(1)).await;
     gateway.clock.set(30);
@@ -68,6 +89,11 @@ async fn bytes_from_a_websockets_client_count_and_the_servers_do_not() {
         gateway.last_activity(SPEC).await == Some(30)
     })
     .await;
+    assert_eq!(
+        gateway.last_action(SPEC).await,
+        Some(20),
+        "browsers answer pings by themselves"
+    );
 
     let talker = Peer::raw(|mut stream, _| async move {
         read_until(&mut stream, "\r\n\r\n").await;

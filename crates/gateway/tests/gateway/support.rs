@@ -295,6 +295,11 @@ impl TestGateway {
             .map(Timestamp::as_second)
     }
 
+    pub(crate) async fn last_action(&self, spec: &str) -> Option<i64> {
+        let status = self.table.get(&RouteSpec::path(spec)).unwrap();
+        status.last_action.map(Timestamp::as_second)
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         soon(TcpStream::connect(("127.0.0.1", self.port())))
             .await

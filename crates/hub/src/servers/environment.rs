@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::settings::HubSettings;
 
-/// Computes the `JUPYTERHUB_*` variables of a server, as JupyterHub 6 sets them (`Spawner.get_env`).
+/// Computes the `JUPYTERHUB_*` variables of a server, as JupyterHub 6 sets them (`Spawner.get_env`), and `JUPYTER_PATH`,
+/// which spawners put before one that is configured.
 ///
 /// `JUPYTERHUB_SERVICE_URL` is missing: the spawner alone knows where the server shall listen.
 pub fn for_server(
@@ -34,7 +35,7 @@ pub fn for_server(
             .as_ref()
             .map_or_else(String::new, |origin| format!("{origin}{path}"))
     };
-    [
+    let variables = [
         ("JUPYTERHUB_API_TOKEN", api_token.to_owned()),
         ("JPY_API_TOKEN", api_token.to_owned()),
         ("JUPYTERHUB_CLIENT_ID", client_id),
@@ -64,10 +65,14 @@ pub fn for_server(
             json!(settings.server_oauth_scopes).to_string(),
         ),
         ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ];
+    let jupyter_path = settings.jupyter_path.as_deref();
+    let jupyter_path = jupyter_path.map(|path| ("JUPYTER_PATH", path.display().to_string()));
+    variables
+        .into_iter()
+        .chain(jupyter_path)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
 //! Asks a starting server whether it answers, until it does.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
 use lyceum_core::Upstream;
 use lyceum_core::lifecycle::{Cause, Failure};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::reach::{Stream, Unreached, connect};
 use crate::internal_tls::InternalTls;
 
 /// How long one question may take; a server that loads extensions may be slow to answer.
@@ -139,49 +137,17 @@ async fn ask(
     internal: Option<&Arc<dyn InternalTls>>,
     prefix: &str,
 ) -> Result<FirstAnswer, Problem> {
-    match upstream {
-        Upstream::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port))
-                .await
-                .map_err(|_| Problem::NoConnection)?;
-            let _ = stream.set_nodelay(true);
-            converse(TokioIo::new(stream), prefix).await
-        }
-        Upstream::Internal { host, port, name } => {
-            let internal = internal.ok_or(Problem::NoTrust)?;
-            let stream = internal.connect(host, *port, name).await;
-            let stream = stream.map_err(|error| match error.kind() {
-                // This is how the TLS library's refusals come.
-                io::ErrorKind::InvalidData => Problem::NoTrust,
-                _ => Problem::NoConnection,
-            })?;
-            converse(TokioIo::new(stream), prefix).await
-        }
-        // No spawner starts servers with certificates of other authorities.
-        Upstream::Tls { .. } => Err(Problem::NoConnection),
-        Upstream::Unix(path) => {
-            let stream = UnixStream::connect(path)
-                .await
-                .map_err(|_| Problem::NoConnection)?;
-            converse(TokioIo::new(stream), prefix).await
-        }
-        Upstream::Owned { path, uid } => {
-            let stream = UnixStream::connect(path)
-                .await
-                .map_err(|_| Problem::NoConnection)?;
-            let listener = stream.peer_cred().map_err(|_| Problem::NoConnection)?;
-            if listener.uid() != *uid {
-                return Err(Problem::Foreign);
-            }
-            converse(TokioIo::new(stream), prefix).await
-        }
-    }
+    let stream = connect(upstream, internal)
+        .await
+        .map_err(|unreached| match unreached {
+            Unreached::Closed => Problem::NoConnection,
+            Unreached::NoTrust => Problem::NoTrust,
+            Unreached::Foreign => Problem::Foreign,
+        })?;
+    converse(stream, prefix).await
 }
 
-async fn converse<S>(stream: S, prefix: &str) -> Result<FirstAnswer, Problem>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
+async fn converse(stream: Box<dyn Stream>, prefix: &str) -> Result<FirstAnswer, Problem> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
         .map_err(|_| Problem::NoConnection)?;

@@ -8,6 +8,7 @@
 
 mod activity;
 mod auth_state;
+mod cull;
 mod declared;
 mod failures;
 mod import;

@@ -187,6 +187,8 @@ fn environment_report(error: &EnvError) -> Report {
 /// The configuration of the demo: the ordinary one, with everything in one folder and on one address.
 fn config(data_dir: &Path, environment: &PythonEnvironment) -> Result<Config, Report> {
     let mut config = Config::default();
+    // One person at their own machine stops what they want to stop.
+    config.cull.enabled = Some(false);
     data_dir.clone_into(&mut config.hub.data_dir);
     config.hub.runtime_dir = places::demo_runtime_dir(data_dir)?;
     config.hub.api_listen = ([127, 0, 0, 1], 0).into();

@@ -27,6 +27,8 @@ use super::{
     paths, prefix,
 };
 
+/// The folders in which Jupyter's programs look for what belongs to them, with colons between them.
+const JUPYTER_PATH: &str = "JUPYTER_PATH";
 /// Programs that take JupyterHub's variables and Jupyter Server's options.
 const JUPYTER_PROGRAMS: [&str; 2] = ["jupyterhub-singleuser", "jupyter-labhub"];
 /// The port in the variables of a server that listens on a socket: it has to be Jupyter Server's default,
@@ -344,6 +346,7 @@ fn environment(
         (text("SHELL"), text(shell)),
         (text("PATH"), own.search_path()),
     ]);
+    let kept_path = all.get(JUPYTER_PATH).cloned();
     all.extend(request.environment.clone());
     all.insert(
         text("JUPYTERHUB_SERVICE_URL"),
@@ -364,6 +367,11 @@ fn environment(
         all.insert(text("JUPYTERHUB_DEFAULT_URL"), url);
     }
     all.extend(config.environment.clone());
+    // Where Jupyter's programs look: the hub's folder first, then those that were configured.
+    let configured = config.environment.get(JUPYTER_PATH).or(kept_path.as_ref());
+    if let (Some(first), Some(then)) = (request.environment.get(JUPYTER_PATH), configured) {
+        all.insert(text(JUPYTER_PATH), format!("{first}:{then}"));
+    }
     // Last, as nobody may hide a process from us.
     all.insert(text(SERVER_VARIABLE), request.marker.clone());
     all.insert(text(INSTANCE_VARIABLE), own.settings.instance.clone());

@@ -63,6 +63,28 @@ async fn the_environment_is_computed_and_nothing_of_ours_is_in_it() {
 }
 
 #[tokio::test]
+async fn the_hubs_folder_for_jupyter_comes_before_those_that_are_configured() {
+    let room = Room::new();
+    for (configured, expected) in [(None, "/hub"), (Some("/a:/b"), "/hub:/a:/b")] {
+        let spawner = room.spawner(|config| {
+            config.command = words(&["sleep", "1000"]);
+            let configured = configured.map(|path| ("JUPYTER_PATH".to_owned(), path.to_owned()));
+            config.environment.extend(configured);
+        });
+        let mut request = request("ada");
+        request
+            .environment
+            .insert("JUPYTER_PATH".to_owned(), "/hub".to_owned());
+        let started = try_start(&spawner, request).await.unwrap();
+        let found = variables(pid(&started.handle));
+        assert!(
+            found.contains(&format!("JUPYTER_PATH={expected}")),
+            "{found:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_process_leads_its_own_session_and_has_no_file_of_ours() {
     let room = Room::new();
     // A file that would be inherited: nobody has asked for it to be closed on exec.

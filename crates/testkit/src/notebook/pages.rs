@@ -27,6 +27,9 @@ use super::hub::{Answer, Hub};
 use super::login::{self, Logins};
 use super::{Mode, Settings, VERSION, say};
 
+/// The file in the user's home folder with the answer of `api/kernels`; without it, there is none.
+const KERNELS: &str = "kernels.json";
+
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Page = Response<Body>;
 
@@ -103,6 +106,15 @@ impl State {
             "request" => describe(&request, body).await,
             "echo" => self.echo(&request, upgrade),
             "events" => events(&request),
+            "api/kernels" => match std::fs::read(KERNELS) {
+                Ok(kernels) => {
+                    let mut page = text(StatusCode::OK, &String::from_utf8_lossy(&kernels));
+                    let json = HeaderValue::from_static("application/json");
+                    page.headers_mut().insert(CONTENT_TYPE, json);
+                    page
+                }
+                Err(_) => text(StatusCode::NOT_FOUND, "no kernels here"),
+            },
             _ => {
                 let name = visitor.get("name").and_then(Value::as_str).unwrap_or("?");
                 let mut page = text(

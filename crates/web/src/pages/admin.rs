@@ -161,6 +161,7 @@ impl<'a> Desk<'a> {
             memory: hub
                 .last_usage(server)
                 .and_then(|usage| Meter::of_memory(&usage)),
+            stops_at: hub.cull_notice(server).map(|notice| notice.at),
             may_start: hub.may_on_server::<StartServer>(principal, owner, name),
             may_stop: hub.may_on_server::<StopServer>(principal, owner, name),
         }

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use lyceum_core::limits::NamedServers;
 use lyceum_core::{ServerName, ServerRef};
+use lyceum_hub::culler::rules::Reason;
 use lyceum_hub::models::{ServerView, UserView};
 
 use super::errors;
@@ -13,7 +14,7 @@ use crate::Web;
 use crate::caller::{PageCaller, store_failed};
 use crate::render::{
     HomePage, Meter, NewServerForm, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink,
-    SpaceLine,
+    SpaceLine, StopNotice,
 };
 use crate::visit::Visitor;
 
@@ -136,5 +137,10 @@ async fn card(web: &Web, view: &ServerView, asks: bool) -> ServerCard {
         since: view.now.started.filter(|_| active),
         last_activity: row.and_then(|row| row.last_activity),
         failure: view.failure().cloned(),
+        stop: web.hub().cull_notice(server).map(|notice| StopNotice {
+            at: notice.at,
+            for_age: notice.reason == Reason::MaxAge,
+            keep_action: notice.can_be_kept.then(|| server.hub_path(base, "keep")),
+        }),
     }
 }

@@ -129,6 +129,8 @@ pub struct AdminServer {
     pub profile: Option<String>,
     /// Its memory, if it runs and that is known.
     pub memory: Option<Meter>,
+    /// When it will be stopped, if it is about to be.
+    pub stops_at: Option<Timestamp>,
     /// Whether the viewer may start it.
     pub may_start: bool,
     /// Whether the viewer may stop it.

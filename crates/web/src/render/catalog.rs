@@ -25,6 +25,11 @@ impl Catalog {
         })
     }
 
+    /// Gives the text of a key as it is written.
+    pub(super) fn raw(&self, key: &str) -> Option<&str> {
+        self.texts.get(key).map(String::as_str)
+    }
+
     /// Gives the text of a key with its placeholders filled in, or says what is missing.
     pub(super) fn fill<'a>(
         &self,

@@ -44,6 +44,7 @@ pub struct Renderer {
 #[derive(Debug)]
 struct Engine {
     language: Language,
+    catalog: Arc<Catalog>,
     built_in: Environment<'static>,
     /// The same with the administrator's templates over them, if there are any.
     overridden: Option<Environment<'static>>,
@@ -124,6 +125,15 @@ impl Renderer {
         render(&engine.built_in, P::TEMPLATE, &context).map_err(failed)
     }
 
+    /// Gives a text that has no place on a page of ours; its placeholders stay for whoever shows it.
+    pub(crate) fn text(&self, language: Language, key: &str) -> Option<String> {
+        let engine = self
+            .engines
+            .iter()
+            .find(|engine| engine.language == language)?;
+        engine.catalog.raw(key).map(str::to_owned)
+    }
+
     fn context<P: Page>(&self, visit: &Visit, page: &P) -> Value {
         let Options {
             base_url,
@@ -187,7 +197,8 @@ impl Engine {
     ) -> Result<Self, RenderError> {
         let catalog = Catalog::load(language)
             .map_err(|source| RenderError::Texts(language.code(), source))?;
-        let mut built_in = environment(catalog, base_url.to_owned(), language);
+        let catalog = Arc::new(catalog);
+        let mut built_in = environment(Arc::clone(&catalog), base_url.to_owned(), language);
         for name in BuiltIn::iter() {
             add(&mut built_in, &name, &built_in_source(&name)).map_err(|source| {
                 RenderError::Template {
@@ -220,6 +231,7 @@ impl Engine {
         });
         Ok(Self {
             language,
+            catalog,
             built_in,
             overridden,
         })
@@ -243,7 +255,7 @@ fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Resu
 }
 
 /// An environment without templates: strict, escaping, with our functions.
-fn environment(catalog: Catalog, base_url: String, language: Language) -> Environment<'static> {
+fn environment(catalog: Arc<Catalog>, base_url: String, language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -253,7 +265,6 @@ fn environment(catalog: Catalog, base_url: String, language: Language) -> Enviro
     if let Ok(syntax) = syntax.build() {
         environment.set_syntax(syntax);
     }
-    let catalog = Arc::new(catalog);
     environment.add_function("t", move |key: &str, values: Kwargs| {
         translate(&catalog, key, &values)
     });

@@ -169,6 +169,19 @@ pub struct ServerCard {
     pub last_activity: Option<Timestamp>,
     /// Why its last start failed, or why it ended.
     pub failure: Option<Failure>,
+    /// When it will be stopped, if it is about to be.
+    pub stop: Option<StopNotice>,
+}
+
+/// A server is about to be stopped.
+#[derive(Debug, Clone, Serialize)]
+pub struct StopNotice {
+    /// When.
+    pub at: Timestamp,
+    /// Whether because it has run for too long, and not because nobody uses it.
+    pub for_age: bool,
+    /// Where the form that keeps it running is posted to, with `_xsrf`, if it can be kept.
+    pub keep_action: Option<String>,
 }
 
 /// What a server is doing.

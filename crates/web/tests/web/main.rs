@@ -19,6 +19,7 @@ mod groups;
 mod login;
 mod named_servers;
 mod next;
+mod notices;
 mod oauth;
 mod oauth_services;
 mod operations;

@@ -29,6 +29,7 @@ fn server(user: &str, name: &str, state: ServerState) -> AdminServer {
             percent: name.is_empty().then_some(75),
             high: false,
         }),
+        stops_at: None,
         may_start: true,
         may_stop: true,
     }

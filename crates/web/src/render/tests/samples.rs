@@ -154,6 +154,7 @@ fn card(name: &str, state: ServerState) -> ServerCard {
         stop_action: format!("/hub/stop/ada/{name}"),
         since: runs.then(|| time("2026-11-23T18:04:05.123456Z")).flatten(),
         last_activity: time("2026-11-23T20:30:00Z"),
+        stop: None,
         failure: None,
     }
 }

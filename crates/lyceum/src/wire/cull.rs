@@ -1,0 +1,229 @@
+//! The culler's settings from `[cull]`, and the small extension that tells people of it at their JupyterLab pages.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lyceum_config::settings::{Config, CullOverride, OffOrDuration};
+use lyceum_core::{GroupName, HumanDuration, random};
+use lyceum_hub::CullSettings;
+use lyceum_hub::culler::Pressure;
+use lyceum_hub::culler::rules::{Limit, Override, Rules};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+/// How long after Lyceum's start nothing is culled, if nothing shorter is configured.
+const GRACE: Duration = Duration::from_mins(5);
+/// How often servers are looked at, if nothing shorter is configured.
+const CHECK: Duration = Duration::from_mins(1);
+/// What the page loads.
+const NOTICES: &str = include_str!("../../labextension/notices.js");
+
+/// Makes the settings; looks into the system's time zones.
+pub(super) fn settings(config: &Config) -> anyhow::Result<CullSettings> {
+    let cull = &config.cull;
+    let enabled = config.effective_cull_enabled();
+    if !enabled && cull.enabled.is_none() {
+        tracing::info!(
+            "`[cull]` is off, as a service runs jupyterhub-idle-culler; `cull.enabled` decides otherwise"
+        );
+    }
+    let mut groups = std::collections::BTreeMap::new();
+    for (name, one) in &cull.groups {
+        let name = GroupName::parse(name)
+            .with_context(|| format!("`cull.groups.{name}` cannot be the name of a group"))?;
+        groups.insert(name, overridden(one));
+    }
+    let profiles = cull.profiles.iter();
+    let rules = Rules {
+        enabled,
+        idle: limit(cull.idle.0),
+        max_age: limit(cull.max_age.0),
+        named: overridden(&cull.named),
+        groups,
+        profiles: profiles
+            .map(|(name, one)| (name.clone(), overridden(one)))
+            .collect(),
+        admins: cull.admins,
+        open_tab: limit(cull.open_tab.0),
+        busy_limit: cull.busy_limit.get(),
+    };
+    let shortest = shortest(&rules, cull.warn.get());
+    Ok(CullSettings {
+        rules,
+        warn: cull.warn.get(),
+        remove_named: cull.remove_named,
+        class_hours: cull.hours()?,
+        pressure: cull.pressure.memory.map(|memory| Pressure {
+            memory: memory.share(),
+            idle: cull.pressure.idle.get(),
+            meminfo: PathBuf::from("/proc/meminfo"),
+        }),
+        check: CHECK.min(shortest / 4).max(Duration::from_secs(1)),
+        grace: GRACE.min(shortest),
+    })
+}
+
+fn limit(limit: Option<HumanDuration>) -> Limit {
+    limit.map_or(Limit::Off, |limit| Limit::After(limit.get()))
+}
+
+fn overridden(one: &CullOverride) -> Override {
+    let value = |value: Option<OffOrDuration>| value.map(|value| limit(value.0));
+    Override {
+        enabled: one.enabled,
+        idle: value(one.idle),
+        max_age: value(one.max_age),
+    }
+}
+
+/// The shortest of all times after which something is to happen.
+fn shortest(rules: &Rules, warn: Duration) -> Duration {
+    let overrides = std::iter::once(&rules.named)
+        .chain(rules.groups.values())
+        .chain(rules.profiles.values());
+    let limits = overrides.flat_map(|one| [one.idle, one.max_age]).flatten();
+    let limits = limits
+        .chain([rules.idle, rules.max_age])
+        .filter_map(|limit| match limit {
+            Limit::After(limit) => Some(limit),
+            Limit::Off => None,
+        });
+    let warn = (!warn.is_zero()).then_some(warn);
+    limits.chain(warn).min().unwrap_or(Duration::MAX)
+}
+
+/// Installs the extension, if there will be anything to tell; that it cannot be installed is no reason not to start.
+pub(super) fn jupyter_path(settings: &CullSettings, data_dir: &Path) -> Option<PathBuf> {
+    if !settings.runs() || settings.warn.is_zero() {
+        return None;
+    }
+    let installed = install_extension(data_dir);
+    if let Err(error) = &installed {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "people will not be warned at their JupyterLab pages before their servers are stopped, as the extension \
+             for that could not be written"
+        );
+    }
+    installed.ok()
+}
+
+/// Writes the extension into a folder of the data directory, and gives the folder: what servers are told as
+/// `JUPYTER_PATH`. Their accounts must be able to read it.
+fn install_extension(data_dir: &Path) -> io::Result<PathBuf> {
+    let folder = data_dir.join("jupyter");
+    let package = folder.join("labextensions/@lyceum/notices");
+    let scripts = package.join("static");
+    for folder in [
+        &folder,
+        &folder.join("labextensions"),
+        &folder.join("labextensions/@lyceum"),
+        &package,
+        &scripts,
+    ] {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    }
+    // Browsers keep scripts by their names.
+    let hash = random::to_hex(&Sha256::digest(NOTICES));
+    let script = format!("remoteEntry.{}.js", hash.get(..20).unwrap_or_default());
+    write(&scripts.join(&script), NOTICES)?;
+    let description = json!({
+        "name": "@lyceum/notices",
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": "Tells people that their server is about to be stopped.",
+        "license": "MIT OR Apache-2.0",
+        "jupyterlab": {
+            "_build": { "load": format!("static/{script}") },
+        },
+    });
+    write(&package.join("package.json"), &format!("{description:#}\n"))?;
+    for entry in fs::read_dir(&scripts)?.flatten() {
+        if entry.file_name() != script.as_str() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(folder)
+}
+
+/// Writes a file that everybody may read, whole or not at all.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension(format!("{}.new", random::hex(4)));
+    let written = fs::write(&new, text)
+        .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn files(folder: &Path) -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_extension_is_readable_names_its_script_and_replaces_an_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = install_extension(folder.path()).unwrap();
+        let package = path.join("labextensions/@lyceum/notices");
+        let scripts = package.join("static");
+        fs::write(scripts.join("remoteEntry.old.js"), "old").unwrap();
+        assert_eq!(install_extension(folder.path()).unwrap(), path);
+        let text = fs::read_to_string(package.join("package.json")).unwrap();
+        let description: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let load = description["jupyterlab"]["_build"]["load"]
+            .as_str()
+            .unwrap();
+        assert_eq!(fs::read_to_string(package.join(load)).unwrap(), NOTICES);
+        assert_eq!(
+            files(&package),
+            BTreeSet::from(["package.json".to_owned(), "static".to_owned()])
+        );
+        assert_eq!(files(&scripts).len(), 1);
+        for file in [package.join(load), package.join("package.json")] {
+            let mode = fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644);
+        }
+    }
+
+    #[test]
+    fn the_defaults_warn_and_wait_after_a_start() {
+        let settings = settings(&Config::default()).unwrap();
+        assert!(settings.runs());
+        assert_eq!(settings.rules.idle, Limit::After(Duration::from_hours(2)));
+        assert_eq!((settings.grace, settings.check), (GRACE, CHECK));
+    }
+
+    #[test]
+    fn a_service_that_culls_switches_ours_off_unless_somebody_says_otherwise() {
+        let mut config = Config::default();
+        config
+            .services
+            .push(lyceum_config::settings::ServiceConfig {
+                command: ["python3", "-m", "jupyterhub_idle_culler"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                ..Default::default()
+            });
+        assert!(!settings(&config).unwrap().runs());
+        config.cull.enabled = Some(true);
+        assert!(settings(&config).unwrap().runs());
+    }
+}
