@@ -203,7 +203,7 @@ impl Run<'_> {
         let (root, installing) = (self.root, self.installing);
         if let Some(ahead) = &mut self.ahead {
             match part {
-                Part::Unit | Part::Api | Part::E2e => ahead.wait_for_needs(),
+                Part::Api | Part::E2e => ahead.wait_for_needs(),
                 Part::Build => ahead.wait_for_release(),
                 Part::Deny => ahead.wait_for_tools(),
                 _ => {}
@@ -273,12 +273,15 @@ impl Run<'_> {
     /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
     fn unit(&mut self, counts: &mut Counts) -> Result<()> {
         let (root, installing) = (self.root, self.installing);
-        let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
-        let pebble = pebble::find(root, installing)?;
         let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
         // Compiled alone, as compilers fill the processors and tests do not.
         let compile = [&with_cargo[..], &["--all-targets", "--no-run"]].concat();
         shell::run(&mut cargo(root, &compile))?;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.wait_for_needs();
+        }
+        let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
+        let pebble = pebble::find(root, installing)?;
         if let Some(ahead) = &mut self.ahead {
             println!("    builds of later parts go on beside the tests");
             ahead.build(root, &self.parts, installing);
