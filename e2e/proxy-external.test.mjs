@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { freePort } from "./lib/demo.mjs";
+import { freePort } from "./lib/ports.mjs";
 import { newFolder } from "./lib/folders.mjs";
 import { api, logIn, stopFromHome, waitForLab } from "./lib/hub.mjs";
 import { openNotebook, runCell, waitForIdle } from "./lib/lab.mjs";

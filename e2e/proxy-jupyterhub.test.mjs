@@ -8,7 +8,7 @@ import { openNotebook, runCell, waitForIdle } from "./lib/lab.mjs";
 import { listProcesses } from "./lib/processes.mjs";
 import { scenario } from "./lib/scenario.mjs";
 import { environmentOfVersion } from "./lib/serve.mjs";
-import { freePort } from "./lib/demo.mjs";
+import { freePort } from "./lib/ports.mjs";
 import { until } from "./lib/wait.mjs";
 
 /** The proxy that a hub has started. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { test } from "node:test";
 
-import { freePort } from "./lib/demo.mjs";
+import { freePort } from "./lib/ports.mjs";
 import { newFolder, program } from "./lib/folders.mjs";
 import { logIn, waitForLab } from "./lib/hub.mjs";
 import { openNotebook, runCell } from "./lib/lab.mjs";

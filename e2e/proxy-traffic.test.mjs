@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { freePort } from "./lib/demo.mjs";
+import { freePort } from "./lib/ports.mjs";
 import { newFolder } from "./lib/folders.mjs";
 import { Proxy, ask, startTarget } from "./lib/proxies.mjs";
 import { until } from "./lib/wait.mjs";

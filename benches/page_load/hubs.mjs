@@ -6,7 +6,7 @@ import { copyFile, mkdir, readFile, readlink, readdir, rm, writeFile } from "nod
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { freePort } from "../../e2e/lib/demo.mjs";
+import { freePort } from "../../e2e/lib/ports.mjs";
 import { listProcesses } from "../../e2e/lib/processes.mjs";
 import { until } from "../../e2e/lib/wait.mjs";
 

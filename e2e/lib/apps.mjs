@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { freePort } from "./demo.mjs";
+import { freePort } from "./ports.mjs";
 import { Final, until } from "./wait.mjs";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "../apps");

@@ -3,11 +3,11 @@
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { createServer } from "node:net";
 import { userInfo } from "node:os";
 import { basename, join } from "node:path";
 
 import { newDataFolder, program, results } from "./folders.mjs";
+import { freePort } from "./ports.mjs";
 import { listProcessesIn } from "./processes.mjs";
 import { Final, until, within } from "./wait.mjs";
 
@@ -129,15 +129,6 @@ export class Demo {
   get name() {
     return basename(this.dataFolder);
   }
-}
-
-/** A port on which nothing listens at the moment. */
-export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 // A test runner that is interrupted takes its programs along.

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 
 import { startBrowser } from "./browser.mjs";
 import { newFolder, program } from "./folders.mjs";
-import { freePorts } from "./pebble.mjs";
+import { freePorts } from "./ports.mjs";
 import { ask } from "./proxies.mjs";
 import { Serve } from "./serve.mjs";
 import { Final, until, within } from "./wait.mjs";

@@ -6,7 +6,7 @@ import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { freePort } from "./demo.mjs";
+import { freePort } from "./ports.mjs";
 import { newFolder } from "./folders.mjs";
 import { listProcessesIn } from "./processes.mjs";
 import { Final, until, within } from "./wait.mjs";

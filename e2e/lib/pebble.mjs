@@ -6,7 +6,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 
 import { TestAuthority } from "./certificates.mjs";
-import { freePort } from "./demo.mjs";
+import { freePorts } from "./ports.mjs";
 import { ask } from "./proxies.mjs";
 import { Final, until, within } from "./wait.mjs";
 
@@ -118,13 +118,6 @@ export class Pebble {
   log() {
     return readFile(join(this.folder, "pebble.log"), "utf8").catch(() => "");
   }
-}
-
-/** Ports on which nothing listens at the moment, each another one. */
-export async function freePorts(count) {
-  const ports = new Set();
-  while (ports.size < count) ports.add(await freePort());
-  return [...ports];
 }
 
 function findProgram(name) {

@@ -7,7 +7,7 @@ import { request as requestByTls } from "node:https";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { freePort } from "./demo.mjs";
+import { freePort } from "./ports.mjs";
 import { program } from "./folders.mjs";
 import { Final, until, within } from "./wait.mjs";
 

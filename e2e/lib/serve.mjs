@@ -5,8 +5,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { Demo, freePort } from "./demo.mjs";
+import { Demo } from "./demo.mjs";
 import { newFolder } from "./folders.mjs";
+import { freePort } from "./ports.mjs";
 import { Final, until } from "./wait.mjs";
 
 /**

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { freePort } from "./demo.mjs";
+import { freePort } from "./ports.mjs";
 import { environmentOfVersion } from "./serve.mjs";
 import { until } from "./wait.mjs";
 

@@ -84,6 +84,23 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same command, but whoever else wants a processor has it first.
+pub(crate) fn patiently(command: &Command) -> Command {
+    let mut patient = Command::new("nice");
+    patient.args(["-n", "19"]).arg(command.get_program());
+    patient.args(command.get_args()).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        patient.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => patient.env(name, value),
+            None => patient.env_remove(name),
+        };
+    }
+    patient
+}
+
 /// Runs a command, its output going through; fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = name(command);

@@ -2,16 +2,17 @@
 //!
 //! Says what it does. A part whose needs cannot be met fails; nothing is left out silently.
 
+mod ahead;
 mod api;
+mod browsers;
 mod environments;
 mod hosts;
 mod needs;
 mod pebble;
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -20,13 +21,11 @@ use clap::{Args, ValueEnum};
 use crate::conformance;
 use crate::shell::{self, Counts, cargo, command, run_counting};
 use crate::tidy;
+use ahead::Ahead;
 use needs::{Installing, Package};
 
 /// Tests that wait for name servers and authorities most of the time.
 const WAITING: &str = "package(lyceum-certs)";
-
-/// Applications from PyPI that the browser tests put behind the gateway.
-const APPS: [&str; 2] = ["flask>=3,<4", "streamlit>=1.40,<2"];
 
 /// What `cargo xtask test` can be told.
 #[derive(Debug, Args)]
@@ -49,8 +48,6 @@ enum Part {
     Fmt,
     /// The rules of the house
     Tidy,
-    /// Licences, banned crates and sources of dependencies
-    Deny,
     /// Lints: clippy without a warning
     Clippy,
     /// Targets for fuzzing still compile; what they run is among the tests of the crates
@@ -61,6 +58,8 @@ enum Part {
     Unit,
     /// The release build
     Build,
+    /// Licences, banned crates and sources of dependencies
+    Deny,
     /// Black-box cases of JupyterHub's contract against the release build
     Conformance,
     /// Made-up requests against the release build, by the API's own document
@@ -74,12 +73,12 @@ impl Part {
         match self {
             Self::Fmt => "formatting (cargo fmt --check)",
             Self::Tidy => "rules of the house (cargo xtask tidy)",
-            Self::Deny => "licences, bans and sources (cargo deny)",
             Self::Clippy => "lints (cargo clippy, warnings are errors)",
             Self::Fuzz => "targets for fuzzing (cargo check in fuzz/)",
             Self::Doc => "documentation (cargo doc, warnings are errors)",
             Self::Unit => "tests of the crates",
             Self::Build => "release build",
+            Self::Deny => "licences, bans and sources (cargo deny)",
             Self::Conformance => {
                 "black-box cases of JupyterHub's contract (cargo xtask conformance)"
             }
@@ -140,10 +139,22 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     println!("==> needs: {}", needs_in_words(&parts));
     needs::debian_packages(&packages(&parts), installing)?;
     let _hosts = hosts::begin(root, parts.contains(&Part::E2e), installing);
+    let mut run = Run {
+        root,
+        installing,
+        // Whoever stops early wants nothing that is of use later only.
+        ahead: (!options.fail_fast).then(Ahead::default),
+        parts: parts.clone(),
+    };
+    if let Some(ahead) = &mut run.ahead
+        && installing == Installing::Allowed
+    {
+        ahead.prepare(root, &parts);
+    }
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         println!("\n==> [{}/{}] {}", index + 1, parts.len(), part.title());
-        let outcome = run_part(root, *part, installing, parts.contains(&Part::Build));
+        let outcome = run.part(*part);
         if let Some(failure) = &outcome.failure {
             eprintln!("error: {failure}");
         }
@@ -178,66 +189,136 @@ pub(crate) fn deny(root: &Path) -> Result<()> {
     shell::run(&mut command(root, program, &arguments))
 }
 
-fn run_part(root: &Path, part: Part, installing: Installing, build_ahead: bool) -> Outcome {
-    let begun = Instant::now();
-    let mut counts = Counts::default();
-    let result = match part {
-        Part::Fmt => shell::run(&mut cargo(root, &["fmt", "--all", "--check"])),
-        Part::Tidy => tidy::run(root),
-        Part::Deny => deny(root),
-        Part::Clippy => shell::run(&mut cargo(
-            root,
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--keep-going",
-                "--",
-                "--deny",
-                "warnings",
-            ],
-        )),
-        Part::Fuzz => fuzz(root),
-        Part::Doc => shell::run(
-            cargo(
+/// One run of the parts.
+struct Run<'a> {
+    root: &'a Path,
+    installing: Installing,
+    parts: Vec<Part>,
+    /// What is done ahead, if anything may be.
+    ahead: Option<Ahead>,
+}
+
+impl Run<'_> {
+    fn part(&mut self, part: Part) -> Outcome {
+        let begun = Instant::now();
+        let mut counts = Counts::default();
+        let (root, installing) = (self.root, self.installing);
+        if let Some(ahead) = &mut self.ahead {
+            match part {
+                Part::Api | Part::E2e => ahead.wait_for_needs(),
+                Part::Build => ahead.wait_for_release(),
+                Part::Deny => ahead.wait_for_tools(),
+                _ => {}
+            }
+        }
+        let result = match part {
+            Part::Fmt => shell::run(&mut cargo(root, &["fmt", "--all", "--check"])),
+            Part::Tidy => tidy::run(root),
+            Part::Clippy => shell::run(&mut cargo(
                 root,
                 &[
-                    "doc",
+                    "clippy",
                     "--workspace",
-                    "--no-deps",
-                    "--document-private-items",
+                    "--all-targets",
                     "--locked",
                     "--keep-going",
+                    "--",
+                    "--deny",
+                    "warnings",
                 ],
-            )
-            // For developers, who read private items too.
-            .env(
-                "RUSTDOCFLAGS",
-                "--deny warnings --allow rustdoc::private_intra_doc_links",
+            )),
+            Part::Fuzz => fuzz(root),
+            Part::Doc => shell::run(
+                cargo(
+                    root,
+                    &[
+                        "doc",
+                        "--workspace",
+                        "--no-deps",
+                        "--document-private-items",
+                        "--locked",
+                        "--keep-going",
+                    ],
+                )
+                // For developers, who read private items too.
+                .env(
+                    "RUSTDOCFLAGS",
+                    "--deny warnings --allow rustdoc::private_intra_doc_links",
+                ),
             ),
-        ),
-        Part::Unit => unit(root, installing, build_ahead, &mut counts),
-        Part::Build => shell::run(&mut release_build(root)),
-        Part::Conformance => conformance::part(root, &mut counts),
-        Part::Api => api::run(root, installing),
-        Part::E2e => e2e(root, installing, &mut counts),
-    };
-    let failure = match result {
-        Err(error) => Some(format!("{error:#}")),
-        Ok(()) if counts.failed > 0 => Some(format!("{} tests failed", counts.failed)),
-        Ok(())
-            if matches!(part, Part::Unit | Part::Conformance | Part::E2e) && counts.passed == 0 =>
-        {
-            Some("no test ran".to_owned())
+            Part::Unit => self.unit(&mut counts),
+            Part::Build => shell::run(&mut release_build(root)),
+            Part::Deny => deny(root),
+            Part::Conformance => conformance::part(root, &mut counts),
+            Part::Api => api::run(root, installing),
+            Part::E2e => browsers::run(root, installing, &mut counts),
+        };
+        let failure = match result {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(()) if counts.failed > 0 => Some(format!("{} tests failed", counts.failed)),
+            Ok(())
+                if matches!(part, Part::Unit | Part::Conformance | Part::E2e)
+                    && counts.passed == 0 =>
+            {
+                Some("no test ran".to_owned())
+            }
+            Ok(()) => None,
+        };
+        Outcome {
+            part,
+            took: begun.elapsed(),
+            counts,
+            failure,
         }
-        Ok(()) => None,
-    };
-    Outcome {
-        part,
-        took: begun.elapsed(),
-        counts,
-        failure,
+    }
+
+    /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
+    fn unit(&mut self, counts: &mut Counts) -> Result<()> {
+        let (root, installing) = (self.root, self.installing);
+        let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
+        // Compiled alone, as compilers fill the processors and tests do not.
+        let compile = [&with_cargo[..], &["--all-targets", "--no-run"]].concat();
+        shell::run(&mut cargo(root, &compile))?;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.wait_for_needs();
+        }
+        let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
+        let pebble = pebble::find(root, installing)?;
+        if let Some(ahead) = &mut self.ahead {
+            println!("    builds of later parts go on beside the tests");
+            ahead.build(root, &self.parts, installing);
+        }
+        let mut runs = Vec::new();
+        if shell::find_program("cargo-nextest").is_some() {
+            // A process per test is a PostgreSQL cluster per test: those of the store share theirs in one process.
+            let nextest = [
+                "nextest",
+                "run",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+            ];
+            let others = "not binary_id(lyceum-store::store) and not package(lyceum-certs)";
+            runs.push([&nextest[..], &["-E", others]].concat());
+            let waiting = ["--test-threads", "6", "-E", WAITING];
+            runs.push([&nextest[..], &waiting].concat());
+            runs.push([&with_cargo[..], &["--test", "store"]].concat());
+        } else {
+            runs.push([&with_cargo[..], &["--all-targets"]].concat());
+        }
+        runs.push([&with_cargo[..], &["--doc"]].concat());
+        let mut result = Ok(());
+        for arguments in runs {
+            let mut tests = cargo(root, &arguments);
+            for environment in &environments {
+                tests.env(environment.variable, &environment.prefix);
+            }
+            tests.env(pebble::VARIABLE, &pebble);
+            let (seen, ended) = run_counting(&mut tests)?;
+            counts.add(seen);
+            result = result.and(ended);
+        }
+        result
     }
 }
 
@@ -249,131 +330,14 @@ fn fuzz(root: &Path) -> Result<()> {
     );
     // With the folder of the main workspace, most of what they depend on is there already.
     check.arg("--target-dir").arg(root.join("target"));
+    // The library of C++ that runs them would be compiled, and is not linked by a check: any file will do for it.
+    check.env("CUSTOM_LIBFUZZER_PATH", root.join("fuzz/Cargo.toml"));
     shell::run(&mut check)
-}
-
-/// The crates' tests and examples in documentation, with Python environments for those that start real servers.
-fn unit(root: &Path, installing: Installing, build_ahead: bool, counts: &mut Counts) -> Result<()> {
-    let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
-    let pebble = pebble::find(root, installing)?;
-    let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
-    let mut runs = Vec::new();
-    if shell::find_program("cargo-nextest").is_some() {
-        // A process per test is a PostgreSQL cluster per test: those of the store share theirs in one process.
-        let nextest = [
-            "nextest",
-            "run",
-            "--workspace",
-            "--locked",
-            "--no-fail-fast",
-        ];
-        let others = "not binary_id(lyceum-store::store) and not package(lyceum-certs)";
-        runs.push([&nextest[..], &["-E", others]].concat());
-        let waiting = ["--test-threads", "6", "-E", WAITING];
-        runs.push([&nextest[..], &waiting].concat());
-        runs.push([&with_cargo[..], &["--test", "store"]].concat());
-    } else {
-        runs.push([&with_cargo[..], &["--all-targets"]].concat());
-    }
-    runs.push([&with_cargo[..], &["--doc"]].concat());
-    let mut result = Ok(());
-    for arguments in runs {
-        let mut tests = cargo(root, &arguments);
-        for environment in &environments {
-            tests.env(environment.variable, &environment.prefix);
-        }
-        tests.env(pebble::VARIABLE, &pebble);
-        // Those that wait leave the processors to the build, which comes next in any case.
-        let mut ahead = (build_ahead && arguments.contains(&WAITING)).then(|| {
-            println!("    with the release build beside it");
-            release_build(root).stderr(Stdio::null()).spawn()
-        });
-        let (seen, ended) = run_counting(&mut tests)?;
-        if let Some(Ok(build)) = &mut ahead {
-            // What fails is told by the build's own part.
-            let _ = build.wait();
-        }
-        counts.add(seen);
-        result = result.and(ended);
-    }
-    result
 }
 
 fn release_build(root: &Path) -> Command {
     let arguments = ["build", "--release", "--locked", "--package", "lyceum"];
     cargo(root, &arguments)
-}
-
-/// The browser tests; they start the program that the release build made.
-fn e2e(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
-    let program = root.join("target/release/lyceum");
-    if !program.is_file() {
-        bail!("{} is missing: run the part build first", program.display());
-    }
-    needs::npm_packages(root, installing)?;
-    let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
-    let pebble = pebble::find(root, installing)?;
-    let apps = needs::python_packages(root, "test-env-apps", &APPS, installing)?;
-    let folder = root.join("target/e2e");
-    remove_old_results(&folder)?;
-    let report = folder.join("report.tap");
-    let mut tests = command(
-        &root.join("e2e"),
-        "node",
-        &[
-            "--test",
-            // One after the other: each has a browser and servers of its own, and two processors are full with one.
-            "--test-concurrency=1",
-            "--test-reporter=spec",
-            "--test-reporter-destination=stdout",
-            "--test-reporter=tap",
-        ],
-    );
-    tests.arg(format!("--test-reporter-destination={}", report.display()));
-    tests.args(scenarios(&root.join("e2e"))?);
-    for environment in &environments {
-        tests.env(environment.variable, &environment.prefix);
-    }
-    tests.env("LYCEUM_TEST_APPS", apps);
-    tests.env(pebble::VARIABLE, pebble);
-    let result = shell::run(&mut tests);
-    counts.add(Counts::read_all(&fs::read_to_string(&report)?));
-    println!(
-        "browser tests: {} passed, {} failed",
-        counts.passed, counts.failed
-    );
-    result
-}
-
-/// Empties the folder of results, but for the Python environment that the tests share: making it takes a minute.
-fn remove_old_results(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.ends_with("shared") {
-            continue;
-        }
-        if path.is_dir() {
-            fs::remove_dir_all(path)?;
-        } else {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-/// The files with browser tests, in the order of their names.
-fn scenarios(folder: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        if let Ok(name) = entry?.file_name().into_string()
-            && name.ends_with(".test.mjs")
-        {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn conclude(outcomes: &[Outcome]) -> Result<()> {

@@ -9,11 +9,11 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::needs::{self, Installing};
 use crate::shell::{self, cargo, command};
@@ -29,15 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The token of the service that asks; it is known to nobody but the trial.
 const TOKEN: &str = "the-token-of-the-tool-that-asks";
 
-/// Runs the tool twice: with made-up names, and with the names of what exists.
+/// Installs the tool, or finds it; gives its Python environment.
+pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {
+    needs::python_packages(root, "test-env-schemathesis", &[PACKAGE], installing)
+}
+
+/// Runs the tool twice at the same time: with made-up names, and with the names of what exists.
 pub(super) fn run(root: &Path, installing: Installing) -> Result<()> {
     let program = std::env::var_os("LYCEUM_TEST_PROGRAM")
         .map_or_else(|| root.join("target/release/lyceum"), PathBuf::from);
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
     }
-    let environment =
-        needs::python_packages(root, "test-env-schemathesis", &[PACKAGE], installing)?;
+    let environment = prepare(root, installing)?;
     let tool = environment.join("bin/schemathesis");
     let notebook = [
         "build",
@@ -48,12 +52,32 @@ pub(super) fn run(root: &Path, installing: Installing) -> Result<()> {
         "tiny-notebook",
     ];
     shell::run(&mut cargo(root, &notebook))?;
-    let folder = root.join("target/api");
-    for pinned in [false, true] {
+    let run = |name: &str, pinned: bool| -> Result<Output> {
+        let folder = root.join("target/api").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let trial = Trial::start(root, &folder, &program)?;
-        trial.ask(root, &folder, &tool, pinned)?;
+        trial.ask(root, &folder, &tool, pinned)
+    };
+    let outputs = thread::scope(|scope| {
+        let made_up = scope.spawn(|| run("made-up", false));
+        let existing = scope.spawn(|| run("existing", true));
+        [made_up.join(), existing.join()]
+    });
+    let mut result = Ok(());
+    for output in outputs {
+        let output = output.unwrap_or_else(|_| Err(anyhow!("the trial has panicked")));
+        result = result.and(output.and_then(|output| told(&output)));
+    }
+    result
+}
+
+/// Prints what the tool has said; fails if it has failed.
+fn told(output: &Output) -> Result<()> {
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        bail!("schemathesis failed ({})", output.status);
     }
     Ok(())
 }
@@ -131,7 +155,7 @@ users = ["ada", "bob"]
             }
             thread::sleep(Duration::from_millis(50));
         }
-        bail!("lyceum serve does not answer; see target/api/lyceum.log")
+        bail!("lyceum serve does not answer; see lyceum.log below target/api")
     }
 
     fn answers(&self) -> Result<bool> {
@@ -144,7 +168,7 @@ users = ["ada", "bob"]
     }
 
     /// Has the tool ask; with `pinned`, of what exists.
-    fn ask(&self, root: &Path, folder: &Path, tool: &Path, pinned: bool) -> Result<()> {
+    fn ask(&self, root: &Path, folder: &Path, tool: &Path, pinned: bool) -> Result<Output> {
         let mut settings = String::new();
         if pinned {
             settings.push_str(
@@ -178,7 +202,7 @@ users = ["ada", "bob"]
                 "--warnings",
                 "off",
             ]);
-        shell::run(&mut run)
+        run.output().context("could not start schemathesis")
     }
 }
 
