@@ -97,6 +97,7 @@ pub(crate) fn decide(
 ) -> Result<Decision, Refusal> {
     let user = &start.key.user;
     check_key(&start.key)?;
+    check_user(policy, user)?;
     let name = account_name(&policy.accounts, user)?;
     check_account(policy, &name, &account)?;
     let server = ServerRef::new(user.clone(), start.key.server.clone());
@@ -215,8 +216,13 @@ fn runs_jupyter(command: &[String]) -> bool {
 fn check_prefix(server: &ServerRef, prefix: &str) -> Result<(), Refusal> {
     let visible = prefix.bytes().all(|byte| byte.is_ascii_graphic());
     let plain = !prefix.contains(['?', '#', '\\', '"', '<', '>']);
-    let segments = || prefix.trim_matches('/').split('/');
-    let climbs = segments().any(|segment| segment.is_empty() || segment == "." || segment == "..");
+    let inner = prefix
+        .strip_prefix('/')
+        .and_then(|rest| rest.strip_suffix('/'))
+        .unwrap_or_default();
+    let climbs = inner
+        .split('/')
+        .any(|segment| segment.is_empty() || segment == "." || segment == "..");
     let own = prefix.ends_with(&server.url_path("/"));
     if prefix.starts_with('/') && own && visible && plain && !climbs && prefix.len() <= MAX_PREFIX {
         return Ok(());
