@@ -24,6 +24,8 @@ pub enum AuthConfig {
     SharedPassword(SharedPasswordConfig),
     /// Any name logs in, without a password or with one for all: for trying things out, never for the internet.
     Dummy(DummyConfig),
+    /// The accounts of this machine: people log in with their own name and password.
+    Pam(PamConfig),
 }
 
 impl Default for AuthConfig {

@@ -49,14 +49,14 @@ impl Authenticator for Pam {
             .authenticate(&name, &attempt.password, &attempt.client_addr)
             .await;
         match asked {
-            Ok(account) => Ok(Step::Identity(identity(name, account))),
+            Ok(account) => Ok(Step::Identity(identity(name, &account))),
             Err(error) => refused(&error),
         }
     }
 }
 
 /// Unix groups are told as they are; whether they count for anything is the configuration's to say.
-fn identity(name: UserName, account: Account) -> Identity {
+fn identity(name: UserName, account: &Account) -> Identity {
     let groups = account.groups.iter();
     Identity {
         name: name.into(),

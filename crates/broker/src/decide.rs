@@ -14,6 +14,7 @@ use lyceum_core::escape;
 use lyceum_core::names::{GroupName, ServerRef, UserName};
 use lyceum_core::route::Upstream;
 
+use self::variables::JUPYTER_PATH;
 use crate::account::Account;
 use crate::plan::Plan;
 use crate::policy::{Policy, ProfilePolicy, SocketRule};
@@ -97,6 +98,7 @@ pub(crate) fn decide(
 ) -> Result<Decision, Refusal> {
     let user = &start.key.user;
     check_key(&start.key)?;
+    check_user(policy, user)?;
     let name = account_name(&policy.accounts, user)?;
     check_account(policy, &name, &account)?;
     let server = ServerRef::new(user.clone(), start.key.server.clone());
@@ -215,8 +217,13 @@ fn runs_jupyter(command: &[String]) -> bool {
 fn check_prefix(server: &ServerRef, prefix: &str) -> Result<(), Refusal> {
     let visible = prefix.bytes().all(|byte| byte.is_ascii_graphic());
     let plain = !prefix.contains(['?', '#', '\\', '"', '<', '>']);
-    let segments = || prefix.trim_matches('/').split('/');
-    let climbs = segments().any(|segment| segment.is_empty() || segment == "." || segment == "..");
+    let inner = prefix
+        .strip_prefix('/')
+        .and_then(|rest| rest.strip_suffix('/'))
+        .unwrap_or_default();
+    let climbs = inner
+        .split('/')
+        .any(|segment| segment.is_empty() || segment == "." || segment == "..");
     let own = prefix.ends_with(&server.url_path("/"));
     if prefix.starts_with('/') && own && visible && plain && !climbs && prefix.len() <= MAX_PREFIX {
         return Ok(());
@@ -358,6 +365,13 @@ fn environment(
             .map(|profile| profile.environment.clone())
             .unwrap_or_default(),
     );
+    // Ours comes first, so that what the configuration has stays in force behind it.
+    let (ours, then) = (start.environment.0.get(JUPYTER_PATH), all.get(JUPYTER_PATH));
+    if let (Some(ours), Some(then)) = (ours, then)
+        && ours != then
+    {
+        all.insert(text(JUPYTER_PATH), format!("{ours}:{then}"));
+    }
     // Last, as nobody may hide a process from us.
     all.insert(text(SERVER_VARIABLE), start.key.marker.clone());
     all

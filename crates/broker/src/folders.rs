@@ -50,7 +50,8 @@ impl Folders {
             records: state_dir.join("servers"),
             client_gid,
         };
-        own_folder(state_dir, 0o700)?;
+        // The socket may be in it, which the client has to reach.
+        own_folder(state_dir, 0o711)?;
         own_folder(&folders.records, 0o700)?;
         own_folder(&state_dir.join("logs"), 0o700)?;
         own_folder(servers_dir, 0o711)?;
@@ -129,6 +130,11 @@ fn own_folder(path: &Path, mode: u32) -> io::Result<()> {
     let folder = open_own(path)?;
     rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode))?;
     Ok(())
+}
+
+/// Sees that nobody but root, or whoever runs this, can change a folder.
+pub(crate) fn check_own(path: &Path) -> io::Result<()> {
+    open_own(path).map(drop)
 }
 
 /// Opens a folder that nobody but root, or whoever runs this, can change.

@@ -3,6 +3,7 @@
 //! It remembers nothing that it could not lose: it may be killed at any moment, and servers go on.
 
 mod accounts;
+mod listen;
 mod locks;
 mod policy;
 mod servers;
@@ -27,6 +28,7 @@ use crate::folders::Folders;
 use crate::policy::Policy;
 use crate::protocol::{Answer, Refusal, RefusalKind, Request, frame, transport};
 
+pub use self::listen::bind;
 pub use self::policy::PolicySource;
 
 /// How long a client may take to ask.

@@ -48,8 +48,8 @@ pub(crate) fn check(
     rules.secret_files();
 }
 
-mod brokered;
 mod access;
+mod brokered;
 mod cull;
 mod declared;
 mod internal_tls;

@@ -412,7 +412,9 @@ fn authority(target: &lyceum_core::Upstream) -> String {
         lyceum_core::Upstream::Tcp { host, port } => with_port(host, *port, 80),
         lyceum_core::Upstream::Tls { host, port }
         | lyceum_core::Upstream::Internal { host, port, .. } => with_port(host, *port, 443),
-        lyceum_core::Upstream::Unix(_) | lyceum_core::Upstream::Owned { .. } => "localhost".to_owned(),
+        lyceum_core::Upstream::Unix(_) | lyceum_core::Upstream::Owned { .. } => {
+            "localhost".to_owned()
+        }
     }
 }
 

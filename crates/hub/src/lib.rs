@@ -76,8 +76,8 @@ pub use sessions::Session;
 pub use settings::{Access, FormReading, HubSettings, OptionsForm, ServerSettings};
 pub use shutdown::Ending;
 pub use tasks::Tasks;
-pub use usage::{Happening, ServerNotice};
 pub use throttle::ThrottleSettings;
+pub use usage::{Happening, ServerNotice};
 
 use crate::culler::Culler;
 use crate::events::EventLog;
@@ -86,8 +86,8 @@ use crate::proxy::RouteCheck;
 use crate::servers::{Servers, Shared};
 use crate::services::Services;
 use crate::shutdown::Endings;
-use crate::usage::Usages;
 use crate::throttle::Throttle;
+use crate::usage::Usages;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
 pub const JUPYTERHUB_VERSION: &str = "6.1.1";

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 mod audit;
+mod broker;
 mod cert;
 mod config;
 mod cull;
@@ -56,6 +57,14 @@ enum Command {
     ///
     /// Users' servers go on running when it ends, and are found again when it starts.
     Serve(ServeArgs),
+    /// Runs the privileged helper: it asks PAM and starts users' servers under their accounts, for `lyceum serve`.
+    ///
+    /// Has to be root, with a configuration that root alone can change. systemd starts it when it is needed
+    /// (`lyceum-broker.socket`). Servers go on running when it ends.
+    Broker(broker::BrokerArgs),
+    /// Does one piece of work for the broker, which starts it; of no use to anybody else.
+    #[command(hide = true)]
+    BrokerChild(broker::ChildArgs),
     /// Runs a proxy alone, below a JupyterHub, in the place of configurable-http-proxy.
     ///
     /// Takes its options and its REST API: set `c.ConfigurableHTTPProxy.command = ["lyceum", "proxy"]`. Routes are
@@ -190,6 +199,8 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::Broker(args) => broker::run(&args),
+            Command::BrokerChild(args) => broker::child(&args),
             Command::Proxy(args) => proxy::run(&args),
             Command::Config(command) => config::run(&command),
             Command::Maintenance(command) => maintenance::run(&command),

@@ -2,7 +2,7 @@
 
 pub(crate) mod auth_state;
 pub(crate) mod broker;
-mod cull;
+pub(crate) mod cull;
 pub(crate) mod external;
 pub(crate) mod internal_tls;
 pub(crate) mod limits;
@@ -23,17 +23,18 @@ use crate::lifecycle;
 use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
-use lyceum_auth::{AuthConfig, Dummy, SharedPassword};
+use lyceum_auth::{AuthConfig, Dummy, Pam, SharedPassword};
 use lyceum_certs::{ClientTls, Manager};
 use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig};
 use lyceum_core::declared::Declared;
+use lyceum_core::limits::{LimitRules, NamedServerRules};
 use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
 use lyceum_hub::{
-    Access, AuditSettings, CullSettings, Hub, HubSettings, MetricSettings, Parts, ServerSettings,
-    ThrottleSettings,
+    Access, AuditSettings, CullSettings, Hub, HubSettings, MetricSettings, Parts, Profiles,
+    ServerSettings, ThrottleSettings,
 };
 use lyceum_proxy::ExternalProxy;
 use lyceum_spawn::service::ProcessServices;
@@ -160,7 +161,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         throttle: security::throttle(&config.throttle),
         servers: servers::settings(&config)?,
         metrics: servers::metrics(&config),
-        jupyter_path: cull::jupyter_path(&cull_settings, &config.hub.data_dir),
+        jupyter_path: cull::jupyter_path(&cull_settings, &config),
         cull: cull_settings,
         reporters: certificates
             .iter()
@@ -311,6 +312,7 @@ fn authenticator(
                 .collect();
             Ok(Arc::new(Dummy::from_config(dummy, &listen)?))
         }
+        AuthConfig::Pam(_) => Ok(Arc::new(Pam::new(broker::client(config)))),
     }
 }
 

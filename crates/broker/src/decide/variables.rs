@@ -26,7 +26,7 @@ const ALLOWED: [&str; 19] = [
     JUPYTER_PATH,
 ];
 /// Where Jupyter looks for extensions: code that runs in the server.
-const JUPYTER_PATH: &str = "JUPYTER_PATH";
+pub(super) const JUPYTER_PATH: &str = "JUPYTER_PATH";
 /// The longest value, in bytes.
 const MAX_VALUE: usize = 16 * 1024;
 /// The most bytes of all names and values.

@@ -110,8 +110,10 @@ impl Rules<'_> {
             && matches!(self.config.spawner, SpawnerConfig::Process(_))
             && self.usable(&["sandbox.properties", "spawner.kind"])
         {
-            let problem = Problem::warning("`sandbox.properties` are for units of systemd, and do nothing here")
-                .help("remove them, or choose `spawner.kind = \"systemd\"`");
+            let problem = Problem::warning(
+                "`sandbox.properties` are for units of systemd, and do nothing here",
+            )
+            .help("remove them, or choose `spawner.kind = \"systemd\"`");
             self.add(
                 problem,
                 &[
@@ -127,8 +129,7 @@ impl Rules<'_> {
         let word = match &self.config.auth {
             AuthConfig::SharedPassword(_) => "whoever knows the shared password",
             AuthConfig::Dummy(_) => "whoever reaches the login page",
-            #[expect(unreachable_patterns, reason = "others ask for passwords of their own")]
-            _ => return,
+            AuthConfig::Pam(_) => return,
         };
         let accounts = &self.config.accounts;
         // Accounts with a prefix of their own were made for this, and are nobody else's.

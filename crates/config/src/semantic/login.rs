@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use lyceum_auth::dummy::{DummyError, check_listen};
 use lyceum_auth::shared_password::SharedPasswordError;
-use lyceum_auth::{AuthConfig, DummyConfig, PasswordError, SharedPassword, SharedPasswordConfig};
+use lyceum_auth::{
+    AuthConfig, DummyConfig, PamConfig, PasswordError, SharedPassword, SharedPasswordConfig,
+};
 use lyceum_gateway::ListenAddress;
 
 use super::Rules;
 use crate::problem::Problem;
+use crate::settings::SpawnerConfig;
 
 const USER: &str = "auth.user_password_file";
 const ADMIN: &str = "auth.admin_password_file";
@@ -21,6 +24,7 @@ impl Rules<'_> {
         match &self.config.auth {
             AuthConfig::SharedPassword(config) => self.shared_password(config),
             AuthConfig::Dummy(config) => self.dummy(config),
+            AuthConfig::Pam(config) => self.pam(config),
         }
     }
 
@@ -80,6 +84,31 @@ impl Rules<'_> {
                 ];
                 self.password_file(&error, &files);
             }
+        }
+    }
+
+    fn pam(&mut self, config: &PamConfig) {
+        if !config.has_possible_service() {
+            self.refuse(
+                "auth.service",
+                "cannot be a service of PAM",
+                "expected the name of a file in `/etc/pam.d`",
+                "for example `service = \"lyceum\"`",
+            );
+        }
+        let sessions = matches!(self.config.spawner, SpawnerConfig::Systemd(_));
+        if config.session && !sessions && self.usable(&["auth.session", "spawner.kind"]) {
+            let problem = Problem::warning(
+                "no session of PAM is opened: only systemd can do that for servers",
+            )
+            .help("choose `spawner.kind = \"systemd\"`, or leave `auth.session` out");
+            self.add(
+                problem,
+                &[
+                    ("auth.session", "without effect"),
+                    ("spawner.kind", "opens none"),
+                ],
+            );
         }
     }
 

@@ -127,7 +127,9 @@ impl<'a> Address<'a> {
                 self.port("https") == Some(*port) && (is_loopback() || names(self.host, host))
             }
             // There is no port that it could name.
-            Upstream::Unix(_) | Upstream::Owned { .. } => port_of(self.host).is_none() && is_loopback(),
+            Upstream::Unix(_) | Upstream::Owned { .. } => {
+                port_of(self.host).is_none() && is_loopback()
+            }
         }
     }
 

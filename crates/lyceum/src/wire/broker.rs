@@ -1,19 +1,55 @@
 //! What the broker is allowed to do, from the configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use lyceum_auth::AuthConfig;
+use lyceum_broker::Broker;
+use lyceum_broker::engine::Engine;
+use lyceum_broker::engine::systemd::SystemdEngine;
 use lyceum_broker::policy::{
-    AccountCreation, AccountPolicy, EngineKind, Policy, Sandbox, ServerPolicy, SocketRule,
+    AccountCreation, AccountPolicy, EngineKind, PamPolicy, Policy, ProfilePolicy, Sandbox,
+    ServerPolicy, SocketRule,
 };
 use lyceum_config::settings::{Config, SandboxConfig, SpawnerConfig};
 use lyceum_core::UserName;
-use lyceum_core::limits::LimitRules;
+use lyceum_spawn::SystemdConfig;
 use lyceum_spawn::process::SocketKind;
 use nix::unistd::User;
 
+use super::limits;
+
 /// How many files a server may have open at first, where the configuration says nothing.
 const OPEN_FILES: u64 = 1024;
+
+/// A client of the configured broker.
+pub(crate) fn client(config: &Config) -> Broker {
+    Broker::new(config.broker.socket.clone())
+}
+
+/// Where the broker is asked.
+pub(crate) fn socket(config: &Config) -> PathBuf {
+    config.broker.socket.clone()
+}
+
+/// Where the broker puts what users' servers show people at their pages; everybody may read it.
+pub(crate) fn jupyter_path(config: &Config) -> PathBuf {
+    config.broker.servers_dir.join(".jupyter")
+}
+
+/// Makes the engine of a policy, if servers are started at all.
+pub(crate) fn engine(policy: &Policy) -> Option<Arc<dyn Engine>> {
+    policy.engine.map(|kind| of_kind(kind, &policy.state_dir))
+}
+
+fn of_kind(kind: EngineKind, state_dir: &Path) -> Arc<dyn Engine> {
+    match kind {
+        EngineKind::Systemd => Arc::new(SystemdEngine::new(state_dir)),
+        EngineKind::Process => Arc::new(SystemdEngine::new(state_dir)), // FIXME-engine
+    }
+}
 
 /// Makes the broker's rules of the configuration. Looks an account up, which may take a moment.
 pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
@@ -26,16 +62,23 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
                 broker.client
             )
         })?;
-    let (engine, server) = server(config)?;
+    let (engine, server) = server(config);
     Ok(Policy {
         client_uid: client.uid.as_raw(),
         client_gid: client.gid.as_raw(),
         engine,
-        pam: None,
+        pam: match &config.auth {
+            AuthConfig::Pam(pam) => Some(PamPolicy {
+                service: pam.service.clone(),
+                session: pam.session,
+                limit: pam.limit.get(),
+            }),
+            AuthConfig::SharedPassword(_) | AuthConfig::Dummy(_) => None,
+        },
         accounts: accounts(config),
         server,
-        profiles: std::collections::BTreeMap::new(),
-        limits: LimitRules::default(),
+        profiles: profiles(config),
+        limits: config.limits.rules(limits::machine_memory()),
         state_dir: broker.state_dir.clone(),
         servers_dir: broker.servers_dir.clone(),
     })
@@ -43,12 +86,18 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
 
 fn accounts(config: &Config) -> AccountPolicy {
     let accounts = &config.accounts;
+    let access = &config.access;
     let [lowest, highest] = accounts.uid_range;
     AccountPolicy {
         name: accounts.name.clone(),
         uids: lowest..=highest,
-        refused_groups: accounts.refused_groups.iter().cloned().collect(),
-        blocked_users: config.access.blocked_users.0.clone(),
+        refused_groups: accounts
+            .refused_groups
+            .iter()
+            .cloned()
+            .chain(access.blocked_groups.iter().map(ToString::to_string))
+            .collect(),
+        blocked_users: access.blocked_users.0.clone(),
         only: only(config),
         closed_shells: AccountPolicy::usual_closed_shells(),
         create: accounts.create.then(|| AccountCreation {
@@ -65,61 +114,81 @@ fn accounts(config: &Config) -> AccountPolicy {
 /// The users who can be admitted at all, where the configuration alone tells.
 fn only(config: &Config) -> Option<BTreeSet<UserName>> {
     let access = &config.access;
-    if access.allow_all || access.effective_allow_existing_users() {
-        return None;
+    let others = access.allow_all
+        || access.effective_allow_existing_users()
+        || !access.allowed_groups.is_empty()
+        || !access.admin_groups.is_empty()
+        || !access.allowed_patterns.is_empty();
+    let named = access.allowed_users.0.iter().chain(&access.admin_users.0);
+    (!others).then(|| named.cloned().collect())
+}
+
+fn profiles(config: &Config) -> BTreeMap<String, ProfilePolicy> {
+    let of = |(name, profile): (&String, &lyceum_config::settings::ProfileConfig)| {
+        let policy = ProfilePolicy {
+            groups: profile.group_names().map(Iterator::collect),
+            command: profile.command.clone(),
+            environment: profile.environment.clone(),
+            path: profile.path.clone(),
+            default_url: profile.default_url.clone(),
+            limits: profile.limits(),
+        };
+        (name.clone(), policy)
+    };
+    config.profiles.iter().map(of).collect()
+}
+
+fn server(config: &Config) -> (Option<EngineKind>, ServerPolicy) {
+    let common = match &config.spawner {
+        SpawnerConfig::Systemd(systemd) => {
+            return (Some(EngineKind::Systemd), units(config, systemd));
+        }
+        SpawnerConfig::Process(process) => process,
+    };
+    let engine = config.spawner.is_brokered().then_some(EngineKind::Process);
+    let policy = ServerPolicy {
+        command: common.command.clone(),
+        args: common.args.clone(),
+        environment: common.environment.clone(),
+        jupyter_paths: jupyter_paths(config),
+        path: common.path.clone(),
+        working_dir: common.working_dir.clone(),
+        socket: socket_rule(common.socket),
+        default_url: common.default_url.clone(),
+        static_files: common.static_files,
+        sandbox: sandbox(&config.sandbox),
+        log_limit: u64::from(common.log_limit_mib.max(1)) * 1024 * 1024,
+        open_files: Some(OPEN_FILES),
+        slice: SystemdConfig::default().slice,
+    };
+    (engine, policy)
+}
+
+fn units(config: &Config, systemd: &SystemdConfig) -> ServerPolicy {
+    ServerPolicy {
+        command: systemd.command.clone(),
+        args: systemd.args.clone(),
+        environment: systemd.environment.clone(),
+        jupyter_paths: jupyter_paths(config),
+        path: systemd.path.clone(),
+        working_dir: systemd.working_dir.clone(),
+        socket: socket_rule(systemd.socket),
+        default_url: systemd.default_url.clone(),
+        static_files: systemd.static_files,
+        sandbox: sandbox(&config.sandbox),
+        // The journal has limits of its own.
+        log_limit: 0,
+        open_files: Some(u64::from(systemd.open_files)),
+        slice: systemd.slice.clone(),
     }
-    let named = access.allowed_users.0.iter();
-    Some(named.chain(&access.admin_users.0).cloned().collect())
 }
 
-fn server(config: &Config) -> anyhow::Result<(EngineKind, ServerPolicy)> {
-    let sandbox = sandbox(&config.sandbox);
-    Ok(match &config.spawner {
-        SpawnerConfig::Systemd(systemd) => (
-            EngineKind::Systemd,
-            ServerPolicy {
-                command: systemd.command.clone(),
-                args: systemd.args.clone(),
-                environment: systemd.environment.clone(),
-                path: systemd.path.clone(),
-                working_dir: systemd.working_dir.clone(),
-                socket: socket(systemd.socket),
-                jupyter_paths: jupyter_paths(config),
-                default_url: systemd.default_url.clone(),
-                static_files: systemd.static_files,
-                sandbox,
-                // The journal has limits of its own.
-                log_limit: 0,
-                open_files: Some(u64::from(systemd.open_files)),
-                slice: systemd.slice.clone(),
-            },
-        ),
-        SpawnerConfig::Process(process) if config.spawner.is_brokered() => (
-            EngineKind::Process,
-            ServerPolicy {
-                command: process.command.clone(),
-                args: process.args.clone(),
-                environment: process.environment.clone(),
-                path: process.path.clone(),
-                working_dir: process.working_dir.clone(),
-                socket: socket(process.socket),
-                jupyter_paths: jupyter_paths(config),
-                default_url: process.default_url.clone(),
-                static_files: process.static_files,
-                sandbox,
-                log_limit: u64::from(process.log_limit_mib.max(1)) * 1024 * 1024,
-                open_files: Some(OPEN_FILES),
-                slice: "lyceum-servers.slice".to_owned(),
-            },
-        ),
-        SpawnerConfig::Process(_) => bail!(
-            "the configuration has no work for the broker: servers run under Lyceum's own account; \
-             set `spawner.kind = \"systemd\"`, or `spawner.run_as = \"user\"`"
-        ),
-    })
+/// What the hub may tell servers as `JUPYTER_PATH`: the broker's own folder, and nothing that others could write to.
+fn jupyter_paths(config: &Config) -> BTreeSet<String> {
+    BTreeSet::from([jupyter_path(config).display().to_string()])
 }
 
-fn socket(kind: SocketKind) -> SocketRule {
+fn socket_rule(kind: SocketKind) -> SocketRule {
     match kind {
         SocketKind::Auto => SocketRule::Auto,
         SocketKind::Unix => SocketRule::Unix,

@@ -15,6 +15,8 @@ use lyceum_hub::culler::rules::{Limit, Override, Rules};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::broker;
+
 /// How long after Lyceum's start nothing is culled, if nothing shorter is configured.
 const GRACE: Duration = Duration::from_mins(5);
 /// How often servers are looked at, if nothing shorter is configured.
@@ -97,11 +99,15 @@ fn shortest(rules: &Rules, warn: Duration) -> Duration {
 }
 
 /// Installs the extension, if there will be anything to tell; that it cannot be installed is no reason not to start.
-pub(super) fn jupyter_path(settings: &CullSettings, data_dir: &Path) -> Option<PathBuf> {
+pub(super) fn jupyter_path(settings: &CullSettings, config: &Config) -> Option<PathBuf> {
     if !settings.runs() || settings.warn.is_zero() {
         return None;
     }
-    let installed = install_extension(data_dir);
+    if config.spawner.is_brokered() {
+        // Users' accounts cannot look into our folders: the broker, which starts their servers, has one for them.
+        return Some(broker::jupyter_path(config));
+    }
+    let installed = install_extension(&config.hub.data_dir.join("jupyter"));
     if let Err(error) = &installed {
         tracing::warn!(
             error = error as &dyn std::error::Error,
@@ -112,14 +118,13 @@ pub(super) fn jupyter_path(settings: &CullSettings, data_dir: &Path) -> Option<P
     installed.ok()
 }
 
-/// Writes the extension into a folder of the data directory, and gives the folder: what servers are told as
-/// `JUPYTER_PATH`. Their accounts must be able to read it.
-fn install_extension(data_dir: &Path) -> io::Result<PathBuf> {
-    let folder = data_dir.join("jupyter");
+/// Writes the extension into a folder, and gives the folder: what servers are told as `JUPYTER_PATH`. Their accounts
+/// must be able to read it.
+pub(crate) fn install_extension(folder: &Path) -> io::Result<PathBuf> {
     let package = folder.join("labextensions/@lyceum/notices");
     let scripts = package.join("static");
     for folder in [
-        &folder,
+        folder,
         &folder.join("labextensions"),
         &folder.join("labextensions/@lyceum"),
         &package,
@@ -150,7 +155,7 @@ fn install_extension(data_dir: &Path) -> io::Result<PathBuf> {
             let _ = fs::remove_file(entry.path());
         }
     }
-    Ok(folder)
+    Ok(folder.to_owned())
 }
 
 /// Writes a file that everybody may read, whole or not at all.

@@ -31,7 +31,10 @@ pub(super) fn hub(config: &Config) -> HubLimits {
             LimitRules::default()
         },
         named_servers,
-        reserve: limits.reserve.map(HumanSize::bytes).map(Reserve::of_machine),
+        reserve: limits
+            .reserve
+            .map(HumanSize::bytes)
+            .map(Reserve::of_machine),
     }
 }
 

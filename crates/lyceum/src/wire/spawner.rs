@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use lyceum_config::settings::{Config, RunAs, SpawnerConfig};
 use lyceum_core::seams::Spawner;
 use lyceum_gateway::{RouteTable, StaticSets};
+use lyceum_spawn::brokered::{Brokered, Kind};
 use lyceum_spawn::process::{Places, ProcessSpawner};
 
-use super::profiles;
+use super::{broker, profiles};
 use crate::statics::Statics;
 
 /// Makes the configured spawner. `programs` are folders that come first on the servers' `PATH`.
@@ -22,8 +23,17 @@ pub(super) async fn make(
 ) -> anyhow::Result<(Arc<dyn Spawner>, Option<Statics>)> {
     let process = match config.spawner.clone() {
         SpawnerConfig::Process(process) if process.run_as == RunAs::Lyceum => process,
-        SpawnerConfig::Process(_) | SpawnerConfig::Systemd(_) => {
-            bail!("not yet")
+        SpawnerConfig::Process(process) => {
+            let static_files = process.static_files;
+            return Ok(brokered(config, Kind::Process, static_files, routes));
+        }
+        SpawnerConfig::Systemd(systemd) => {
+            return Ok(brokered(
+                config,
+                Kind::Systemd,
+                systemd.static_files,
+                routes,
+            ));
         }
     };
     let static_files = process.static_files;
@@ -50,4 +60,22 @@ pub(super) async fn make(
         });
     }
     Ok((spawner, statics))
+}
+
+/// Has the broker start the servers.
+fn brokered(
+    config: &Config,
+    kind: Kind,
+    static_files: bool,
+    routes: &RouteTable,
+) -> (Arc<dyn Spawner>, Option<Statics>) {
+    let spawner = Brokered::new(broker::client(config), kind);
+    let statics = static_files.then(|| Statics {
+        sets: StaticSets::new(),
+        cache: config.hub.data_dir.join("static-cache"),
+        // The broker alone knows the command that a server starts with; its first start tells.
+        expected: None,
+        routes: routes.clone(),
+    });
+    (Arc::new(spawner), statics)
 }

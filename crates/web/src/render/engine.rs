@@ -255,7 +255,11 @@ fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Resu
 }
 
 /// An environment without templates: strict, escaping, with our functions.
-fn environment(catalog: Arc<Catalog>, base_url: String, language: Language) -> Environment<'static> {
+fn environment(
+    catalog: Arc<Catalog>,
+    base_url: String,
+    language: Language,
+) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);

@@ -1,0 +1,191 @@
+//! Logins by PAM, and accounts that are found or made.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use lyceum_broker::protocol::RefusalKind;
+
+use super::room::{
+    PASSWORD, Room, create, in_room, in_room_with, make_account, refusal, run, set_password, user,
+};
+
+async fn log_in(room: &Room, name: &str, password: &str) -> Result<u32, RefusalKind> {
+    let asked = room
+        .broker
+        .authenticate(&user(name), &password.into(), "192.0.2.1");
+    asked.await.map(|account| account.uid).map_err(refusal)
+}
+
+#[test]
+fn pam_tells_right_wrong_expired_closed_and_locked_apart() {
+    in_room(async |room| {
+        for name in ["ada", "old", "stale", "locked", "nologin", "empty"] {
+            make_account(name, &[]);
+        }
+        run("usermod", &["--expiredate", "2001-01-01", "old"]);
+        run("chage", &["--lastday", "0", "stale"]);
+        run("usermod", &["--lock", "locked"]);
+        run("usermod", &["--shell", "/usr/sbin/nologin", "nologin"]);
+        run("passwd", &["--delete", "empty"]);
+        assert!(log_in(&room, "ada", PASSWORD).await.unwrap() >= 1000);
+        let check = async |name: &str, password: &str, expected: RefusalKind| {
+            assert_eq!(log_in(&room, name, password).await, Err(expected), "{name}");
+        };
+        check("ada", "wrong", RefusalKind::Credentials).await;
+        check("ada", "", RefusalKind::Credentials).await;
+        check("empty", "", RefusalKind::Credentials).await;
+        check("nobody-here", PASSWORD, RefusalKind::Credentials).await;
+        check("old", PASSWORD, RefusalKind::AccountClosed).await;
+        check("stale", PASSWORD, RefusalKind::PasswordExpired).await;
+        check("locked", PASSWORD, RefusalKind::Credentials).await;
+        check("nologin", PASSWORD, RefusalKind::Policy).await;
+        check("mallory", PASSWORD, RefusalKind::Policy).await;
+        fs::write("/etc/nologin", "The machine is being repaired.").unwrap();
+        assert!(log_in(&room, "ada", PASSWORD).await.is_err());
+    });
+}
+
+#[test]
+fn a_module_that_stalls_delays_its_user_alone_and_is_killed() {
+    let slow = |policy: &mut lyceum_broker::Policy| {
+        policy.pam.as_mut().unwrap().limit = std::time::Duration::from_secs(2);
+    };
+    in_room_with(slow, async |room| {
+        make_account("ada", &[]);
+        make_account("bob", &[]);
+        let stalling = room.dir.join("stall");
+        let mark = room.dir.join("stalled");
+        fs::write(
+            &stalling,
+            format!(
+                "#!/bin/sh\n[ \"$PAM_USER\" = bob ] || exit 0\necho $$ > {}\nexec sleep 100\n",
+                mark.display()
+            ),
+        )
+        .unwrap();
+        run("chmod", &["755", stalling.to_str().unwrap()]);
+        let service = fs::read_to_string("/etc/pam.d/lyceum").unwrap();
+        let rule = format!("account required pam_exec.so {}\n", stalling.display());
+        fs::write("/etc/pam.d/lyceum", service + &rule).unwrap();
+        let begun = std::time::Instant::now();
+        let (bob, ada) = tokio::join!(
+            log_in(&room, "bob", PASSWORD),
+            log_in(&room, "ada", PASSWORD)
+        );
+        assert_eq!(bob, Err(RefusalKind::Slow));
+        assert!(ada.is_ok(), "{ada:?}");
+        assert!(begun.elapsed().as_secs() < 10);
+        let pid = fs::read_to_string(mark).unwrap();
+        let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+        super::room::until(|| {
+            fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z "))
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_module_that_asks_for_more_than_a_password_gets_nothing() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        fs::write("/etc/pam.d/lyceum", "auth required pam_no_such_module.so\n").unwrap();
+        assert_eq!(
+            log_in(&room, "ada", PASSWORD).await,
+            Err(RefusalKind::System)
+        );
+    });
+}
+
+#[test]
+fn a_missing_account_is_made_once_with_home_shell_and_groups() {
+    let made = |policy: &mut lyceum_broker::Policy| create(policy);
+    in_room_with(made, async |room| {
+        fs::write("/etc/skel/hello.txt", "hello").unwrap();
+        let name = user("ada");
+        let (one, other, bob_name) = (&room.broker, &room.broker, user("bob"));
+        let (one, other, bob) = tokio::join!(
+            one.ensure_account(&name),
+            other.ensure_account(&name),
+            room.broker.ensure_account(&bob_name)
+        );
+        let (one, other, bob) = (one.unwrap(), other.unwrap(), bob.unwrap());
+        assert!(one.1 != other.1 && bob.1, "one of both has made it");
+        assert_eq!(one.0, other.0);
+        let account = one.0;
+        assert!((1000..60_000).contains(&account.uid) && account.uid != bob.0.uid);
+        assert_eq!(account.shell, std::path::Path::new("/bin/bash"));
+        assert!(account.groups.contains(&"users".to_owned()), "{account:?}");
+        let home = fs::metadata("/home/ada").unwrap();
+        assert_eq!((home.uid(), home.mode() & 0o7777), (account.uid, 0o750));
+        let hello = fs::metadata("/home/ada/hello.txt").unwrap();
+        assert_eq!(hello.uid(), account.uid);
+        // Without a password nobody logs in; with one, they do.
+        assert!(log_in(&room, "ada", PASSWORD).await.is_err());
+        set_password("ada");
+        assert_eq!(log_in(&room, "ada", PASSWORD).await, Ok(account.uid));
+        for odd in [
+            "Eve", "e.ve", "root", "daemon", "--help", "-u0", "0", "eve:x",
+        ] {
+            let refused = room.broker.ensure_account(&user(odd)).await.unwrap_err();
+            assert_eq!(refusal(refused), RefusalKind::Policy, "{odd}");
+        }
+        assert!(
+            !fs::read_to_string("/etc/passwd")
+                .unwrap()
+                .to_lowercase()
+                .contains("eve")
+        );
+    });
+}
+
+#[test]
+fn no_account_is_made_unless_the_configuration_says_so() {
+    in_room(async |room| {
+        let refused = room.broker.ensure_account(&user("ada")).await.unwrap_err();
+        assert_eq!(refusal(refused), RefusalKind::NoAccount);
+    });
+}
+
+#[test]
+fn a_missing_home_is_made_but_only_where_root_alone_can_change_things() {
+    let homes = |policy: &mut lyceum_broker::Policy| policy.accounts.create_home = true;
+    in_room_with(homes, async |room| {
+        run(
+            "useradd",
+            &["--no-create-home", "--shell", "/bin/bash", "ada"],
+        );
+        let (account, created) = room.broker.ensure_account(&user("ada")).await.unwrap();
+        assert!(!created);
+        assert_eq!(fs::metadata("/home/ada").unwrap().uid(), account.uid);
+        run("chmod", &["777", "/home"]);
+        run(
+            "useradd",
+            &["--no-create-home", "--shell", "/bin/bash", "bob"],
+        );
+        let refused = room.broker.ensure_account(&user("bob")).await.unwrap_err();
+        assert_eq!(refusal(refused), RefusalKind::System);
+        assert!(!std::path::Path::new("/home/bob").exists());
+        run("chmod", &["755", "/home"]);
+        std::os::unix::fs::symlink("/etc", "/home/bob").unwrap();
+        room.broker.ensure_account(&user("bob")).await.unwrap();
+        assert_eq!(
+            fs::metadata("/etc").unwrap().uid(),
+            0,
+            "the link was not followed"
+        );
+    });
+}
+
+#[test]
+fn space_of_a_home_is_told() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        let space = room.broker.home(&user("ada")).await.unwrap();
+        assert!(space.free.is_some_and(|free| free > 0), "{space:?}");
+        fs::remove_dir_all("/home/ada").unwrap();
+        assert_eq!(
+            refusal(room.broker.home(&user("ada")).await.unwrap_err()),
+            RefusalKind::System
+        );
+    });
+}

@@ -1,0 +1,192 @@
+//! A server's life through client, protocol and server, with an engine that is there for this alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lyceum_broker::protocol::{RefusalKind, ServerState};
+use lyceum_core::ServerName;
+use lyceum_core::seams::Exit;
+use tokio::sync::Semaphore;
+
+use super::room::{in_room, key, make_account, refusal, start, until, user};
+
+const ONE: &str = "1111111111";
+const TWO: &str = "2222222222";
+
+#[test]
+fn a_server_is_started_seen_and_stopped() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        let (started, process) = room.broker.start(start("ada", ONE)).await.unwrap();
+        assert_eq!(started.unit, "lyceum-ada");
+        let (state, again) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(state, ServerState::Running(_)) && again.is_some());
+        let running = room.broker.list().await.unwrap();
+        assert_eq!(running.len(), 1);
+        assert_eq!(running[0].key, key("ada", ONE));
+        let again = room.broker.start(start("ada", TWO)).await.unwrap_err();
+        assert_eq!(refusal(again), RefusalKind::Exists);
+        let forget = room.broker.forget(&user("ada"), &ServerName::default());
+        assert_eq!(refusal(forget.await.unwrap_err()), RefusalKind::Exists);
+        let log = room
+            .broker
+            .log(&user("ada"), &ServerName::default(), 5000)
+            .await
+            .unwrap();
+        assert!(log.len() > 10 && log.last().unwrap().contains("lyceum-ada 999"));
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        let ended = rustix::event::poll(
+            &mut [rustix::event::PollFd::new(
+                &process,
+                rustix::event::PollFlags::IN,
+            )],
+            Some(&rustix::event::Timespec::default()),
+        );
+        assert_eq!(ended.unwrap(), 1, "the descriptor tells the end");
+        assert!(room.folders().is_empty());
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(state, ServerState::Ended { .. }));
+        room.broker
+            .forget(&user("ada"), &ServerName::default())
+            .await
+            .unwrap();
+        assert!(room.records().is_empty());
+    });
+}
+
+#[test]
+fn how_a_server_ended_can_be_asked_until_its_next_start_also_of_another_broker() {
+    in_room(async |mut room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        room.broker.signal(&key("ada", ONE), 9).await.unwrap();
+        let exit = async |room: &super::room::Room| match room
+            .broker
+            .inspect(&key("ada", ONE))
+            .await
+            .unwrap()
+            .0
+        {
+            ServerState::Ended { exit } => Some(exit),
+            ServerState::Running(_) => None,
+        };
+        let mut seen = None;
+        while seen.is_none() {
+            seen = exit(&room).await;
+        }
+        assert_eq!(seen, Some(Exit::Signal(9)));
+        assert!(room.folders().is_empty());
+        room.kill().await;
+        room.run();
+        assert_eq!(exit(&room).await, Some(Exit::Signal(9)));
+        room.broker.start(start("ada", TWO)).await.unwrap();
+        assert_eq!(exit(&room).await, Some(Exit::Unknown));
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_during_a_start_leaves_nothing() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        let gate = Arc::new(Semaphore::new(0));
+        *room.engine.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        {
+            let mut starting = std::pin::pin!(room.broker.start(start("ada", ONE)));
+            let begun = async { until(|| !room.engine.plans.lock().unwrap().is_empty()).await };
+            tokio::select! {
+                started = &mut starting => panic!("{started:?}"),
+                () = begun => {}
+            }
+            assert_eq!(room.folders(), ["lyceum-ada"]);
+        }
+        until(|| room.folders().is_empty() && room.records().is_empty()).await;
+        assert_eq!(room.engine.count(), 0);
+        gate.add_permits(5);
+        room.broker.start(start("ada", TWO)).await.unwrap();
+        assert_eq!(room.engine.count(), 1);
+    });
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        room.engine.broken.store(true, Ordering::Relaxed);
+        let error = room.broker.start(start("ada", ONE)).await.unwrap_err();
+        assert_eq!(refusal(error), RefusalKind::System);
+        assert!(room.folders().is_empty() && room.records().is_empty());
+    });
+}
+
+#[test]
+fn a_broker_killed_in_the_middle_of_a_start_is_no_obstacle_to_the_next_one() {
+    in_room(async |mut room| {
+        make_account("ada", &[]);
+        *room.engine.gate.lock().unwrap() = Some(Arc::new(Semaphore::new(0)));
+        let broker = room.broker.clone();
+        {
+            let mut starting = std::pin::pin!(broker.start(start("ada", ONE)));
+            tokio::select! {
+                started = &mut starting => panic!("{started:?}"),
+                () = until(|| !room.engine.plans.lock().unwrap().is_empty()) => {}
+            }
+            room.kill().await;
+            assert!(starting.await.is_err());
+        }
+        *room.engine.gate.lock().unwrap() = None;
+        room.run();
+        let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(state, ServerState::Ended { .. }));
+        room.broker.start(start("ada", TWO)).await.unwrap();
+        assert_eq!(room.folders(), ["lyceum-ada"]);
+    });
+}
+
+#[test]
+fn servers_outlive_the_broker_and_another_one_knows_them() {
+    in_room(async |mut room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        room.end().await;
+        assert!(
+            room.broker
+                .status()
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("lyceum-broker.socket")
+        );
+        room.run();
+        assert_eq!(room.folders(), ["lyceum-ada"]);
+        let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(state, ServerState::Running(_)));
+        room.broker
+            .stop(&key("ada", ONE), Some(Duration::from_secs(1)))
+            .await
+            .unwrap();
+        assert_eq!(room.engine.count(), 0);
+    });
+}
+
+#[test]
+fn twenty_users_start_at_once() {
+    in_room(async |room| {
+        let names: Vec<String> = (0..20).map(|number| format!("student{number}")).collect();
+        for name in &names {
+            super::room::run("useradd", &["-m", "-s", "/bin/bash", name]);
+        }
+        let mut starts = tokio::task::JoinSet::new();
+        for name in &names {
+            let (broker, start) = (room.broker.clone(), start(name, ONE));
+            starts.spawn(async move { broker.start(start).await.map(|(started, _)| started.uid) });
+        }
+        let mut uids = std::collections::BTreeSet::new();
+        while let Some(started) = starts.join_next().await {
+            uids.insert(started.unwrap().unwrap());
+        }
+        assert_eq!(uids.len(), 20);
+        assert_eq!(room.engine.count(), 20);
+    });
+}
