@@ -7,9 +7,12 @@
 )]
 
 mod activity;
+mod admission;
+mod audit;
 mod auth_state;
 mod declared;
 mod failures;
+mod guessing;
 mod import;
 mod known;
 mod limits;
