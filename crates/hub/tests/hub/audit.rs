@@ -100,7 +100,23 @@ async fn opening_the_server_of_somebody_else_is_written_down_and_ones_own_is_not
     let mut admin = hub.admin().await;
     let own = rows(&hub).await;
     assert!(own.iter().all(|row| row.kind != "admin-access"), "{own:?}");
-    let opened = admin.follow("/user/ada/lab").await;
+    let question = admin.follow("/user/ada/lab").await;
+    assert!(
+        question.path.contains("/oauth2/authorize"),
+        "{}",
+        question.path
+    );
+    let asked = rows(&hub).await;
+    assert!(
+        asked.iter().all(|row| row.kind != "admin-access"),
+        "{asked:?}"
+    );
+    let scopes: Vec<String> = crate::oauth::fields(&question.text());
+    let mut allowed: Vec<(&str, &str)> =
+        scopes.iter().map(|one| ("scopes", one.as_str())).collect();
+    allowed.push(("allow", "1"));
+    let answer = admin.post_form(&question.path, &allowed).await;
+    let opened = admin.follow_on(answer).await;
     let row = row(&hub, "admin-access", "ada").await;
     assert_eq!(row.actor, "admin", "{}", opened.text());
     assert_eq!(row.server.as_deref(), Some(""));
@@ -156,7 +172,8 @@ async fn nothing_is_written_where_it_is_switched_off() {
 async fn the_end_is_written_down_with_what_was_still_waiting() {
     let mut hub = TestHub::start().await;
     hub.user("ada").await;
-    hub.restart().await;
+    hub.end().await;
+    hub.begin().await;
     let rows = rows(&hub).await;
     assert!(rows.iter().any(|row| row.kind == "shutdown"), "{rows:?}");
 }
