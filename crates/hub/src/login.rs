@@ -166,19 +166,14 @@ impl Hub {
             None => Vec::new(),
         };
         self.admit(&name, existing.is_some(), &identity, groups)?;
-        let user = match existing {
-            Some(user) => user,
-            None => {
-                let user = self.create_user_in(&mut tx, &name, false).await?;
-                self.write_change(
-                    &mut tx,
-                    AuditKind::UserCreated,
-                    &user,
-                    json!({"by": "login"}),
-                )
+        let user = if let Some(user) = existing {
+            user
+        } else {
+            let user = self.create_user_in(&mut tx, &name, false).await?;
+            let detail = json!({"by": "login"});
+            self.write_change(&mut tx, AuditKind::UserCreated, &user, detail)
                 .await?;
-                user
-            }
+            user
         };
         let user = self.apply_identity(&mut tx, user, &identity).await?;
         let secret = Secret::new(random::url_safe(32));

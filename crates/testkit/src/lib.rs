@@ -12,5 +12,7 @@ pub mod visitor;
 pub mod wait;
 
 pub use hub::{Builder, TestHub};
+/// The login without a directory of people, with one password for all.
+pub use lyceum_auth::Dummy;
 pub use visitor::{Answer, Visitor};
 pub use wait::{LIMIT, eventually, within};

@@ -59,6 +59,26 @@ text = \"Help\"
 }
 
 #[test]
+fn patterns_that_cannot_be_read_are_pointed_at() {
+    let told = Folder::with(
+        "[access]\nallow_all = true\nallowed_patterns = [\"ok.*\", \"s[0-9\"]\nblocked_patterns = [\"\"]\n\
+         [throttle]\nper_account = 0\nlongest_pause = \"0s\"\nexempt = [\"10.0.0.1/8\"]\n[audit]\nkeep = \"1h\"\n",
+    )
+    .bad();
+    for part in [
+        "access.allowed_patterns[1]",
+        "unclosed character class, at character 2",
+        "access.blocked_patterns[0]",
+        "throttle.per_account",
+        "throttle.longest_pause",
+        "10.0.0.0/8",
+        "audit.keep",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
 fn values_in_quotes_are_told_to_lose_them() {
     assert_snapshot!(
         Folder::with("[hub]\nredirect_to_server = \"true\"\nactive_server_limit = \"7\"\n").bad()

@@ -24,14 +24,17 @@ fn throttle() -> Throttle {
     Throttle::new(&ThrottleSettings::default())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "that is how it is asked for")]
 fn ip(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "that is how it is asked for")]
 fn number(number: u32) -> Option<IpAddr> {
     Some(IpAddr::V4((0x0a00_0000 + number).into()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "that is how it is asked for")]
 fn account(throttle: &Throttle, name: &str) -> Option<Account> {
     Some(throttle.account(&UserName::parse(name).unwrap()))
 }

@@ -7,10 +7,13 @@
 )]
 
 mod activity;
+mod admission;
+mod audit;
 mod auth_state;
 mod cull;
 mod declared;
 mod failures;
+mod guessing;
 mod import;
 mod known;
 mod limits;

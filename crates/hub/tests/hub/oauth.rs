@@ -212,7 +212,7 @@ async fn nobody_is_asked_for_their_own_server_and_everybody_for_anothers() {
 }
 
 /// The values of the hidden `scopes` fields of the confirm page.
-fn fields(html: &str) -> Vec<String> {
+pub(crate) fn fields(html: &str) -> Vec<String> {
     html.split("<input")
         .filter(|input| input.contains("name=\"scopes\""))
         .filter_map(|input| input.split_once("value=\"")?.1.split_once('"'))

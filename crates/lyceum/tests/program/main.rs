@@ -1,6 +1,8 @@
 //! The built program, as a person at a terminal meets it: its answers, its errors, its life cycle.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod certs;
 #[cfg(test)]
 mod config;

@@ -87,6 +87,36 @@ async fn a_wrong_password_a_blocked_person_and_empty_fields_are_refused() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_is_told_how_long_to_wait_and_that_the_password_was_not_looked_at() {
+    let site = Site::new().await;
+    site.user("ada").await;
+    let mut visitor = site.anonymous();
+    for _ in 0..5 {
+        visitor.log_in("ada", "wrong").await.assert_page(403);
+    }
+    let answer = visitor.log_in("ada", PASSWORD).await;
+    answer.assert_page(429);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(answer.text().contains("not looked at"), "{}", answer.text());
+    assert!(answer.text().contains("again in 1 s"), "{}", answer.text());
+    assert!(answer.text().contains("name=\"password\""));
+    assert_eq!(answer.set_cookie(LOGIN), "");
+    // The same holds for programs.
+    let body = serde_json::json!({"auth": {"username": "ada", "password": PASSWORD}});
+    let mut program = site.anonymous();
+    let answer = program
+        .api("POST", "/users/ada/tokens", Some(body.clone()))
+        .await;
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.json()["status"], 429);
+    site.clock.advance(Duration::from_secs(2));
+    let answer = program.api("POST", "/users/ada/tokens", Some(body)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(visitor.log_in("ada", PASSWORD).await.status, 302);
+}
+
+#[tokio::test]
 async fn the_login_form_needs_the_token_of_this_browser() {
     let site = Site::new().await;
     let mut other = site.anonymous();
