@@ -25,4 +25,5 @@ mod services;
 mod sharing;
 mod starts;
 mod troubles;
+mod usage;
 mod users;

@@ -96,7 +96,9 @@ impl Test<'_> {
         }
         let context = self.context(site, forwarding);
         let own = match &forwarding.target {
-            lyceum_core::Upstream::Unix(_) | lyceum_core::Upstream::Owned { .. } => "http://localhost".to_owned(),
+            lyceum_core::Upstream::Unix(_) | lyceum_core::Upstream::Owned { .. } => {
+                "http://localhost".to_owned()
+            }
             target => target.to_string(),
         };
         for (name, value) in [
