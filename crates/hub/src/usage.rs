@@ -152,7 +152,13 @@ impl Usages {
         let mut known = self.lock();
         let now = Instant::now();
         if let Some(home) = known.homes.get_mut(user) {
-            if home.asked.elapsed() < HOME_FRESH {
+            // A home that is not there yet may be so in a moment.
+            let fresh = if home.space.is_some() {
+                HOME_FRESH
+            } else {
+                FRESH
+            };
+            if home.asked.elapsed() < fresh {
                 return Some(home.space);
             }
             home.asked = now;

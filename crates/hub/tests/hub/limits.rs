@@ -2,7 +2,9 @@
 
 use futures_util::future::join_all;
 use http::Method;
-use lyceum_hub::{StartError, StartInput};
+use lyceum_core::limits::{NamedServerRules, NamedServers};
+use lyceum_core::{GroupName, UserName};
+use lyceum_hub::{Reserve, StartError, StartInput};
 use lyceum_testkit::TestHub;
 use lyceum_testkit::fakes::{FakeSpawner, Start};
 
@@ -68,6 +70,89 @@ async fn no_more_servers_run_than_are_allowed() {
     let mut zoe = hub.user("zoe").await;
     let answer = zoe.api(Method::POST, "/users/zoe/server", None).await;
     assert_eq!(answer.status, 429);
+}
+
+#[tokio::test]
+async fn nothing_starts_while_the_memory_of_the_system_is_needed() {
+    let spawner = FakeSpawner::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let meminfo = dir.path().join("meminfo");
+    let available = |kilobytes: u64| {
+        let text = format!("MemTotal: 9999999 kB\nMemAvailable: {kilobytes} kB\n");
+        std::fs::write(&meminfo, text).unwrap();
+    };
+    let reserve = Reserve {
+        bytes: 1 << 30,
+        meminfo: meminfo.clone(),
+    };
+    let hub = TestHub::builder()
+        .settings(move |settings| settings.reserve = Some(reserve))
+        .spawner(spawner.clone())
+        .start()
+        .await;
+    let mut ada = hub.user("ada").await;
+    available((1 << 20) - 1);
+    let answer = ada.api(Method::POST, "/users/ada/server", None).await;
+    assert_eq!(answer.status, 429);
+    assert!(
+        answer.text().contains("memory of this machine is used up"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(spawner.starts(), 0);
+    available(1 << 20);
+    let answer = ada.api(Method::POST, "/users/ada/server", None).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    // Those that are starting are counted with what they will use soon.
+    available((1 << 20) + (130 << 10));
+    spawner.on_start(Start::Hangs);
+    let (accepted, errors) = ten(&hub).await;
+    assert!((1..10).contains(&accepted), "{accepted}");
+    assert!(
+        errors
+            .iter()
+            .all(|error| matches!(error, StartError::NoMemory))
+    );
+    assert_eq!(hub.hub().stop_all(lyceum_testkit::LIMIT).await, 0);
+}
+
+#[tokio::test]
+async fn groups_and_users_may_have_other_numbers_of_named_servers() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder()
+        .settings(|settings| {
+            settings.allow_named_servers = true;
+            settings.named_server_rules = NamedServerRules {
+                everybody: Some(NamedServers::Off),
+                groups: [(GroupName::parse("class").unwrap(), NamedServers::UpTo(1))].into(),
+                users: [(UserName::parse("eve").unwrap(), NamedServers::Off)].into(),
+            };
+            settings.declared.groups = vec![lyceum_core::declared::DeclaredGroup {
+                name: GroupName::parse("class").unwrap(),
+                users: ["ada", "eve"]
+                    .map(|name| UserName::parse(name).unwrap())
+                    .to_vec(),
+                properties: None,
+            }];
+        })
+        .spawner(spawner)
+        .start()
+        .await;
+    hub.hub().provision().await.unwrap();
+    for (name, statuses) in [
+        ("ada", [201, 400]),
+        ("bob", [400, 400]),
+        ("eve", [400, 400]),
+    ] {
+        let mut user = hub.user(name).await;
+        for (server, status) in ["one", "two"].into_iter().zip(statuses) {
+            let path = format!("/users/{name}/servers/{server}");
+            let answer = user.api(Method::POST, &path, None).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        }
+        let path = format!("/users/{name}/server");
+        assert_eq!(user.api(Method::POST, &path, None).await.status, 201);
+    }
 }
 
 #[tokio::test]

@@ -29,4 +29,5 @@ mod services;
 mod sharing;
 mod starts;
 mod troubles;
+mod usage;
 mod users;

@@ -45,15 +45,17 @@ pub(super) fn spawner(config: &Config) -> BTreeMap<String, lyceum_spawn::Profile
 #[cfg(test)]
 mod tests {
     use lyceum_core::GroupName;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
     fn profiles_are_offered_by_their_number_then_by_their_title() {
-        let config: Config = toml::from_str(
-            "[profiles.a]\ntitle = 'Zoology'\n[profiles.b]\ntitle = 'algebra'\n\
-             [profiles.c]\norder = -1\ngroups = ['class']\n",
-        )
+        let config: Config = serde_json::from_value(json!({"profiles": {
+            "a": {"title": "Zoology"},
+            "b": {"title": "algebra"},
+            "c": {"order": -1, "groups": ["class"]},
+        }}))
         .unwrap();
         let profiles = hub(&config);
         assert_eq!(profiles.names().collect::<Vec<_>>(), ["c", "b", "a"]);

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::seams::{
     Exit, Handle, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started, StopMode,
+    Usage,
 };
 use lyceum_core::{ServerRef, Upstream};
 use serde_json::json;
@@ -73,6 +74,8 @@ struct Script {
     starts: u64,
     stops: u64,
     swept: Option<Vec<Handle>>,
+    usage: Option<Usage>,
+    looks: u64,
 }
 
 impl FakeSpawner {
@@ -105,6 +108,16 @@ impl FakeSpawner {
     /// Says what becomes of stops from now on.
     pub fn on_stop(&self, stop: Stop) {
         self.0.stop.send_replace(stop);
+    }
+
+    /// Says what each server uses from now on.
+    pub fn uses(&self, usage: Usage) {
+        lock(&self.0.script).usage = Some(usage);
+    }
+
+    /// How often it was asked what a server uses.
+    pub fn looks(&self) -> u64 {
+        lock(&self.0.script).looks
     }
 
     /// How often a start was asked for.
@@ -234,6 +247,12 @@ impl Spawner for FakeSpawner {
 
     async fn forget(&self, _: &ServerRef) -> Result<(), SpawnError> {
         Ok(())
+    }
+
+    async fn usage(&self, _: &Handle) -> Option<Usage> {
+        let mut script = lock(&self.0.script);
+        script.looks += 1;
+        script.usage
     }
 }
 

@@ -25,6 +25,7 @@ mod oauth_services;
 mod operations;
 mod options;
 mod pages;
+mod profiles;
 mod scopes;
 mod servers;
 mod services;
