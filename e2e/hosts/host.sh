@@ -162,10 +162,15 @@ wait_up() {
     keeper "$name" >/dev/null || { tail -20 "$hosts/running/$name/console" >&2; fail "$name has ended while it was booting"; }
     first=$(first "$name" || true)
     if [ -n "$first" ] && [ "$first" != "$before" ]; then
-      state=$(inside "$name" systemctl is-system-running 2>/dev/null || true)
+      # It ends with another status than 0 unless all is well.
+      state=$(inside "$name" systemctl is-system-running 2>/dev/null) || true
       case $state in
         running) return 0 ;;
-        degraded) say "$name is up, but some units have failed"; (inside "$name" systemctl --failed --no-pager --plain >&2); return 0 ;;
+        degraded)
+          say "$name is up, but some units have failed"
+          (inside "$name" systemctl --failed --no-pager --plain >&2) || true
+          return 0
+          ;;
       esac
     fi
     sleep 0.05

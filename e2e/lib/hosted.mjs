@@ -128,6 +128,9 @@ export function reached({ https }) {
 [hub]
 public_url = "https://${NAME}:${https}"
 api_listen = "127.0.0.1:0"
+# Where twenty start at once on two processors, each takes its time.
+start_timeout = "3m"
+http_timeout = "3m"
 [gateway]
 listen = ["systemd:http"]
 listen_tls = ["systemd:https"]

@@ -7,7 +7,7 @@ import { request as secure } from "node:https";
 import { within } from "./wait.mjs";
 
 /** How long a kernel may take to connect, on a busy machine. */
-const CONNECT_LIMIT = 90_000;
+const CONNECT_LIMIT = 180_000;
 /** How long code may run, unless it is said otherwise. */
 const RUN_LIMIT = 120_000;
 
@@ -18,8 +18,28 @@ export class Kernel {
   /** Why it is no longer open. */
   lost = undefined;
 
-  /** Opens the channels of a kernel at `path`, with the cookies of `person`; waits until the kernel answers. */
+  /**
+   * Opens the channels of a kernel at `path`, with the cookies of `person`; waits until the kernel answers.
+   *
+   * Where many kernels start at once, the server closes the connection before one has; pages then open another.
+   */
   static async connect(person, path, id) {
+    const deadline = Date.now() + CONNECT_LIMIT;
+    for (;;) {
+      const kernel = await Kernel.open(person, path, id);
+      try {
+        // Until the kernel is connected behind the server, what it prints would be lost.
+        await within("a kernel answers", kernel.ask("kernel_info_request", {}).ended, Math.max(deadline - Date.now(), 1));
+        return kernel;
+      } catch (error) {
+        const closed = kernel.lost !== undefined;
+        kernel.close();
+        if (!closed || Date.now() >= deadline) throw error;
+      }
+    }
+  }
+
+  static async open(person, path, id) {
     const session = randomUUID();
     const call = person.url.protocol === "https:" ? secure : plain;
     const opening = new Promise((done, fail) => {
@@ -48,8 +68,6 @@ export class Kernel {
     const { socket, head } = await within("a WebSocket to a kernel opens", opening, CONNECT_LIMIT);
     const kernel = new Kernel(socket, session, id);
     kernel.read(head);
-    // Until the kernel is connected behind the server, what it prints would be lost.
-    await within("a kernel answers", kernel.ask("kernel_info_request", {}).ended, CONNECT_LIMIT);
     return kernel;
   }
 

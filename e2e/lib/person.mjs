@@ -4,7 +4,7 @@ import { request as plain } from "node:http";
 import { request as secure } from "node:https";
 
 import { Kernel } from "./kernel.mjs";
-import { until, within } from "./wait.mjs";
+import { Final, until, within } from "./wait.mjs";
 
 /** A single-user server needs a few seconds, and more where many start at once. */
 const START_LIMIT = 180_000;
@@ -118,7 +118,9 @@ export class Person {
         const { status, json } = await this.api("GET", `/users/${this.name}`);
         if (status !== 200) throw new Error(`${status} ${JSON.stringify(json)}`);
         const found = json.servers?.[server];
-        return found && (found.ready || !found.pending) && found;
+        // The hub lists servers that run or are about to.
+        if (!found) throw new Final(`the server ${this.name}/${server} did not start`);
+        return (found.ready || !found.pending) && found;
       },
       START_LIMIT,
       250,
