@@ -27,6 +27,12 @@ const MARK: HeaderName = HeaderName::from_static("x-lyceum-notices");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How often a page asks; oftener if warnings are shorter.
 const ASK_EVERY: Duration = Duration::from_mins(1);
+/// What is said of an idle server, and of one that has run for too long. The page fills in the minutes.
+pub(crate) const WITH_MINUTES: [&str; 2] = [IDLE, AGE];
+const IDLE: &str = "cull-notice-idle";
+const AGE: &str = "cull-notice-age";
+/// On the button that hides it.
+pub(crate) const DISMISS: &str = "dismiss";
 
 /// Tells whether the server is about to be stopped.
 pub(crate) async fn show(
@@ -121,14 +127,14 @@ fn answer(web: &Web, parts: &Parts, permit: &ServerPermit<AccessServer>) -> Resp
 fn words(web: &Web, language: Language, notice: CullNotice) -> Value {
     let text = |key: &str| web.renderer().text(language, key);
     let key = match notice.reason {
-        Reason::MaxAge => "cull-notice-age",
-        _ => "cull-notice-idle",
+        Reason::MaxAge => AGE,
+        _ => IDLE,
     };
     json!({
         "at": lyceum_core::clock::iso_format(notice.at),
         "seconds": notice.left.as_secs(),
         "text": text(key),
         "keep": notice.can_be_kept.then(|| text("keep-running")),
-        "dismiss": text("dismiss"),
+        "dismiss": text(DISMISS),
     })
 }
