@@ -2,8 +2,10 @@
 //!
 //! An engine remembers nothing between two questions: the broker may be killed at any moment, and servers go on.
 
+mod devices;
 mod lines;
 mod machine;
+pub mod process;
 mod refuse;
 pub mod systemd;
 mod turns;

@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::manager::{Manager, UnitState};
-pub(super) use self::properties::devices;
 use super::turns::Turns;
 use super::{Engine, Identity, Running, machine, refuse};
 use crate::plan::Plan;

@@ -146,7 +146,7 @@ pub(crate) fn is_running(uid: u32, text: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         entry.metadata().is_ok_and(|data| data.uid() == uid)
             && fs::read(entry.path().join("cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+                .is_ok_and(|line| !line.is_empty() && String::from_utf8_lossy(&line).contains(text))
     })
 }
 

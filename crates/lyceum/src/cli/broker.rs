@@ -49,7 +49,7 @@ pub(crate) struct ChildArgs {
 pub(crate) fn child(args: &ChildArgs) -> ExitCode {
     match args.kind.as_deref() {
         None => lyceum_broker::children::child_main(),
-        Some(_) => ExitCode::from(2), // FIXME-engine
+        Some(_) => lyceum_broker::engine::process::child_main(),
     }
 }
 

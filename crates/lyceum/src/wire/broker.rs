@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use lyceum_auth::AuthConfig;
 use lyceum_broker::Broker;
 use lyceum_broker::engine::Engine;
+use lyceum_broker::engine::process::ProcessEngine;
 use lyceum_broker::engine::systemd::SystemdEngine;
 use lyceum_broker::policy::{
     AccountCreation, AccountPolicy, EngineKind, PamPolicy, Policy, ProfilePolicy, Sandbox,
@@ -47,7 +48,7 @@ pub(crate) fn engine(policy: &Policy) -> Option<Arc<dyn Engine>> {
 fn of_kind(kind: EngineKind, state_dir: &Path) -> Arc<dyn Engine> {
     match kind {
         EngineKind::Systemd => Arc::new(SystemdEngine::new(state_dir)),
-        EngineKind::Process => Arc::new(SystemdEngine::new(state_dir)), // FIXME-engine
+        EngineKind::Process => Arc::new(ProcessEngine::new(state_dir)),
     }
 }
 

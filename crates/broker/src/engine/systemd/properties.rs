@@ -1,6 +1,5 @@
 //! From a plan to the properties of a unit.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use zbus::Variant;
 
 use super::manager::Property;
 use super::raw;
+use crate::engine::devices;
 use crate::plan::Plan;
 use crate::protocol::Refusal;
 
@@ -154,7 +154,7 @@ fn sandbox(all: &mut Properties, plan: &Plan) {
     if sandbox.private_devices {
         all.put("PrivateDevices", true);
         all.text("DevicePolicy", "closed");
-        let devices = devices(&sandbox.devices);
+        let devices = devices::find(&sandbox.devices);
         // In a private /dev there is nothing but what is put there.
         let bind = |device: &PathBuf| (path_text(device), path_text(device), true, 0_u64);
         all.put("BindPaths", devices.iter().map(bind).collect::<Vec<_>>());
@@ -174,34 +174,6 @@ fn sandbox(all: &mut Properties, plan: &Plan) {
     if !sandbox.hidden.is_empty() {
         all.put("InaccessiblePaths", optional(&sandbox.hidden));
     }
-}
-
-/// Finds the devices that are there: each as it is named, or all that begin so if a `*` is at the end.
-pub(in crate::engine) fn devices(patterns: &[String]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for pattern in patterns {
-        let Some(start) = pattern.strip_suffix('*') else {
-            found.extend(Some(PathBuf::from(pattern)).filter(|path| path.exists()));
-            continue;
-        };
-        let start = Path::new(start);
-        let (Some(dir), Some(name)) = (start.parent(), start.file_name()) else {
-            continue;
-        };
-        let Ok(entries) = fs::read_dir(dir) else {
-            continue;
-        };
-        let name = name.as_encoded_bytes();
-        found.extend(
-            entries
-                .flatten()
-                .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(name))
-                .map(|entry| entry.path()),
-        );
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 fn cpu_quota(cpu: f64) -> u64 {

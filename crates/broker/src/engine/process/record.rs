@@ -1,0 +1,80 @@
+//! What is known of a server: a file of root's, written by its keeper and read by the broker.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use lyceum_core::seams::Exit;
+use serde::{Deserialize, Serialize};
+
+use super::family::Family;
+use super::groups::{self, Group};
+use super::job::ProcessKey;
+
+/// What is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    /// The server's main process.
+    pub(super) main: ProcessKey,
+    /// The process that keeps it.
+    pub(super) keeper: ProcessKey,
+    pub(super) groups: Vec<Group>,
+    /// The folder that holds its own `/tmp`, and that of its `/var/tmp`.
+    pub(super) folders: Vec<PathBuf>,
+    /// Where its output is.
+    pub(super) log: PathBuf,
+    /// How it has ended.
+    pub(super) exit: Option<Exit>,
+    /// How often the system has ended one of its processes because of its memory.
+    pub(super) out_of_memory: u64,
+}
+
+impl Record {
+    /// Reads a record; `None` if there is none, or it cannot be understood.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Writes it, so that a reader sees the old or the new one.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        let new = path.with_added_extension("new");
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?
+            .write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(new, path)
+    }
+
+    pub(super) fn family(&self) -> Family<'_> {
+        Family {
+            groups: &self.groups,
+            keeper: Some(&self.keeper),
+        }
+    }
+
+    /// Removes what a server that has ended leaves behind.
+    pub(super) fn clean(&self) {
+        remove_folders(&self.folders);
+        groups::remove_all(&self.groups);
+    }
+}
+
+/// Removes folders that servers had to themselves; links in them are not followed.
+pub(super) fn remove_folders(folders: &[PathBuf]) {
+    for folder in folders {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %folder.display(), error = %error, "could not remove a server's temporary files");
+            }
+            _ => {}
+        }
+    }
+}
