@@ -18,6 +18,7 @@ use lyceum_core::lifecycle::Refusal;
 use lyceum_core::seams::RoutesError;
 use lyceum_core::{ServerRef, Timestamp, UserName};
 use lyceum_store::StoreError;
+use serde_json::json;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -29,6 +30,7 @@ use self::evidence::{AT_ONCE, Candidate};
 use self::memory::{Memory, Warned};
 use self::rules::{Due, LastUse, Limit, Reason, Step, decide, due};
 use crate::Hub;
+use crate::audit::{Actor, AuditEvent, AuditKind};
 use crate::permit::{AccessServer, ServerPermit};
 
 /// How long the shares of memory may lag behind a stop.
@@ -315,6 +317,14 @@ impl Hub {
         let (reason, idle) = (reason.as_str(), idle.as_secs());
         tracing::info!(user.name = %server.user, server.name = %server, reason, idle_seconds = idle, last_use = last.by.as_str(),
             "culled the server {server}: {reason}, unused for {idle} seconds");
+        self.audit().note(AuditEvent {
+            kind: AuditKind::Cull,
+            actor: Actor::Hub,
+            about: Some(&server.user),
+            server: Some(&server.server),
+            client_addr: None,
+            detail: json!({"reason": reason, "idle_seconds": idle, "last_use": last.by.as_str()}),
+        });
     }
 
     /// Stops servers that are idle if memory is short: the idlest first, one after the other, until it is not.

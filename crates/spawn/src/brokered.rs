@@ -7,7 +7,7 @@ mod failure;
 mod handle;
 mod process;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lyceum_broker::client::BrokerError;
-use lyceum_broker::protocol::{RefusalKind, ServerKey, ServerState, StartServer, TlsFiles};
+use lyceum_broker::protocol::{
+    self, RefusalKind, RunningServer, ServerKey, ServerState, StartServer, TlsFiles,
+};
 use lyceum_broker::{Broker, Variables};
 use lyceum_core::lifecycle::Failure;
-use lyceum_core::names::ServerRef;
+use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started, StopMode,
+    Exit, Handle, HomeSpace, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started,
+    StopMode, Usage,
 };
 
 use self::handle::BrokeredHandle;
@@ -127,6 +130,16 @@ fn is_passing(error: &BrokerError) -> bool {
             refusal.kind,
             RefusalKind::Slow | RefusalKind::System | RefusalKind::Version
         ),
+    }
+}
+
+fn usage_of(usage: &protocol::Usage) -> Usage {
+    Usage {
+        memory: usage.memory,
+        memory_limit: usage.memory_limit,
+        cpu_micros: usage.cpu_micros,
+        tasks: usage.tasks,
+        out_of_memory: usage.out_of_memory,
     }
 }
 
@@ -280,6 +293,37 @@ impl Spawner for Brokered {
             .forget(&server.user, &server.server)
             .await
             .map_err(|error| asked(format!("forget server {server}"), error))
+    }
+
+    async fn usage(&self, handle: &Handle) -> Option<Usage> {
+        let key = self.decode(handle).ok()?.key();
+        match self.broker.inspect(&key).await {
+            Ok((ServerState::Running(usage), _)) => Some(usage_of(&usage)),
+            Ok((ServerState::Ended { .. }, _)) | Err(_) => None,
+        }
+    }
+
+    async fn usage_of_all(&self, handles: &[Handle]) -> Vec<Option<Usage>> {
+        let running = self.broker.list().await.unwrap_or_default();
+        let running: HashMap<&str, &RunningServer> = running
+            .iter()
+            .map(|one| (one.key.marker.as_str(), one))
+            .collect();
+        let of = |handle| {
+            let key = self.decode(handle).ok()?.key();
+            let one = running.get(key.marker.as_str())?;
+            (one.key == key).then(|| usage_of(&one.usage))
+        };
+        handles.iter().map(of).collect()
+    }
+
+    async fn home_space(&self, user: &UserName) -> Option<HomeSpace> {
+        let space = self.broker.home(user).await.ok()?;
+        Some(HomeSpace {
+            used: space.used,
+            quota: space.quota,
+            free: space.free,
+        })
     }
 
     fn environment(&self, handle: &Handle) -> Option<String> {
