@@ -24,6 +24,8 @@ use crate::tidy;
 use ahead::Ahead;
 use needs::{Installing, Package};
 
+/// The variable by which tests find the program in the place of a notebook server; without it, each asks Cargo.
+const NOTEBOOK: &str = "LYCEUM_TEST_NOTEBOOK";
 /// Tests that wait for name servers and authorities most of the time.
 const WAITING: &str = "package(lyceum-certs)";
 
@@ -145,6 +147,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         // Whoever stops early wants nothing that is of use later only.
         ahead: (!options.fail_fast).then(Ahead::default),
         parts: parts.clone(),
+        compiled: false,
     };
     if let Some(ahead) = &mut run.ahead
         && installing == Installing::Allowed
@@ -194,6 +197,8 @@ struct Run<'a> {
     root: &'a Path,
     installing: Installing,
     parts: Vec<Part>,
+    /// Whether the tests of the crates are compiled, and with them all programs.
+    compiled: bool,
     /// What is done ahead, if anything may be.
     ahead: Option<Ahead>,
 }
@@ -250,7 +255,7 @@ impl Run<'_> {
             Part::Build => shell::run(&mut release_build(root)),
             Part::Deny => deny(root),
             Part::Conformance => conformance::part(root, &mut counts),
-            Part::Api => api::run(root, installing),
+            Part::Api => api::run(root, installing, self.compiled),
             Part::E2e => browsers::run(root, installing, &mut counts),
         };
         let failure = match result {
@@ -279,6 +284,7 @@ impl Run<'_> {
         // Compiled alone, as compilers fill the processors and tests do not.
         let compile = [&with_cargo[..], &["--all-targets", "--no-run"]].concat();
         shell::run(&mut cargo(root, &compile))?;
+        self.compiled = true;
         if let Some(ahead) = &mut self.ahead {
             ahead.wait_for_needs();
         }
@@ -310,6 +316,7 @@ impl Run<'_> {
         let mut result = Ok(());
         for arguments in runs {
             let mut tests = cargo(root, &arguments);
+            tests.env(NOTEBOOK, root.join("target/debug/tiny-notebook"));
             for environment in &environments {
                 tests.env(environment.variable, &environment.prefix);
             }

@@ -10,6 +10,8 @@ use thiserror::Error;
 
 /// The program's name.
 const NAME: &str = "tiny-notebook";
+/// The variable that names it, set by whoever has built it already: asking Cargo takes as long as many a test.
+const VARIABLE: &str = "LYCEUM_TEST_NOTEBOOK";
 
 /// Why there is no program.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -17,6 +19,9 @@ pub enum ProgramError {
     /// The test itself is not where Cargo puts tests.
     #[error("the test is not in a folder of Cargo's: {0}")]
     NotCargo(String),
+    /// The variable names no file.
+    #[error("{VARIABLE} names {0}, where no program is")]
+    Missing(PathBuf),
     /// Cargo could not build it.
     #[error("could not build {NAME}: {0}; try `cargo build -p lyceum-testkit`")]
     Build(String),
@@ -24,11 +29,19 @@ pub enum ProgramError {
 
 /// Gives the path of the program `tiny-notebook`, of the same build profile as the test that asks.
 ///
-/// The first call of a process runs Cargo, which does nothing if the program is up to date. Blocks for
-/// that long: call it before the clock of a test runs.
+/// The first call of a process runs Cargo, which does nothing if the program is up to date, unless `LYCEUM_TEST_NOTEBOOK`
+/// names the program. Blocks for that long: call it before the clock of a test runs.
 pub fn program() -> Result<PathBuf, ProgramError> {
     static PROGRAM: OnceLock<Result<PathBuf, ProgramError>> = OnceLock::new();
-    PROGRAM.get_or_init(build).clone()
+    PROGRAM.get_or_init(find).clone()
+}
+
+fn find() -> Result<PathBuf, ProgramError> {
+    match env::var_os(VARIABLE).map(PathBuf::from) {
+        Some(named) if named.is_file() => Ok(named),
+        Some(named) => Err(ProgramError::Missing(named)),
+        None => build(),
+    }
 }
 
 fn build() -> Result<PathBuf, ProgramError> {
