@@ -161,6 +161,8 @@ fn documented() -> Regex {
         line.starts_with('^'),
         "nothing that was typed may stand before: {line}"
     );
+    // What journald puts before a line is in the definitions that fail2ban brings.
+    let line = line.replace("%(__prefix_line)s", r"(?:\S+ lyceum\[\d+\]: )?");
     Regex::new(&line.replace("<ADDR>", r"(?P<addr>[0-9a-fA-F:.]+)")).unwrap()
 }
 
