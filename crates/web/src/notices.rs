@@ -28,9 +28,8 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How often a page asks; oftener if warnings are shorter.
 const ASK_EVERY: Duration = Duration::from_mins(1);
 /// What is said of an idle server, and of one that has run for too long. The page fills in the minutes.
-pub(crate) const WITH_MINUTES: [&str; 2] = [IDLE, AGE];
-const IDLE: &str = "cull-notice-idle";
-const AGE: &str = "cull-notice-age";
+pub(crate) const IDLE: &str = "cull-notice-idle";
+pub(crate) const AGE: &str = "cull-notice-age";
 /// On the button that hides it.
 pub(crate) const DISMISS: &str = "dismiss";
 

@@ -16,7 +16,7 @@ use crate::admin::cull::{CULL_PATH, CullWish, ToldCull, ToldServer, ToldServers}
 use crate::cli;
 
 /// How long it may take until all servers have said what they compute.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// How long it may take until servers have stopped.
 const STOP: Duration = Duration::from_mins(30);
 

@@ -70,7 +70,7 @@ fn used() -> BTreeMap<String, BTreeSet<String>> {
     }
     used.extend(oauth_scopes::text_keys().map(|key| (key, BTreeSet::new())));
     let minutes = || BTreeSet::from(["minutes".to_owned()]);
-    for key in crate::notices::WITH_MINUTES {
+    for key in [crate::notices::IDLE, crate::notices::AGE] {
         used.insert(key.to_owned(), minutes());
     }
     used.insert(crate::notices::DISMISS.to_owned(), BTreeSet::new());
