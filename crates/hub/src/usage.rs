@@ -87,23 +87,25 @@ impl Usages {
     }
 
     /// What is known of a run of a server, if that is not too old.
-    fn last(&self, server: &ServerRef, handle: &Handle) -> Option<Usage> {
+    fn last(&self, server: &ServerRef, handle: &Handle, now: Instant) -> Option<Usage> {
         let known = self.lock();
         let seen = known
             .servers
             .get(server)
             .filter(|seen| seen.handle == *handle)?;
         let (at, usage) = seen.last?;
-        (at.elapsed() < OLDEST).then_some(usage)
+        (now.saturating_duration_since(at) < OLDEST).then_some(usage)
     }
 
     /// Notes that a server is asked about; `false` if it has been a moment ago.
-    fn ask(&self, running: &RunningServer) -> bool {
+    fn ask(&self, running: &RunningServer, now: Instant) -> bool {
         let mut known = self.lock();
         let seen = known.entry(running);
-        let is_due = seen.asked.is_none_or(|asked| asked.elapsed() >= FRESH);
+        let is_due = seen
+            .asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= FRESH);
         if is_due {
-            seen.asked = Some(Instant::now());
+            seen.asked = Some(now);
         }
         is_due
     }
@@ -148,9 +150,8 @@ impl Usages {
     }
 
     /// The space of a home that was asked for a moment ago; `None` if it has to be asked now.
-    fn home(&self, user: &UserName) -> Option<Option<HomeSpace>> {
+    fn home(&self, user: &UserName, now: Instant) -> Option<Option<HomeSpace>> {
         let mut known = self.lock();
-        let now = Instant::now();
         if let Some(home) = known.homes.get_mut(user) {
             // A home that is not there yet may be so in a moment.
             let fresh = if home.space.is_some() {
@@ -158,7 +159,7 @@ impl Usages {
             } else {
                 FRESH
             };
-            if home.asked.elapsed() < fresh {
+            if now.saturating_duration_since(home.asked) < fresh {
                 return Some(home.space);
             }
             home.asked = now;
@@ -205,25 +206,25 @@ impl Hub {
     /// if it does not run, or nobody can say.
     pub async fn server_usage(&self, server: &ServerRef) -> Option<Usage> {
         let running = self.servers().running_server(server)?;
-        if self.usages().ask(&running) {
+        if self.usages().ask(&running, Instant::now()) {
             let asked = timeout(PAGE_LIMIT, self.shared().spawner.usage(&running.handle)).await;
             if let Ok(Some(usage)) = asked {
                 self.note_usage(&running, usage);
             }
         }
-        self.usages().last(server, &running.handle)
+        self.usages().last(server, &running.handle, Instant::now())
     }
 
     /// Tells what a server used when it was last looked at, a minute ago at most; asks nobody.
     pub fn last_usage(&self, server: &ServerRef) -> Option<Usage> {
         let running = self.servers().running_server(server)?;
-        self.usages().last(server, &running.handle)
+        self.usages().last(server, &running.handle, Instant::now())
     }
 
     /// Tells how much space a user's home has; asks the spawner if that was not done a moment ago, and waits a second at
     /// most. `None` if nobody can say.
     pub async fn home_space(&self, user: &UserName) -> Option<HomeSpace> {
-        if let Some(space) = self.usages().home(user) {
+        if let Some(space) = self.usages().home(user, Instant::now()) {
             return space;
         }
         let asked = self.shared().spawner.home_space(user);

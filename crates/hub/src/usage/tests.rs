@@ -47,7 +47,10 @@ fn programs_that_were_ended_are_told_once() {
     // Another run of the server begins anew.
     let next = running(2, now);
     assert_eq!(usages.notices(&next.server, &next.handle), []);
-    assert_eq!(usages.last(&next.server, &next.handle), None);
+    assert_eq!(
+        usages.last(&next.server, &next.handle, Instant::now()),
+        None
+    );
     assert_eq!(usages.note(&next, used(1), now), 1, "it is of this run");
     for count in 2..20 {
         usages.note(&next, used(count), now);
@@ -66,29 +69,26 @@ fn what_happened_before_a_restart_is_not_news() {
     assert_eq!(usages.notices(&found.server, &found.handle), []);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_is_asked_about_once_in_some_seconds() {
+#[test]
+fn a_server_is_asked_about_once_in_some_seconds() {
     let now = SystemClock.now();
     let usages = Usages::new(now);
     let one = running(1, now);
-    assert!(usages.ask(&one));
+    let begin = Instant::now();
+    let later = |seconds| begin + Duration::from_secs(seconds);
+    assert!(usages.ask(&one, begin));
     usages.note(&one, used(0), now);
-    tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(!usages.ask(&one));
-    assert_eq!(usages.last(&one.server, &one.handle), Some(used(0)));
-    tokio::time::advance(OLDEST).await;
-    assert_eq!(
-        usages.last(&one.server, &one.handle),
-        None,
-        "too old to be shown"
-    );
-    assert!(usages.ask(&one));
+    assert!(!usages.ask(&one, later(1)));
+    let last = |at| usages.last(&one.server, &one.handle, at);
+    assert_eq!(last(later(1)), Some(used(0)));
+    assert_eq!(last(later(120)), None, "too old to be shown");
+    assert!(usages.ask(&one, later(120)));
     let ada = &one.server.user;
-    assert_eq!(usages.home(ada), None);
-    assert_eq!(usages.home(ada), Some(None), "somebody asks already");
+    assert_eq!(usages.home(ada, begin), None);
+    assert_eq!(usages.home(ada, begin), Some(None), "somebody asks already");
+    assert_eq!(usages.home(ada, later(6)), None, "there may be one by now");
     let space = Some(HomeSpace::default());
     usages.note_home(ada, space);
-    assert_eq!(usages.home(ada), Some(space));
-    tokio::time::advance(HOME_FRESH).await;
-    assert_eq!(usages.home(ada), None);
+    assert_eq!(usages.home(ada, later(12)), Some(space));
+    assert_eq!(usages.home(ada, later(60)), None);
 }
