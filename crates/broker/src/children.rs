@@ -21,7 +21,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -37,6 +37,8 @@ pub use self::stage::child_main;
 const PLACES: usize = 48;
 /// How long a question waits for its turn.
 const TURN_LIMIT: Duration = Duration::from_secs(20);
+/// How many processes below a child are looked for when it is killed.
+const MAX_DESCENDANTS: usize = 64;
 /// The longest answer of a child, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
 
@@ -156,9 +158,32 @@ impl Drop for Family {
         // It has not been waited for, so its number is nobody else's. It leads a group of its own from its first moments
         // on; before that there is nothing but itself, which is killed by `kill_on_drop`.
         if let Some(id) = self.0.as_ref().and_then(Child::id) {
+            // Modules put what they start into sessions of its own (`pam_exec`), so that the group is not all.
+            let below = descendants(id.cast_signed());
             let _ = killpg(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
+            for pid in below {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
         }
     }
+}
+
+/// The processes below one, as far as they can be seen now; some small files of the kernel's are read.
+fn descendants(pid: i32) -> Vec<i32> {
+    let mut all = Vec::new();
+    let mut next = vec![pid];
+    while let Some(parent) = next.pop() {
+        let path = format!("/proc/{parent}/task/{parent}/children");
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        let children = children
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        for child in children.take(MAX_DESCENDANTS.saturating_sub(all.len())) {
+            all.push(child);
+            next.push(child);
+        }
+    }
+    all
 }
 
 fn slow(doing: &str, limit: Duration) -> Refusal {

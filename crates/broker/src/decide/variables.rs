@@ -70,3 +70,23 @@ pub(super) fn check(policy: &Policy, start: &StartServer) -> Result<(), Refusal>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_hub_sets_is_on_the_list() {
+        // The hub is a crate that this one must not know; its source tells the names all the same.
+        let source = include_str!("../../../hub/src/servers/environment.rs");
+        let mut count = 0;
+        for name in source.split('"').filter(|text| {
+            let start = text.starts_with("JUPYTERHUB_") || text.starts_with("JPY_");
+            start && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        }) {
+            assert!(ALLOWED.contains(&name), "{name}");
+            count += 1;
+        }
+        assert!(count >= 17, "{count}");
+    }
+}

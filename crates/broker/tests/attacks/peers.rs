@@ -116,7 +116,7 @@ fn truncated_oversized_empty_and_foreign_questions_are_refused() {
             vec![0, 4, 0, 1],
             framed(b"{}"),
             framed(b"\xff\xfe"),
-            framed(&[b'['; 20_000]),
+            framed("[".repeat(20_000).as_bytes()),
             framed(br#"{"version":1,"request":{"shell":{"command":"id"}}}"#),
             framed(br#"{"version":1,"request":{"list":{"and":"more"}}}"#),
             framed(br#"{"version":1,"request":{"ensure-account":{"user":"../../etc"}}}"#),

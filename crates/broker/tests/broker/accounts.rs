@@ -10,10 +10,12 @@ use super::room::{
 };
 
 async fn log_in(room: &Room, name: &str, password: &str) -> Result<u32, RefusalKind> {
+    let (name, password) = (user(name), password.into());
     let asked = room
         .broker
-        .authenticate(&user(name), &password.into(), "192.0.2.1");
-    asked.await.map(|account| account.uid).map_err(refusal)
+        .authenticate(&name, &password, "192.0.2.1")
+        .await;
+    asked.map(|account| account.uid).map_err(refusal)
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! A server's life through client, protocol and server, with an engine that is there for this alone.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use lyceum_broker::policy::SocketRule;
 use lyceum_broker::protocol::{RefusalKind, ServerState};
 use lyceum_core::ServerName;
+use lyceum_core::route::Upstream;
 use lyceum_core::seams::Exit;
 use tokio::sync::Semaphore;
 
-use super::room::{in_room, key, make_account, refusal, start, until, user};
+use super::room::{in_room, in_room_with, key, make_account, refusal, start, until, user};
 
 const ONE: &str = "1111111111";
 const TWO: &str = "2222222222";
@@ -27,8 +31,11 @@ fn a_server_is_started_seen_and_stopped() {
         assert_eq!(running[0].key, key("ada", ONE));
         let again = room.broker.start(start("ada", TWO)).await.unwrap_err();
         assert_eq!(refusal(again), RefusalKind::Exists);
-        let forget = room.broker.forget(&user("ada"), &ServerName::default());
-        assert_eq!(refusal(forget.await.unwrap_err()), RefusalKind::Exists);
+        let forgotten = room
+            .broker
+            .forget(&user("ada"), &ServerName::default())
+            .await;
+        assert_eq!(refusal(forgotten.unwrap_err()), RefusalKind::Exists);
         let log = room
             .broker
             .log(&user("ada"), &ServerName::default(), 5000)
@@ -188,5 +195,37 @@ fn twenty_users_start_at_once() {
         }
         assert_eq!(uids.len(), 20);
         assert_eq!(room.engine.count(), 20);
+    });
+}
+
+#[test]
+fn a_real_jupyter_server_listens_where_lyceums_group_alone_gets_in() {
+    let environment = std::env::var("LYCEUM_TEST_PYENV").expect(
+        "set LYCEUM_TEST_PYENV to a Python environment with JupyterLab; `cargo xtask test` makes one",
+    );
+    let real = |policy: &mut lyceum_broker::Policy| {
+        policy.server.command = [
+            &format!("{environment}/bin/python3"),
+            "-m",
+            "jupyter_server",
+        ]
+        .map(|word| (*word).to_owned())
+        .into();
+        policy.server.args = vec!["--no-browser".to_owned()];
+        policy.server.socket = SocketRule::Unix;
+    };
+    in_room_with(real, async |room| {
+        make_account("ada", &[]);
+        let (started, _) = room.broker.start(start("ada", ONE)).await.unwrap();
+        let Upstream::Owned { path, uid } = started.upstream else {
+            panic!("{:?}", started.upstream);
+        };
+        until(|| fs::metadata(&path).is_ok_and(|socket| socket.mode() & 0o777 == 0o660)).await;
+        let socket = fs::metadata(&path).unwrap();
+        assert_eq!((socket.uid(), socket.gid()), (uid, super::room::CLIENT));
+        let folder = fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!(folder.mode() & 0o7777, 0o2710);
+        let runtime = fs::metadata(path.with_file_name("jupyter")).unwrap();
+        assert_eq!((runtime.mode() & 0o777, runtime.uid()), (0o700, uid));
     });
 }
