@@ -3,6 +3,11 @@
 //! It is no test of this machine, which may have no systemd: `cargo test -p lyceum-broker --test systemd_engine --no-run`
 //! builds a program that needs nothing else, and that is copied into a test host and run there.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail as the test itself does"
+)]
+
 #[path = "engines/plans.rs"]
 mod plans;
 
@@ -20,9 +25,11 @@ use lyceum_broker::plan::Plan;
 use lyceum_broker::protocol::RefusalKind;
 use lyceum_core::limits::{Cap, Limits, TotalLimits};
 use lyceum_core::seams::Exit;
-use plans::{exit, has_ended, is_running, memory, python, text_of, usage, variables, wait_end, wait_for};
-use tokio::sync::{RwLock, RwLockReadGuard};
+use plans::{
+    exit, has_ended, is_running, memory, python, text_of, usage, variables, wait_end, wait_for,
+};
 use proptest::strategy::{Strategy as _, ValueTree as _};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 const SLICE: &str = "lyceum-servers.slice";
 const STATE: &str = "/run/lyceum-engine-test";
@@ -98,17 +105,31 @@ fn property(unit: &str, name: &str) -> String {
 /// Nothing of a unit is left: the manager does not know it, and no file of the engine's is there.
 fn assert_nothing_left(plan: &Plan) {
     let state = property(&service(plan), "LoadState");
-    assert_eq!(state, "not-found", "{}", run("systemctl", &["status", &service(plan)]).1);
+    assert_eq!(
+        state,
+        "not-found",
+        "{}",
+        run("systemctl", &["status", &service(plan)]).1
+    );
     let file = Path::new(STATE).join(format!("environments/{}.env", plan.unit));
     assert!(!file.exists(), "{} is left", file.display());
-    assert!(!is_running(plan.account.uid, "/bin/sh"), "a process is left");
+    assert!(
+        !is_running(plan.account.uid, "/bin/sh"),
+        "a process is left"
+    );
 }
 
 #[tokio::test]
 async fn a_server_runs_as_its_user_and_sees_neither_others_nor_their_folders() {
     let (engine, _quiet) = engine().await;
     let (ada, other) = (account("ada"), account("other"));
-    let stranger = plans::plan(&other, "lyceum-other", SLICE, Path::new(STATE), &["/bin/sleep", "4711"]);
+    let stranger = plans::plan(
+        &other,
+        "lyceum-other",
+        SLICE,
+        Path::new(STATE),
+        &["/bin/sleep", "4711"],
+    );
     let strangers = engine.start(&stranger).await.unwrap();
     fs::write("/tmp/of-the-machine", "x").unwrap();
     fs::create_dir_all("/srv/exams").unwrap();
@@ -131,20 +152,49 @@ async fn a_server_runs_as_its_user_and_sees_neither_others_nor_their_folders() {
     let uid = format!("uid={}(ada) gid={}(ada) groups={0}(ada)", ada.uid, ada.gid);
     assert!(seen.contains(&uid), "{seen}");
     assert!(seen.contains("/home/ada\n0022\n"), "{seen}");
-    assert!(!seen.contains("4711") && !seen.contains("systemd-journal"), "{seen}");
-    assert!(!seen.contains("of-the-machine") && !seen.contains("solution"), "{seen}");
+    assert!(
+        !seen.contains("4711") && !seen.contains("systemd-journal"),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("of-the-machine") && !seen.contains("solution"),
+        "{seen}"
+    );
     assert!(seen.contains("cannot touch '/srv/data/x'"), "{seen}");
     assert!(seen.contains("cannot touch '/etc/x'"), "{seen}");
-    assert!(!seen.contains(" kmsg") && seen.contains(" urandom"), "{seen}");
-    assert!(seen.contains("NoNewPrivs:\t1") && seen.contains("\n1234\n"), "{seen}");
-    assert!(seen.contains("/lyceum.slice/lyceum-servers.slice/lyceum-ada.service"), "{seen}");
+    assert!(
+        !seen.contains(" kmsg") && seen.contains(" urandom"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("NoNewPrivs:\t1") && seen.contains("\n1234\n"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("/lyceum.slice/lyceum-servers.slice/lyceum-ada.service"),
+        "{seen}"
+    );
 
     // The token is in no property, and the file with it is gone.
     let shown = run("systemctl", &["show", &service(&plan)]).1;
-    assert!(shown.contains("Description=Jupyter server of ada") && !shown.contains("geheim"), "{shown}");
-    assert_eq!(fs::read_dir(format!("{STATE}/environments")).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().contains("ada")
-    }).count(), 0);
+    assert!(
+        shown.contains("Description=Jupyter server of ada") && !shown.contains("geheim"),
+        "{shown}"
+    );
+    assert_eq!(
+        fs::read_dir(format!("{STATE}/environments"))
+            .unwrap()
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .contains("ada")
+            })
+            .count(),
+        0
+    );
 
     let use_now = usage(&engine, &plan, &running.identity).await;
     assert!(use_now.memory.is_some_and(|bytes| bytes > 0), "{use_now:?}");
@@ -153,16 +203,31 @@ async fn a_server_runs_as_its_user_and_sees_neither_others_nor_their_folders() {
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         assert!(use_now.cpu_micros.is_some(), "{use_now:?}");
     }
-    let names: Vec<String> = engine.list().await.unwrap().into_iter().map(|(name, _)| name).collect();
-    assert!(names.contains(&"lyceum-ada".to_owned()) && names.contains(&"lyceum-other".to_owned()), "{names:?}");
+    let names: Vec<String> = engine
+        .list()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        names.contains(&"lyceum-ada".to_owned()) && names.contains(&"lyceum-other".to_owned()),
+        "{names:?}"
+    );
 
     // Another start of the same server is refused, and leaves this one alone.
     let twice = engine.start(&plan).await.unwrap_err();
     assert_eq!(twice.kind, RefusalKind::Exists, "{twice:?}");
     assert!(!has_ended(&running.pidfd));
 
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
-    engine.stop(&stranger.unit, Some(&strangers.identity), None).await.unwrap();
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
+    engine
+        .stop(&stranger.unit, Some(&strangers.identity), None)
+        .await
+        .unwrap();
     assert!(has_ended(&running.pidfd) && has_ended(&strangers.pidfd));
     assert_nothing_left(&plan);
 }
@@ -174,7 +239,10 @@ async fn units_of_others_are_neither_listed_nor_stopped() {
     engine.stop("lyceum-stranger", None, None).await.unwrap();
     assert_eq!(property("lyceum-stranger", "ActiveState"), "active");
     let names = engine.list().await.unwrap();
-    assert!(names.iter().all(|(name, _)| name != "lyceum-stranger"), "{names:?}");
+    assert!(
+        names.iter().all(|(name, _)| name != "lyceum-stranger"),
+        "{names:?}"
+    );
     for name in ["dbus", "lyceum-../x", "lyceum-a b", "lyceum-*"] {
         engine.stop(name, None, None).await.unwrap_err();
     }
@@ -207,9 +275,14 @@ async fn any_environment_arrives_as_it_was() {
     ] {
         all.insert(name.to_owned(), value.to_owned());
     }
-    let mut plan = shell(&user, "cat /proc/self/environ > environ; echo done > ready; exec sleep 600");
+    let mut plan = shell(
+        &user,
+        "cat /proc/self/environ > environ; echo done > ready; exec sleep 600",
+    );
     plan.environment = lyceum_broker::Variables(all.clone());
-    plan.environment.0.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    plan.environment
+        .0
+        .insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
     let running = engine.start(&plan).await.unwrap();
     text_of(&user.home.join("ready")).await;
     let environ = fs::read(user.home.join("environ")).unwrap();
@@ -224,7 +297,10 @@ async fn any_environment_arrives_as_it_was() {
     for (name, value) in &all {
         assert_eq!(arrived.get(name), Some(value), "{name}");
     }
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -240,8 +316,14 @@ async fn a_child_that_uses_up_the_memory_ends_and_the_server_goes_on() {
     let running = engine.start(&plan).await.unwrap();
     assert_eq!(text_of(&user.home.join("out")).await, "child: 137\n");
     let used = usage(&engine, &plan, &running.identity).await;
-    assert_eq!((used.memory_limit, used.out_of_memory), (Some(100 << 20), 1));
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+    assert_eq!(
+        (used.memory_limit, used.out_of_memory),
+        (Some(100 << 20), 1)
+    );
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
     assert_nothing_left(&plan);
 }
 
@@ -295,14 +377,20 @@ async fn limits_become_properties_of_the_unit() {
     ] {
         assert_eq!(property(&service(&plan), name), value, "{name}");
     }
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_fork_bomb_stays_in_its_unit_and_is_stopped() {
     let (engine, _quiet) = engine().await;
     let user = account("bomber");
-    let mut plan = shell(&user, "sh -c 'while :; do sleep 600 & done'; exec sleep 600");
+    let mut plan = shell(
+        &user,
+        "sh -c 'while :; do sleep 600 & done'; exec sleep 600",
+    );
     plan.limits.tasks = Some(Cap::At(50));
     let running = engine.start(&plan).await.unwrap();
     wait_for("the limit", async || {
@@ -312,7 +400,14 @@ async fn a_fork_bomb_stays_in_its_unit_and_is_stopped() {
     .await;
     let used = usage(&engine, &plan, &running.identity).await;
     assert!(used.tasks <= Some(50), "{used:?}");
-    engine.stop(&plan.unit, Some(&running.identity), Some(Duration::from_millis(200))).await.unwrap();
+    engine
+        .stop(
+            &plan.unit,
+            Some(&running.identity),
+            Some(Duration::from_millis(200)),
+        )
+        .await
+        .unwrap();
     assert_nothing_left(&plan);
 }
 
@@ -328,7 +423,11 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
     let mut others_folder = fresh();
     others_folder.working_dir = "/root".into();
     let mut no_session = fresh();
-    fs::write("/etc/pam.d/lyceum-refuses", "session required pam_deny.so\naccount required pam_permit.so\n").unwrap();
+    fs::write(
+        "/etc/pam.d/lyceum-refuses",
+        "session required pam_deny.so\naccount required pam_permit.so\n",
+    )
+    .unwrap();
     no_session.session = Some("lyceum-refuses".to_owned());
     let mut bad_value = fresh();
     bad_value.sandbox.properties = [("ProtectHome".to_owned(), "perhaps".to_owned())].into();
@@ -349,18 +448,27 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
     }
     // And then it starts.
     let running = engine.start(&fresh()).await.unwrap();
-    engine.stop(&fresh().unit, Some(&running.identity), None).await.unwrap();
+    engine
+        .stop(&fresh().unit, Some(&running.identity), None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_start_that_is_given_up_leaves_nothing_even_if_it_hangs() {
     let (engine, _quiet) = engine().await;
     let user = account("hasty");
-    fs::write("/etc/pam.d/lyceum-slow", "session required pam_exec.so /bin/sleep 600\naccount required pam_permit.so\n").unwrap();
+    fs::write(
+        "/etc/pam.d/lyceum-slow",
+        "session required pam_exec.so /bin/sleep 600\naccount required pam_permit.so\n",
+    )
+    .unwrap();
     let mut plan = shell(&user, "exec sleep 600");
     plan.session = Some("lyceum-slow".to_owned());
     let until = Duration::from_millis(700);
-    tokio::time::timeout(until, engine.start(&plan)).await.unwrap_err();
+    tokio::time::timeout(until, engine.start(&plan))
+        .await
+        .unwrap_err();
     // What the broker does then; it waits for the clean-up.
     engine.stop(&plan.unit, None, None).await.unwrap();
     assert_nothing_left(&plan);
@@ -388,21 +496,36 @@ async fn ends_are_told_apart() {
         let running = engine.start(&plan).await.unwrap();
         assert_eq!(exit(&engine, &plan, &running).await, expected, "{script}");
         // Forgotten only when that was said: then nothing is in `systemctl --failed` either.
-        engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+        engine
+            .stop(&plan.unit, Some(&running.identity), None)
+            .await
+            .unwrap();
         assert_nothing_left(&plan);
         assert!(!run("systemctl", &["--failed"]).1.contains("mortal"));
     }
     // A later start is another one.
     let plan = shell(&user, "exec sleep 600");
     let one = engine.start(&plan).await.unwrap();
-    engine.stop(&plan.unit, Some(&one.identity), None).await.unwrap();
+    engine
+        .stop(&plan.unit, Some(&one.identity), None)
+        .await
+        .unwrap();
     let two = engine.start(&plan).await.unwrap();
     assert_eq!(exit(&engine, &plan, &one).await, Exit::Unknown);
-    engine.stop(&plan.unit, Some(&one.identity), None).await.unwrap();
-    assert!(!has_ended(&two.pidfd), "the stop of an ended start has hit the next one");
+    engine
+        .stop(&plan.unit, Some(&one.identity), None)
+        .await
+        .unwrap();
+    assert!(
+        !has_ended(&two.pidfd),
+        "the stop of an ended start has hit the next one"
+    );
     engine.signal(&plan.unit, &one.identity, 15).await.unwrap();
     assert!(!has_ended(&two.pidfd));
-    engine.signal(&plan.unit, &two.identity, 19).await.unwrap_err();
+    engine
+        .signal(&plan.unit, &two.identity, 19)
+        .await
+        .unwrap_err();
     engine.signal(&plan.unit, &two.identity, 15).await.unwrap();
     wait_end(&two.pidfd).await;
 }
@@ -418,11 +541,28 @@ async fn a_stop_asks_the_main_process_first_and_ends_what_ignores_it() {
     );
     let running = engine.start(&plan).await.unwrap();
     text_of(&user.home.join("ready")).await;
-    engine.stop(&plan.unit, Some(&running.identity), Some(Duration::from_secs(2))).await.unwrap();
-    assert_eq!(fs::read_to_string(user.home.join("out")).unwrap(), "asked\n");
+    engine
+        .stop(
+            &plan.unit,
+            Some(&running.identity),
+            Some(Duration::from_secs(2)),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::read_to_string(user.home.join("out")).unwrap(),
+        "asked\n"
+    );
     assert_nothing_left(&plan);
     // Nothing to stop is no error.
-    engine.stop(&plan.unit, Some(&running.identity), Some(Duration::from_secs(2))).await.unwrap();
+    engine
+        .stop(
+            &plan.unit,
+            Some(&running.identity),
+            Some(Duration::from_secs(2)),
+        )
+        .await
+        .unwrap();
     engine.stop(&plan.unit, None, None).await.unwrap();
 }
 
@@ -439,7 +579,10 @@ async fn a_log_has_the_servers_own_lines_only_and_stays_after_its_end() {
     );
     let running = engine.start(&forged).await.unwrap();
     exit(&engine, &forged, &running).await;
-    let plan = shell(&one, "echo first; echo \"$JUPYTERHUB_API_TOKEN\" >/dev/null; printf '\\033[1mbold\\033[0m\\n'; echo last >&2");
+    let plan = shell(
+        &one,
+        "echo first; echo \"$JUPYTERHUB_API_TOKEN\" >/dev/null; printf '\\033[1mbold\\033[0m\\n'; echo last >&2",
+    );
     let running = engine.start(&plan).await;
     drop(running);
     let lines = wait_for("the lines", async || {
@@ -449,7 +592,10 @@ async fn a_log_has_the_servers_own_lines_only_and_stays_after_its_end() {
     .await;
     assert_eq!(lines, ["first", "bold", "last"]);
     assert_eq!(engine.log(&plan.unit, 1).await.unwrap(), ["last"]);
-    assert_eq!(engine.log("lyceum-nobody", 1).await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        engine.log("lyceum-nobody", 1).await.unwrap(),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -460,17 +606,32 @@ async fn all_servers_together_are_limited() {
         cpu: Some(1.5),
         tasks: Some(4000),
     };
-    engine.limit_all("lyceum-total.slice", &total).await.unwrap();
+    engine
+        .limit_all("lyceum-total.slice", &total)
+        .await
+        .unwrap();
     let user = account("member");
     let mut plan = shell(&user, "exec sleep 600");
     plan.slice = "lyceum-total.slice".to_owned();
     let running = engine.start(&plan).await.unwrap();
     let of = |name: &str| property("lyceum-total.slice", name);
-    assert_eq!((of("MemoryMax"), of("TasksMax")), ((3_u64 << 30).to_string(), "4000".to_owned()));
+    assert_eq!(
+        (of("MemoryMax"), of("TasksMax")),
+        ((3_u64 << 30).to_string(), "4000".to_owned())
+    );
     assert_eq!(of("CPUQuotaPerSecUSec"), "1.500000s");
-    engine.limit_all("lyceum-total.slice", &TotalLimits::default()).await.unwrap();
-    assert_eq!((of("MemoryMax"), of("TasksMax")), ("infinity".to_owned(), "infinity".to_owned()));
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+    engine
+        .limit_all("lyceum-total.slice", &TotalLimits::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (of("MemoryMax"), of("TasksMax")),
+        ("infinity".to_owned(), "infinity".to_owned())
+    );
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -483,15 +644,29 @@ async fn a_session_is_opened_but_must_not_move_the_server_out_of_its_unit() {
     plan.session = Some("lyceum-session".to_owned());
     let running = engine.start(&plan).await.unwrap();
     assert_eq!(text_of(&user.home.join("out")).await, "yes\n");
-    engine.stop(&plan.unit, Some(&running.identity), Some(Duration::from_secs(5))).await.unwrap();
+    engine
+        .stop(
+            &plan.unit,
+            Some(&running.identity),
+            Some(Duration::from_secs(5)),
+        )
+        .await
+        .unwrap();
     assert_nothing_left(&plan);
 
-    fs::write("/etc/pam.d/lyceum-moves", "account required pam_permit.so\nsession required pam_systemd.so\n").unwrap();
+    fs::write(
+        "/etc/pam.d/lyceum-moves",
+        "account required pam_permit.so\nsession required pam_systemd.so\n",
+    )
+    .unwrap();
     plan.session = Some("lyceum-moves".to_owned());
     let refusal = engine.start(&plan).await.unwrap_err();
     assert!(refusal.message.contains("out of its unit"), "{refusal:?}");
     assert_nothing_left(&plan);
-    assert!(!is_running(user.uid, "sleep"), "the server that was moved out still runs");
+    assert!(
+        !is_running(user.uid, "sleep"),
+        "the server that was moved out still runs"
+    );
 }
 
 #[tokio::test]
@@ -503,7 +678,11 @@ async fn restarts_of_the_bus_and_of_the_manager_are_survived() {
     let running = engine.start(&plan).await.unwrap();
     let commands = std::thread::spawn(|| {
         for _ in 0..3 {
-            for arguments in [&["restart", "dbus"][..], &["daemon-reexec"], &["daemon-reload"]] {
+            for arguments in [
+                &["restart", "dbus"][..],
+                &["daemon-reexec"],
+                &["daemon-reload"],
+            ] {
                 Command::new("systemctl").args(arguments).status().unwrap();
             }
         }
@@ -511,15 +690,31 @@ async fn restarts_of_the_bus_and_of_the_manager_are_survived() {
     let mut rounds = 0;
     while !commands.is_finished() || rounds < 3 {
         usage(&engine, &plan, &running.identity).await;
-        let other = plans::shell(&user, "lyceum-steady-two", SLICE, Path::new(STATE), "exec sleep 600");
+        let other = plans::shell(
+            &user,
+            "lyceum-steady-two",
+            SLICE,
+            Path::new(STATE),
+            "exec sleep 600",
+        );
         let started = engine.start(&other).await.unwrap();
-        engine.stop(&other.unit, Some(&started.identity), Some(Duration::from_secs(5))).await.unwrap();
+        engine
+            .stop(
+                &other.unit,
+                Some(&started.identity),
+                Some(Duration::from_secs(5)),
+            )
+            .await
+            .unwrap();
         assert!(has_ended(&started.pidfd));
         rounds += 1;
     }
     commands.join().unwrap();
     assert!(!has_ended(&running.pidfd));
-    engine.stop(&plan.unit, Some(&running.identity), None).await.unwrap();
+    engine
+        .stop(&plan.unit, Some(&running.identity), None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -528,5 +723,8 @@ async fn what_is_missing_is_said_in_sentences() {
     println!("{missing:#?}");
     let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     assert_eq!(missing.is_empty(), v2, "{missing:?}");
-    assert!(missing.iter().all(|line| line.ends_with('.')), "{missing:?}");
+    assert!(
+        missing.iter().all(|line| line.ends_with('.')),
+        "{missing:?}"
+    );
 }

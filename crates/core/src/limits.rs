@@ -135,6 +135,7 @@ impl LimitRules {
 
 impl Limits {
     /// These, and where one is not set, those below.
+    #[must_use]
     pub fn over(&self, below: &Self) -> Self {
         Self {
             memory: self.memory.or(below.memory),
