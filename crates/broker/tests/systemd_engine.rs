@@ -3,6 +3,11 @@
 //! It is no test of this machine, which may have no systemd: `cargo test -p lyceum-broker --test systemd_engine --no-run`
 //! builds a program that needs nothing else, and that is copied into a test host and run there.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail as the test itself does"
+)]
+
 #[path = "engines/plans.rs"]
 mod plans;
 

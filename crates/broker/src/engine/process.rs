@@ -64,7 +64,11 @@ pub fn child_main() -> ExitCode {
     if std::env::args().next_back().as_deref() == Some(TRY) {
         let text = serde_json::to_string(&mounts::missing()).unwrap_or_default();
         let written = io::Write::write_all(&mut io::stdout(), text.as_bytes());
-        return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if written.is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     keeper::main()
 }
@@ -223,7 +227,8 @@ impl Engine for ProcessEngine {
 
     async fn missing(&self, _total: &TotalLimits) -> Vec<String> {
         let mut missing = vec![
-            "No session of PAM is opened for servers: only the spawner `systemd` can do that.".to_owned(),
+            "No session of PAM is opened for servers: only the spawner `systemd` can do that."
+                .to_owned(),
         ];
         match blocking("find control groups", Hierarchies::find).await {
             Ok(all) => missing.extend(all.missing()),

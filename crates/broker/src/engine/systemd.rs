@@ -70,10 +70,11 @@ impl Engine for SystemdEngine {
     }
 
     async fn missing(&self, total: &TotalLimits) -> Vec<String> {
-        let version = match Manager::asked(|mut manager| async move { manager.version().await }).await {
-            Ok(version) => version,
-            Err(error) => return vec![words::of_manager("ask systemd", &error).message],
-        };
+        let version =
+            match Manager::asked(|mut manager| async move { manager.version().await }).await {
+                Ok(version) => version,
+                Err(error) => return vec![words::of_manager("ask systemd", &error).message],
+            };
         let mut missing: Vec<String> = properties::OPTIONAL
             .iter()
             .filter(|(_, since, _)| version < *since)
@@ -89,7 +90,9 @@ impl Engine for SystemdEngine {
                 ("blkio", "`io_weight` has no effect"),
             ] {
                 if !groups.join(controller).exists() {
-                    missing.push(format!("{what}: this kernel has no controller `{controller}`."));
+                    missing.push(format!(
+                        "{what}: this kernel has no controller `{controller}`."
+                    ));
                 }
             }
         }
@@ -138,7 +141,7 @@ impl Engine for SystemdEngine {
             let state = manager.service(&service.0).await?;
             let pidfd = match &state {
                 Some(state) if known.is(state) => {
-                    start::process_of(manager, &service, state).await?
+                    start::process_of(manager, service, state).await?
                 }
                 _ => None,
             };
@@ -221,9 +224,11 @@ impl Engine for SystemdEngine {
         let dir = self.environments.clone();
         let _ = tokio::task::spawn_blocking(move || environment::remove_left_over(&dir)).await;
         let (slice, properties) = (&properties::slice_name(slice), &properties::of_slice(total));
-        Manager::asked(|mut manager| async move { manager.set_unit_properties(slice, properties).await })
-            .await
-            .map_err(|error| words::of_manager("limit all servers together", &error))
+        Manager::asked(
+            |mut manager| async move { manager.set_unit_properties(slice, properties).await },
+        )
+        .await
+        .map_err(|error| words::of_manager("limit all servers together", &error))
     }
 
     async fn finish(&self) {
@@ -295,7 +300,10 @@ impl Known {
 
 /// Whether a unit was made by this engine; `lyceum-broker.service` is none of them.
 fn is_ours(state: &UnitState) -> bool {
-    state.flag("Transient") && state.text("Description").starts_with(properties::DESCRIPTION)
+    state.flag("Transient")
+        && state
+            .text("Description")
+            .starts_with(properties::DESCRIPTION)
 }
 
 fn usage(state: &UnitState) -> Usage {

@@ -1,7 +1,12 @@
 //! Plans for servers that are small programs, and what the tests of both engines ask about them.
 #![allow(
     dead_code,
+    clippy::allow_attributes,
     reason = "each of the two tests that take this module uses a part of it"
+)]
+#![expect(
+    clippy::panic,
+    reason = "the helpers of a test fail as the test itself does"
 )]
 
 use std::collections::BTreeMap;
@@ -47,7 +52,10 @@ pub(crate) fn plan(account: &Account, unit: &str, slice: &str, dir: &Path, argv:
         unit: unit.to_owned(),
         account: account.clone(),
         argv: argv.iter().map(|&arg| arg.to_owned()).collect(),
-        environment: variables(&[("PATH", "/usr/bin:/bin"), ("JUPYTERHUB_API_TOKEN", "geheim")]),
+        environment: variables(&[
+            ("PATH", "/usr/bin:/bin"),
+            ("JUPYTERHUB_API_TOKEN", "geheim"),
+        ]),
         working_dir: account.home.clone(),
         folder: dir.join("folder"),
         limits: Limits::default(),
@@ -102,7 +110,10 @@ pub(crate) async fn text_of(path: &Path) -> String {
 
 /// Waits until the process of a descriptor has ended.
 pub(crate) async fn wait_end(pidfd: &OwnedFd) {
-    wait_for("the end of a process", async || has_ended(pidfd).then_some(())).await;
+    wait_for("the end of a process", async || {
+        has_ended(pidfd).then_some(())
+    })
+    .await;
 }
 
 /// Whether the process of a descriptor has ended.

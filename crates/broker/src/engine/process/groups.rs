@@ -18,7 +18,11 @@ use crate::protocol::Usage;
 const CONTROLLERS: [(&str, &str, &str); 4] = [
     ("memory", "memory", "The memory of servers is not limited"),
     ("cpu", "cpu", "The processor time of servers is not limited"),
-    ("pids", "pids", "The number of processes of servers is not limited"),
+    (
+        "pids",
+        "pids",
+        "The number of processes of servers is not limited",
+    ),
     ("io", "blkio", "`io_weight` has no effect"),
 ];
 /// The group of the processes that keep servers.
@@ -89,7 +93,9 @@ impl Hierarchies {
                         .nth(1)
                         .unwrap_or_default()
                         .split(',')
-                        .filter(|name| ["memory", "cpu", "cpuacct", "pids", "blkio", "freezer"].contains(name))
+                        .filter(|name| {
+                            ["memory", "cpu", "cpuacct", "pids", "blkio", "freezer"].contains(name)
+                        })
                         .map(str::to_owned)
                         .collect(),
                     version: Version::V1,
@@ -123,7 +129,9 @@ impl Hierarchies {
             .map(|(name, _, what)| format!("{what}: there is no controller `{name}` here."))
             .collect();
         if !has(Version::V2, "memory") {
-            missing.push("`memory_high` has no effect: it needs control groups of version 2.".to_owned());
+            missing.push(
+                "`memory_high` has no effect: it needs control groups of version 2.".to_owned(),
+            );
         }
         let blkio = self
             .0
@@ -135,7 +143,10 @@ impl Hierarchies {
                 .iter()
                 .any(|file| blkio.mount.join(file).exists())
         {
-            missing.push("`io_weight` has no effect: this kernel's controller `blkio` has no weights.".to_owned());
+            missing.push(
+                "`io_weight` has no effect: this kernel's controller `blkio` has no weights."
+                    .to_owned(),
+            );
         }
         missing
     }
@@ -211,7 +222,10 @@ impl Hierarchy {
             .collect();
         let set = || {
             let enabled = words(&file);
-            for name in wanted.iter().filter(|name| !enabled.contains(name.as_str())) {
+            for name in wanted
+                .iter()
+                .filter(|name| !enabled.contains(name.as_str()))
+            {
                 fs::write(&file, format!("+{name}"))?;
             }
             Ok::<_, io::Error>(())
@@ -281,7 +295,9 @@ pub(super) fn kill(groups: &[Group]) {
             return;
         }
     }
-    let freezer = groups.iter().find(|group| group.has(Version::V1, "freezer"));
+    let freezer = groups
+        .iter()
+        .find(|group| group.has(Version::V1, "freezer"));
     let state = |word: &str| {
         freezer.is_some_and(|group| fs::write(group.path.join("freezer.state"), word).is_ok())
     };
@@ -300,10 +316,12 @@ fn signal(pid: i32, signal: rustix::process::Signal) {
 
 /// Removes groups that are empty. Tells whether all are gone.
 pub(super) fn remove_all(groups: &[Group]) -> bool {
-    groups.iter().all(|group| match fs::remove_dir(&group.path) {
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-        Ok(()) => true,
-    })
+    groups
+        .iter()
+        .all(|group| match fs::remove_dir(&group.path) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(()) => true,
+        })
 }
 
 /// How often the system has ended a process of these groups because of their memory.
@@ -349,7 +367,8 @@ pub(super) fn usage(groups: &[Group]) -> Usage {
 fn files(group: &Group, limits: &Limits) -> Vec<(&'static str, String)> {
     let mut files = Vec::new();
     let bytes = |cap: Option<Cap<lyceum_core::size::HumanSize>>| {
-        cap.and_then(Cap::at).map(lyceum_core::size::HumanSize::bytes)
+        cap.and_then(Cap::at)
+            .map(lyceum_core::size::HumanSize::bytes)
     };
     if let Some(memory) = bytes(limits.memory) {
         memory_files(group, memory, &mut files);
@@ -366,7 +385,10 @@ fn files(group: &Group, limits: &Limits) -> Vec<(&'static str, String)> {
         if group.has(Version::V2, "cpu") {
             files.push(("cpu.weight", weight.to_string()));
         } else if group.has(Version::V1, "cpu") {
-            files.push(("cpu.shares", (u64::from(weight) * 1024 / 100).max(2).to_string()));
+            files.push((
+                "cpu.shares",
+                (u64::from(weight) * 1024 / 100).max(2).to_string(),
+            ));
         }
     }
     if let Some(weight) = limits.io_weight {
@@ -436,7 +458,10 @@ impl TotalGroup<'_> {
             None => {}
         }
         if group.controllers.contains("pids") {
-            let tasks = self.0.tasks.map_or("max".to_owned(), |tasks| tasks.to_string());
+            let tasks = self
+                .0
+                .tasks
+                .map_or("max".to_owned(), |tasks| tasks.to_string());
             files.push(("pids.max", tasks));
         }
         files
@@ -475,13 +500,24 @@ mod tests {
 36 31 0:28 / /elsewhere rw - cgroup cgroup rw,memory\n\
 37 31 0:32 / /nowhere/unified rw - cgroup2 cgroup2 rw\n";
         let found = Hierarchies::parse(text);
-        let mounts: Vec<&str> = found.0.iter().map(|one| one.mount.to_str().unwrap()).collect();
+        let mounts: Vec<&str> = found
+            .0
+            .iter()
+            .map(|one| one.mount.to_str().unwrap())
+            .collect();
         assert_eq!(
             mounts,
-            ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu,cpuacct", "/nowhere/unified"]
+            [
+                "/sys/fs/cgroup/memory",
+                "/sys/fs/cgroup/cpu,cpuacct",
+                "/nowhere/unified"
+            ]
         );
         let missing = found.missing();
-        assert!(missing.iter().any(|line| line.contains("`pids`")), "{missing:?}");
+        assert!(
+            missing.iter().any(|line| line.contains("`pids`")),
+            "{missing:?}"
+        );
         assert!(Hierarchies::parse("").missing()[0].contains("no control groups"));
     }
 
@@ -518,7 +554,11 @@ mod tests {
         );
         assert_eq!(
             of(&group(Version::V1, &["cpu"])),
-            ["cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000", "cpu.shares=512"]
+            [
+                "cpu.cfs_period_us=100000",
+                "cpu.cfs_quota_us=150000",
+                "cpu.shares=512"
+            ]
         );
         assert_eq!(of(&group(Version::V2, &[])), Vec::<String>::new());
     }

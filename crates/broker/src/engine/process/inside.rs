@@ -51,11 +51,17 @@ fn become_program(job: &Job, folders: &[PathBuf], output: &OwnedFd) -> Result<In
     std::env::set_current_dir(&job.working_dir)
         .map_err(at(Step::WorkingDir, &job.working_dir.to_string_lossy()))?;
     let error = execute(job);
-    Err(at(Step::Program, job.argv.first().map_or("", String::as_str))(error))
+    Err(at(
+        Step::Program,
+        job.argv.first().map_or("", String::as_str),
+    )(error))
 }
 
 /// Signals that are ignored or blocked stay so across exec; a notebook's interrupt would do nothing.
-#[expect(unsafe_code, reason = "setting an action of a signal is unsafe in general")]
+#[expect(
+    unsafe_code,
+    reason = "setting an action of a signal is unsafe in general"
+)]
 fn default_signals() {
     for number in Signal::iterator() {
         // SAFETY: setting the default action runs no code of ours. (KILL and STOP refuse; that is fine.)
@@ -64,7 +70,10 @@ fn default_signals() {
     let _ = SigSet::empty().thread_set_mask();
 }
 
-#[expect(unsafe_code, reason = "no library has a safe call for this flag of a process")]
+#[expect(
+    unsafe_code,
+    reason = "no library has a safe call for this flag of a process"
+)]
 fn limits(job: &Job) -> io::Result<()> {
     if let Some(wanted) = job.open_files {
         let mut limit = rustix::process::getrlimit(Resource::Nofile);
@@ -80,7 +89,10 @@ fn limits(job: &Job) -> io::Result<()> {
 }
 
 /// Nothing to read, and the keeper's pipe to write to. Everything else is closed by exec.
-#[expect(unsafe_code, reason = "no library has a safe call for closing all descriptors on exec")]
+#[expect(
+    unsafe_code,
+    reason = "no library has a safe call for closing all descriptors on exec"
+)]
 fn stdio(output: &OwnedFd) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -124,7 +136,11 @@ fn execute(job: &Job) -> io::Error {
         let program = CString::new(program)?;
         let arguments = texts(&mut job.argv.iter().cloned())?;
         let variables = &job.environment.0;
-        let variables = texts(&mut variables.iter().map(|(name, value)| format!("{name}={value}")))?;
+        let variables = texts(
+            &mut variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        )?;
         match nix::unistd::execve(&program, &arguments, &variables)? {}
     };
     match run() {

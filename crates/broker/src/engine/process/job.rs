@@ -38,7 +38,12 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn of(plan: &Plan, groups: Vec<Group>, keepers: Vec<PathBuf>, record: PathBuf) -> Self {
+    pub(super) fn of(
+        plan: &Plan,
+        groups: Vec<Group>,
+        keepers: Vec<PathBuf>,
+        record: PathBuf,
+    ) -> Self {
         let Sandbox {
             private_tmp,
             protect_system,

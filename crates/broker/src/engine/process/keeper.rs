@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use lyceum_core::seams::Exit;
 use nix::unistd::ForkResult;
-use rustix::fs::FlockOperation;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::FlockOperation;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
@@ -32,7 +32,7 @@ pub(super) const KEEP: &[u8] = b"keep\n";
 /// How long what a server has left gets between SIGTERM and SIGKILL.
 const LEFT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the kernel may take to end what was killed.
-const KILL_LIMIT: Duration = Duration::from_secs(60);
+const KILL_LIMIT: Duration = Duration::from_mins(1);
 /// How long the rest of the output may take, once nobody is left to write.
 const REST_LIMIT: Duration = Duration::from_secs(2);
 /// How often orphans are taken care of.
@@ -103,11 +103,7 @@ struct Kept {
     record: Record,
 }
 
-fn begin(
-    job: &Job,
-    socket: &UnixStream,
-    folders: &mut Vec<PathBuf>,
-) -> Result<Kept, Report> {
+fn begin(job: &Job, socket: &UnixStream, folders: &mut Vec<PathBuf>) -> Result<Kept, Report> {
     let keeper = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| failed(Step::Keeper, &error, &what)
@@ -119,7 +115,9 @@ fn begin(
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from);
     let (output, output_end) = pipe().map_err(keeper("make a pipe"))?;
     let (errors, errors_end) = pipe().map_err(keeper("make a pipe"))?;
-    let pid = fork(job, folders, output_end, errors_end).map_err(keeper("make a process"))?;
+    let pid = fork(job, folders, &output_end, errors_end).map_err(keeper("make a process"))?;
+    // Only the child writes.
+    drop(output_end);
     // Nobody waits for it before this process does, so the number is its own.
     let child = machine::open_process(pid)
         .and_then(|child| child.ok_or_else(|| io::ErrorKind::NotFound.into()))
@@ -134,7 +132,9 @@ fn begin(
         exit: None,
         out_of_memory: 0,
     };
-    record.write(&job.record).map_err(keeper("write the record"))?;
+    record
+        .write(&job.record)
+        .map_err(keeper("write the record"))?;
     until_program(socket, errors)?;
     let started = Report::Started(record.main.clone());
     say(socket, &started).map_err(keeper("tell the broker"))?;
@@ -143,7 +143,11 @@ fn begin(
         .read_until(b'\n', &mut answer)
         .map_err(keeper("hear the broker"))?;
     if answer != KEEP {
-        return Err(failed(Step::Keeper, &io::ErrorKind::UnexpectedEof.into(), "hear the broker"));
+        return Err(failed(
+            Step::Keeper,
+            &io::ErrorKind::UnexpectedEof.into(),
+            "hear the broker",
+        ));
     }
     Ok(Kept {
         child,
@@ -177,12 +181,12 @@ fn until_program(socket: &UnixStream, errors: OwnedFd) -> Result<(), Report> {
 }
 
 #[expect(unsafe_code, reason = "the standard library has no fork")]
-fn fork(job: &Job, folders: &[PathBuf], output: OwnedFd, errors: OwnedFd) -> io::Result<i32> {
+fn fork(job: &Job, folders: &[PathBuf], output: &OwnedFd, errors: OwnedFd) -> io::Result<i32> {
     // SAFETY: this process has no threads, so that the child may do whatever this one may.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child.as_raw()),
         ForkResult::Child => {
-            let report = inside::run(job, folders, &output);
+            let report = inside::run(job, folders, output);
             let _ = serde_json::to_vec(&report).map(|text| File::from(errors).write_all(&text));
             // SAFETY: ends this process at once; nothing of the parent's is to be dropped or flushed here.
             unsafe { nix::libc::_exit(127) }
@@ -235,9 +239,17 @@ impl Kept {
     /// Waits for the end of the main process, or for output. Tells which came.
     fn wait(&self, limit: Duration, with_child: bool) -> io::Result<(bool, bool)> {
         let limit = Timespec::try_from(limit).unwrap_or_default();
-        let flags = if with_child { PollFlags::IN } else { PollFlags::empty() };
+        let flags = if with_child {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
         let mut fds = vec![PollFd::new(&self.child, flags)];
-        fds.extend(self.output.iter().map(|output| PollFd::new(output, PollFlags::IN)));
+        fds.extend(
+            self.output
+                .iter()
+                .map(|output| PollFd::new(output, PollFlags::IN)),
+        );
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&limit)))?;
         let has = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
         Ok((with_child && has(fds.first()), has(fds.get(1))))

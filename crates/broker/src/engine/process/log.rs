@@ -27,7 +27,10 @@ impl Log {
         if let Some(dir) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let file = open(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
+        let file = open(
+            path,
+            OpenOptions::new().append(true).create(true).mode(0o600),
+        )?;
         let length = file.metadata()?.len();
         Ok(Self {
             path: path.to_owned(),
@@ -73,7 +76,9 @@ fn end(path: &Path) -> io::Result<Vec<u8>> {
 
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -101,7 +101,8 @@ fn enter_namespace() -> io::Result<()> {
 
 fn private_proc() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let mount = |options: &CStr| rustix::mount::mount("proc", "/proc", "proc", flags, Some(options));
+    let mount =
+        |options: &CStr| rustix::mount::mount("proc", "/proc", "proc", flags, Some(options));
     // The word is known since Linux 5.8, the number for ever.
     Ok(mount(c"hidepid=invisible").or_else(|_| mount(c"hidepid=2"))?)
 }
@@ -156,8 +157,15 @@ fn private_devices(devices: &[PathBuf], stage: &Path) -> io::Result<()> {
 /// Puts an empty folder, or an empty file, which nobody may open, in the place of a path.
 fn hide(path: &Path, folders: &[PathBuf]) -> io::Result<()> {
     if fs::metadata(path)?.is_dir() {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-        return Ok(rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(c"mode=000,size=4k"))?);
+        let flags =
+            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        return Ok(rustix::mount::mount(
+            "tmpfs",
+            path,
+            "tmpfs",
+            flags,
+            Some(c"mode=000,size=4k"),
+        )?);
     }
     let empty = folders
         .first()

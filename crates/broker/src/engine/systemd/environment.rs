@@ -14,7 +14,7 @@ use crate::protocol::{Refusal, RefusalKind};
 use crate::variables::Variables;
 
 /// What a start that was broken off has left is removed when it is older than this.
-const LEFT_OVER: Duration = Duration::from_secs(10 * 60);
+const LEFT_OVER: Duration = Duration::from_mins(10);
 
 /// A file with the environment of a server that starts. Dropped, it is removed.
 #[derive(Debug)]
@@ -81,7 +81,10 @@ pub(super) fn format(variables: &Variables) -> Result<String, Refusal> {
     let mut text = String::new();
     for (name, value) in &variables.0 {
         if !is_name(name) {
-            return Err(refused(name, "its name has other characters than A-Z, a-z, 0-9 and _"));
+            return Err(refused(
+                name,
+                "its name has other characters than A-Z, a-z, 0-9 and _",
+            ));
         }
         if value
             .chars()
@@ -142,7 +145,7 @@ mod tests {
             ("A", "x\r"),
         ] {
             let refusal = format(&variables(&[(name, value)])).unwrap_err();
-            assert!(!refusal.message.contains("\x1b"), "{refusal}");
+            assert!(!refusal.message.contains('\x1b'), "{refusal}");
         }
     }
 

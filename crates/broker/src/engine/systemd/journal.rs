@@ -39,18 +39,16 @@ pub(super) async fn tail(service: &str, lines: u32) -> Result<Vec<String>, Refus
             line
         })
         .collect();
-    Ok(clean_lines(&text, usize::try_from(lines).unwrap_or(usize::MAX)))
+    Ok(clean_lines(
+        &text,
+        usize::try_from(lines).unwrap_or(usize::MAX),
+    ))
 }
 
 /// Tells whether the kernel has ended this process of this boot because its control group had no memory left. Where the
 /// journal has no messages of the kernel, nobody can say, and it is a no.
 pub(super) async fn was_out_of_memory(service: &str, pid: i32) -> bool {
-    let read = read(&[
-        "--output=cat",
-        "--dmesg",
-        "--lines=20000",
-    ])
-    .await;
+    let read = read(&["--output=cat", "--dmesg", "--lines=20000"]).await;
     let Ok(text) = read else { return false };
     let text = String::from_utf8_lossy(&text);
     text.lines().any(|line| is_kill_of(line, service, pid))

@@ -9,13 +9,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::socket::ManagerSocket;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use zbus::connection::Builder;
-use super::socket::ManagerSocket;
 use zbus::{Connection, DynamicType, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type};
 
 /// The manager's socket.
@@ -188,11 +188,8 @@ impl Manager {
         properties: &[&Property],
     ) -> Result<OwnedObjectPath, ManagerError> {
         let others: Vec<(String, Vec<Property>)> = Vec::new();
-        self.ask(
-            "StartTransientUnit",
-            &(name, "fail", properties, others),
-        )
-        .await
+        self.ask("StartTransientUnit", &(name, "fail", properties, others))
+            .await
     }
 
     /// Stops a unit, and gives the job that does so.
@@ -229,7 +226,10 @@ impl Manager {
     }
 
     /// Lists the units whose name fits a pattern.
-    pub(super) async fn list_units(&mut self, pattern: &str) -> Result<Vec<ListedUnit>, ManagerError> {
+    pub(super) async fn list_units(
+        &mut self,
+        pattern: &str,
+    ) -> Result<Vec<ListedUnit>, ManagerError> {
         type Line = (
             String,
             String,
@@ -426,7 +426,7 @@ fn hear(
 ) -> Result<(), ManagerError> {
     let message = message.ok_or_else(closed)??;
     let header = message.header();
-    if header.member().map(|name| name.as_str()) == Some("JobRemoved") {
+    if header.member().map(zbus::names::MemberName::as_str) == Some("JobRemoved") {
         let body: (u32, OwnedObjectPath, String, String) = read(&message)?;
         jobs.push((body.1, body.3));
     }

@@ -40,12 +40,19 @@ pub(super) fn of_server(
 ) -> Result<Vec<Property>, Refusal> {
     let mut all = Properties::default();
     let program = plan.argv.first().map(String::as_str).unwrap_or_default();
-    all.text("Description", format!("{DESCRIPTION} {}", plan.account.name));
+    all.text(
+        "Description",
+        format!("{DESCRIPTION} {}", plan.account.name),
+    );
     all.text("Slice", slice_name(&plan.slice));
     // With `exec`, the start has succeeded when the program runs: a missing one fails the start. With a session of PAM,
     // the process that keeps the session keeps the sign of that as well (seen with systemd 252), so that one waits in
     // vain; there we look ourselves.
-    let kind = if plan.session.is_some() { "simple" } else { "exec" };
+    let kind = if plan.session.is_some() {
+        "simple"
+    } else {
+        "exec"
+    };
     all.text("Type", kind);
     // systemd puts variables into arguments, as a shell would; two dollars are one.
     let argv: Vec<String> = plan.argv.iter().map(|arg| arg.replace('$', "$$")).collect();
@@ -54,10 +61,7 @@ pub(super) fn of_server(
     all.text("User", plan.account.uid.to_string());
     all.text("Group", plan.account.gid.to_string());
     all.text("WorkingDirectory", path_text(&plan.working_dir));
-    all.put(
-        "EnvironmentFiles",
-        vec![(path_text(environment), false)],
-    );
+    all.put("EnvironmentFiles", vec![(path_text(environment), false)]);
     all.put("UMask", 0o022_u32);
     all.text("SyslogIdentifier", plan.unit.as_str());
     all.text("StandardInput", "null");
@@ -70,7 +74,12 @@ pub(super) fn of_server(
     // An ended unit stays until the broker was told how it has ended. (One that ended in order goes at once.)
     all.text("CollectMode", "inactive");
     all.text("OOMPolicy", "continue");
-    for accounting in ["MemoryAccounting", "CPUAccounting", "TasksAccounting", "IOAccounting"] {
+    for accounting in [
+        "MemoryAccounting",
+        "CPUAccounting",
+        "TasksAccounting",
+        "IOAccounting",
+    ] {
         all.put(accounting, true);
     }
     if let Some(session) = &plan.session {
@@ -101,7 +110,10 @@ pub(super) fn of_slice(total: &TotalLimits) -> Vec<Property> {
 
 /// The name of a slice's unit.
 pub(super) fn slice_name(slice: &str) -> String {
-    if Path::new(slice).extension().is_some_and(|end| end == "slice") {
+    if Path::new(slice)
+        .extension()
+        .is_some_and(|end| end == "slice")
+    {
         slice.to_owned()
     } else {
         format!("{slice}.slice")

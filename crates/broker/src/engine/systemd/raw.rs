@@ -246,8 +246,16 @@ mod tests {
         check("PrivateNetwork", "yes", &[("PrivateNetwork", true.into())]);
         check("MemoryMax", "1G", &[("MemoryMax", (1_u64 << 30).into())]);
         check("MemoryMax", "infinity", &[("MemoryMax", u64::MAX.into())]);
-        check("CPUQuota", "150%", &[("CPUQuotaPerSecUSec", 1_500_000_u64.into())]);
-        check("RuntimeMaxSec", "8h", &[("RuntimeMaxUSec", 28_800_000_000_u64.into())]);
+        check(
+            "CPUQuota",
+            "150%",
+            &[("CPUQuotaPerSecUSec", 1_500_000_u64.into())],
+        );
+        check(
+            "RuntimeMaxSec",
+            "8h",
+            &[("RuntimeMaxUSec", 28_800_000_000_u64.into())],
+        );
         check(
             "LimitNOFILE",
             "1024:4096",

@@ -40,7 +40,7 @@ pub(super) async fn start(dir: &Path, plan: &Plan) -> Result<Running, Refusal> {
     }
     drop(file);
     let (state, pidfd) = Manager::asked(|mut manager| async move {
-            let manager = &mut manager;
+        let manager = &mut manager;
         let state = manager.service(&service.0).await?;
         let pidfd = match &state {
             Some(state) => process_of(manager, service, state).await?,
@@ -148,7 +148,11 @@ async fn request(
             .find(|name| message.contains(name) && !without.contains(name));
         match unknown {
             Some(unknown) => without.push(unknown),
-            None => return Err(Asked::Refused(words::refused_unit(service, &name, &message))),
+            None => {
+                return Err(Asked::Refused(words::refused_unit(
+                    service, &name, &message,
+                )));
+            }
         }
     }
 }
@@ -239,8 +243,12 @@ fn inside(service: &Unit, plan: &Plan, state: &UnitState) -> Result<(), Refusal>
     }
     Err(Refusal::new(
         RefusalKind::System,
-        format!("The PAM service {session} has moved the server out of its unit, where no limit would hold."),
-        format!("Leave `pam_systemd` out of /etc/pam.d/{session}: with `@include common-session-noninteractive` it is."),
+        format!(
+            "The PAM service {session} has moved the server out of its unit, where no limit would hold."
+        ),
+        format!(
+            "Leave `pam_systemd` out of /etc/pam.d/{session}: with `@include common-session-noninteractive` it is."
+        ),
     ))
 }
 

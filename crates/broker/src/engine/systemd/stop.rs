@@ -23,7 +23,7 @@ pub(super) async fn gracefully(
     grace: Duration,
 ) -> Result<(), Refusal> {
     let ended = Manager::asked(|mut manager| async move {
-            let manager = &mut manager;
+        let manager = &mut manager;
         if state(manager, service, known).await?.is_none() {
             return Ok(true);
         }
@@ -55,7 +55,7 @@ pub(super) async fn kill(
     limit: Duration,
 ) -> Result<(), Refusal> {
     let ended = Manager::asked(|mut manager| async move {
-            let manager = &mut manager;
+        let manager = &mut manager;
         if state(manager, service, known).await?.is_none() {
             return Ok(true);
         }
@@ -73,7 +73,10 @@ pub(super) async fn kill(
     }
     Err(Refusal::new(
         RefusalKind::Slow,
-        format!("The server {} did not end, even after it was killed.", service.0),
+        format!(
+            "The server {} did not end, even after it was killed.",
+            service.0
+        ),
         "A process may wait for a file system that does not answer; it ends when that does.",
     ))
 }

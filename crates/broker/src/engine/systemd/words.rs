@@ -31,10 +31,13 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
     let unit = &plan.unit;
     let account = &plan.account.name;
     let program = plan.argv.first().map_or("", String::as_str);
-    let status = state.and_then(|state| match (state.int("ExecMainCode"), state.int("ExecMainStatus")) {
-        (Some(EXITED), Some(status)) => Some(status),
-        _ => None,
-    });
+    let status =
+        state.and_then(
+            |state| match (state.int("ExecMainCode"), state.int("ExecMainStatus")) {
+                (Some(EXITED), Some(status)) => Some(status),
+                _ => None,
+            },
+        );
     let outcome = state.map(|state| state.text("Result")).unwrap_or_default();
     let system = |message: String, hint: String| Refusal::new(RefusalKind::System, message, hint);
     let journal = format!("See `journalctl -u '{unit}'`.");
@@ -51,7 +54,9 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
         Some(216 | 217) => Refusal::new(
             RefusalKind::NoAccount,
             format!("The account {account} is not known to systemd, or its groups are not."),
-            format!("See `getent passwd {account}` and `id {account}`; a directory server may not answer."),
+            format!(
+                "See `getent passwd {account}` and `id {account}`; a directory server may not answer."
+            ),
         ),
         Some(224) => Refusal::new(
             RefusalKind::AccountClosed,
@@ -60,10 +65,15 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
         ),
         Some(226) => system(
             format!("The folders that are closed to servers could not be closed for {unit}."),
-            format!("A folder in `sandbox.hidden` or `sandbox.read_only` may be on a file system that does not answer. {journal}"),
+            format!(
+                "A folder in `sandbox.hidden` or `sandbox.read_only` may be on a file system that does not answer. {journal}"
+            ),
         ),
         Some(218 | 228 | 244) => system(
-            format!("The sandbox of {unit} could not be set up on this kernel (status {}).", status.unwrap_or_default()),
+            format!(
+                "The sandbox of {unit} could not be set up on this kernel (status {}).",
+                status.unwrap_or_default()
+            ),
             format!("Look at `sandbox.properties`. {journal}"),
         ),
         Some(status @ 201..=245) => system(
@@ -71,11 +81,16 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
             format!("The status is explained in `man systemd.exec`. {journal}"),
         ),
         _ if outcome == "resources" => system(
-            format!("systemd could not start {unit}: the machine has no processes, no memory or no space left."),
+            format!(
+                "systemd could not start {unit}: the machine has no processes, no memory or no space left."
+            ),
             journal,
         ),
         _ => system(
-            format!("systemd did not start {unit}: {}.", if outcome.is_empty() { result } else { &outcome }),
+            format!(
+                "systemd did not start {unit}: {}.",
+                if outcome.is_empty() { result } else { &outcome }
+            ),
             journal,
         ),
     }
@@ -103,12 +118,22 @@ pub(super) fn of_manager(doing: &str, error: &ManagerError) -> Refusal {
         None => error.to_string(),
     };
     let (kind, hint) = match error {
-        ManagerError::Slow => (RefusalKind::Slow, "The machine may be very busy: see `systemctl list-jobs`."),
+        ManagerError::Slow => (
+            RefusalKind::Slow,
+            "The machine may be very busy: see `systemctl list-jobs`.",
+        ),
         ManagerError::Absent(_) => (
             RefusalKind::System,
             "This machine may not run systemd: the engine `process` does without. Else see whether the broker runs as root.",
         ),
-        _ => (RefusalKind::System, "See the journal of systemd: `journalctl -b _PID=1`."),
+        _ => (
+            RefusalKind::System,
+            "See the journal of systemd: `journalctl -b _PID=1`.",
+        ),
     };
-    Refusal::new(kind, format!("The broker could not {doing}: {chain}."), hint)
+    Refusal::new(
+        kind,
+        format!("The broker could not {doing}: {chain}."),
+        hint,
+    )
 }
