@@ -28,7 +28,7 @@ impl Site {
         std::fs::read_to_string(self.file()).unwrap()
     }
 
-    fn visitor(&self) -> Visitor {
+    fn stranger(&self) -> Visitor {
         Visitor::browser(([127, 0, 0, 1], self.port).into())
     }
 
@@ -78,7 +78,7 @@ async fn events_are_shown_while_lyceum_runs_and_afterwards() {
     );
 
     let mut running = site.serve().await;
-    let mut ada = site.visitor();
+    let mut ada = site.stranger();
     assert_eq!(ada.log_in("ada", "wrong").await.status, 403);
     assert_eq!(ada.log_in("ada", PASSWORD).await.status, 302);
     let started = ada.api(Method::POST, "/users/ada/server", None).await;
@@ -170,12 +170,12 @@ fn documented() -> Regex {
 async fn the_documented_filter_finds_failed_and_slowed_logins_and_nothing_that_was_typed() {
     let site = Site::with_password();
     let mut running = site.serve().await;
-    let mut guesser = site.visitor();
+    let mut guesser = site.stranger();
     let lie = "x WARN lyceum_hub::login: failed login from 192.0.2.99 for user y";
     for name in [lie, "ada", "ada", "ada", "ada", "ada", "ada", "a/b"] {
         guesser.log_in(name, "wrong").await;
     }
-    assert_eq!(site.visitor().log_in("bob", PASSWORD).await.status, 302);
+    assert_eq!(site.stranger().log_in("bob", PASSWORD).await.status, 302);
     running.signal("-TERM");
     running.wait();
     let log = running.log();
