@@ -82,7 +82,14 @@ pub(crate) async fn open(
 
 /// Opens a database file that is there and up to date, to read it.
 pub(crate) async fn open_to_read(path: &Path, newest: i64) -> Result<SqliteStore, OpenError> {
-    let place = Place::check(path).await?;
+    let place = match Place::check(path).await {
+        Err(OpenError::NoDirectory { .. }) => {
+            return Err(OpenError::NotThere {
+                database: path.display().to_string(),
+            });
+        }
+        place => place?,
+    };
     let database = || place.file().display().to_string();
     // Before the lock, whose file would be new beside no database.
     match look(&place, newest).await? {

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use lyceum_config::settings::{AccessConfig, AuditConfig, Config, ThrottleConfig};
-use lyceum_core::token::TokenHash;
+use lyceum_core::random;
 use lyceum_hub::{Access, Actor, AuditEvent, AuditKind, AuditSettings, Hub, ThrottleSettings};
 use lyceum_store::Store;
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 /// Under what the hashes of the settings of the last start are kept.
 const LAST: &str = "last_configuration";
+/// Under what the key of the hashes is kept.
+const KEY: &str = "configuration_key";
 /// How many changed keys are named.
 const NAMED: usize = 100;
 
@@ -52,8 +56,8 @@ pub(super) async fn changed_keys(
     store: &Store,
     config: &Config,
 ) -> anyhow::Result<Option<Vec<String>>> {
-    let mut now = BTreeMap::new();
-    leaves(String::new(), &serde_json::to_value(config)?, &mut now);
+    let key = super::kept(store, KEY, || random::hex(32)).await?;
+    let now = hashes(&key, &serde_json::to_value(config)?);
     let last: Option<BTreeMap<String, String>> = match store.find_setting(LAST).await? {
         // What cannot be read is of no version that we know; it is written anew.
         Some(text) => serde_json::from_str(&text).ok(),
@@ -61,12 +65,8 @@ pub(super) async fn changed_keys(
     };
     let changed = last.as_ref().map(|last| changes(last, &now));
     if changed.as_ref().is_none_or(|changed| !changed.is_empty()) {
-        let hashes: BTreeMap<&String, String> = now
-            .iter()
-            .map(|(key, value)| (key, TokenHash::of(value).as_str().to_owned()))
-            .collect();
         let mut tx = store.begin().await?;
-        tx.set_setting(LAST, Some(&serde_json::to_string(&hashes)?))
+        tx.set_setting(LAST, Some(&serde_json::to_string(&now)?))
             .await?;
         tx.commit().await?;
     }
@@ -90,15 +90,26 @@ pub(super) fn note_configuration(hub: &Hub, changed: Option<Vec<String>>) {
 }
 
 fn changes(last: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
-    let same = |key: &String, value: &String| {
-        last.get(key)
-            .is_some_and(|hash| TokenHash::from_stored(hash.clone()).matches(value))
-    };
-    let other = now.iter().filter(|(key, value)| !same(key, value));
+    let other = now
+        .iter()
+        .filter(|(key, hash)| last.get(*key) != Some(*hash));
     let gone = last.keys().filter(|key| !now.contains_key(*key));
     let mut keys: Vec<String> = other.map(|(key, _)| key).chain(gone).cloned().collect();
     keys.sort();
     keys
+}
+
+/// Hashes each value, with a key so that a short one cannot be found by trying.
+fn hashes(key: &str, config: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    leaves(String::new(), config, &mut found);
+    for (name, value) in &mut found {
+        // A key of any length will do; the value itself is kept in no case.
+        let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes());
+        let hash = mac.map(|mac| mac.chain_update(format!("{name}={value}")).finalize());
+        *value = hash.map_or_else(|_| String::new(), |hash| random::to_hex(&hash.into_bytes()));
+    }
+    found
 }
 
 /// Collects the values under their keys; a list is one value.
@@ -124,21 +135,12 @@ fn leaves(key: String, value: &Value, found: &mut BTreeMap<String, String>) {
 mod tests {
     use super::*;
 
-    fn of(value: &Value) -> BTreeMap<String, String> {
-        let mut found = BTreeMap::new();
-        leaves(String::new(), value, &mut found);
-        found
-    }
-
     #[test]
     fn keys_that_are_new_other_or_gone_have_changed() {
-        let last: BTreeMap<String, String> = of(&json!({
-            "a": {"same": 1, "other": true, "gone": null, "list": [1]},
-        }))
-        .into_iter()
-        .map(|(key, value)| (key, TokenHash::of(&value).as_str().to_owned()))
-        .collect();
-        let now = of(&json!({"a": {"same": 1, "other": false, "list": [1, 2]}, "b": {}}));
+        let long = "x".repeat(100_000);
+        let hashes = |value| hashes("a key", &value);
+        let last = hashes(json!({"a": {"same": long, "other": true, "gone": null, "list": [1]}}));
+        let now = hashes(json!({"a": {"same": long, "other": false, "list": [1, 2]}, "b": {}}));
         assert_eq!(changes(&last, &now), ["a.gone", "a.list", "a.other", "b"]);
         assert!(!serde_json::to_string(&last).unwrap().contains("true"));
     }
