@@ -82,7 +82,10 @@ mod tests {
         let mut count = 0;
         for name in source.split('"').filter(|text| {
             let start = text.starts_with("JUPYTERHUB_") || text.starts_with("JPY_");
-            start && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            start
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
         }) {
             assert!(ALLOWED.contains(&name), "{name}");
             count += 1;
