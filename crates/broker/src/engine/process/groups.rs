@@ -29,6 +29,9 @@ const CONTROLLERS: [(&str, &str, &str); 4] = [
 const KEEPERS: &str = "keepers";
 /// Where processes go that are in the way: a group of version 2 has either processes or limited groups below it.
 const REST: &str = "lyceum-rest";
+/// How often the removal of a group is tried, and with what pauses between.
+const REMOVE_TRIES: usize = 100;
+const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 const CPU_PERIOD: f64 = 100_000.0;
 
 /// One hierarchy of control groups.
@@ -314,14 +317,19 @@ fn signal(pid: i32, signal: rustix::process::Signal) {
     }
 }
 
-/// Removes groups that are empty. Tells whether all are gone.
-pub(super) fn remove_all(groups: &[Group]) -> bool {
-    groups
-        .iter()
-        .all(|group| match fs::remove_dir(&group.path) {
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-            Ok(()) => true,
-        })
+/// Removes groups that are empty. What has just ended holds its group for a moment longer, which is waited for; one that
+/// stays is removed at the next start or stop. Blocks.
+pub(super) fn remove_all(groups: &[Group]) {
+    for _ in 0..REMOVE_TRIES {
+        let held = |group: &&Group| {
+            let removed = fs::remove_dir(&group.path);
+            removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        };
+        if groups.iter().filter(held).count() == 0 {
+            return;
+        }
+        super::family::pause(REMOVE_PAUSE);
+    }
 }
 
 /// How often the system has ended a process of these groups because of their memory.
