@@ -289,7 +289,7 @@ impl Kept {
     /// Takes the exit statuses of processes that have lost their parents, but not that of the server.
     fn reap_orphans(&self) {
         let main = self.record.main.pid;
-        for pid in zombies() {
+        for pid in children() {
             if pid != main
                 && let Some(pid) = Pid::from_raw(pid)
             {
@@ -302,8 +302,8 @@ impl Kept {
     }
 }
 
-/// The children of this process that have ended.
-fn zombies() -> Vec<i32> {
+/// The children of this process.
+fn children() -> Vec<i32> {
     let pid = std::process::id();
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace()
