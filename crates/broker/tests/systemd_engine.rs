@@ -487,10 +487,10 @@ async fn ends_are_told_apart() {
     let (engine, _quiet) = engine().await;
     let user = account("mortal");
     for (script, expected) in [
-        ("sleep 0.3; exit 0", Exit::Code(0)),
-        ("sleep 0.3; exit 3", Exit::Code(3)),
-        ("sleep 0.3; kill -9 $$", Exit::Signal(9)),
-        ("sleep 0.3; kill -6 $$", Exit::Signal(6)),
+        ("sleep 1; exit 0", Exit::Code(0)),
+        ("sleep 1; exit 3", Exit::Code(3)),
+        ("sleep 1; kill -9 $$", Exit::Signal(9)),
+        ("sleep 1; kill -6 $$", Exit::Signal(6)),
     ] {
         let plan = shell(&user, script);
         let running = engine.start(&plan).await.unwrap();

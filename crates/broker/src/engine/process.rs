@@ -171,9 +171,8 @@ impl ProcessEngine {
                 "Remove them, or use the spawner `systemd`.",
             ));
         }
-        let (slice, unit) = (plan.slice.clone(), plan.unit.clone());
-        let (limits, old) = (plan.limits.clone(), path.clone());
-        let (groups, keepers) = blocking("make control groups", move || {
+        let (unit, old) = (plan.unit.clone(), path.clone());
+        blocking("look for a server", move || {
             if let Some(record) = Record::read(&old) {
                 if record.main.is_alive() || !record.family().members().is_empty() {
                     return Ok(Err(refuse::exists(&unit)));
@@ -181,15 +180,10 @@ impl ProcessEngine {
                 record.clean();
                 let _ = fs::remove_file(&old);
             }
-            let all = Hierarchies::find()?;
-            let groups = all.make(&slice, &unit, &limits)?;
-            if !groups::members(&groups).is_empty() {
-                return Ok(Err(refuse::exists(&unit)));
-            }
-            Ok(Ok((groups, all.keepers(&slice))))
+            Ok(Ok(()))
         })
         .await??;
-        let job = Job::of(plan, groups, keepers, path);
+        let job = Job::of(plan, path);
         let (report, mut socket) = match self.run(&job, given_up).await {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(refuse::slow("its folder or its program may not answer"));
@@ -428,6 +422,7 @@ fn not_started(plan: &Plan, step: Step, errno: i32, what: &str) -> Refusal {
         Step::WorkingDir => refuse::working_dir(&plan.working_dir, account, &error.to_string()),
         Step::Program => refuse::command(what, &error.to_string()),
         Step::Account => refuse::of_system(&format!("become the account {account}"), &error),
+        Step::Groups if errno == nix::libc::EEXIST => refuse::exists(&plan.unit),
         Step::Groups => refuse::of_system(&format!("enter the control group {what}"), &error),
         Step::Namespace => refuse::of_system(
             "close the folders in `sandbox.hidden` and `sandbox.read_only`, as the machine allows no mount namespace",

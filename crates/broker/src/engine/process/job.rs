@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lyceum_core::limits::Limits;
 use serde::{Deserialize, Serialize};
 
 use super::groups::Group;
@@ -30,20 +31,16 @@ pub(super) struct Job {
     pub(super) hidden: Vec<PathBuf>,
     pub(super) log: PathBuf,
     pub(super) log_limit: u64,
-    /// The server's groups, which are there.
+    pub(super) slice: String,
+    pub(super) limits: Limits,
+    /// The server's groups, once the keeper has made them.
+    #[serde(skip)]
     pub(super) groups: Vec<Group>,
-    /// The groups in which keepers are.
-    pub(super) keepers: Vec<PathBuf>,
     pub(super) record: PathBuf,
 }
 
 impl Job {
-    pub(super) fn of(
-        plan: &Plan,
-        groups: Vec<Group>,
-        keepers: Vec<PathBuf>,
-        record: PathBuf,
-    ) -> Self {
+    pub(super) fn of(plan: &Plan, record: PathBuf) -> Self {
         let Sandbox {
             private_tmp,
             protect_system,
@@ -72,8 +69,9 @@ impl Job {
             hidden,
             log: plan.log.clone(),
             log_limit: plan.log_limit,
-            groups,
-            keepers,
+            slice: plan.slice.clone(),
+            limits: plan.limits.clone(),
+            groups: Vec::new(),
             record,
         }
     }

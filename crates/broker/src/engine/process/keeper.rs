@@ -21,6 +21,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::family::Family;
+use super::groups::Hierarchies;
 use super::job::{Job, ProcessKey, Report, Step};
 use super::log::Log;
 use super::record::{self, Record};
@@ -50,15 +51,16 @@ fn run() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut line = Vec::new();
     BufReader::new(&socket).read_until(b'\n', &mut line)?;
-    let job: Job = serde_json::from_slice(&line)?;
+    let mut job: Job = serde_json::from_slice(&line)?;
     // Not a member of the broker's session: what ends that one does not end this.
     let _ = rustix::process::setsid();
     let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
     let _ = fs::write("/proc/self/oom_score_adj", "-500");
-    for group in &job.keepers {
-        let _ = fs::write(group.join("cgroup.procs"), "0");
-    }
     let _lock = lock(&job.record)?;
+    if let Err(error) = enter_groups(&mut job) {
+        groups::remove_all(&job.groups);
+        return say(&socket, &failed(Step::Groups, &error, &job.slice));
+    }
     let mut folders = Vec::new();
     match begin(&job, &socket, &mut folders) {
         Ok(mut kept) => kept.supervise(&job),
@@ -76,6 +78,20 @@ fn run() -> io::Result<()> {
             say(&socket, &failed)
         }
     }
+}
+
+/// Makes the server's groups, and goes to the other keepers, which nobody's limits count.
+fn enter_groups(job: &mut Job) -> io::Result<()> {
+    let all = Hierarchies::find()?;
+    for group in all.keepers(&job.slice) {
+        let _ = fs::write(group.join("cgroup.procs"), "0");
+    }
+    let made = all.make(&job.slice, &job.unit, &job.limits)?;
+    if !groups::members(&made).is_empty() {
+        return Err(nix::errno::Errno::EEXIST.into());
+    }
+    job.groups = made;
+    Ok(())
 }
 
 /// Waits until no other keeper has this server: one whose broker was killed may still be cleaning up.
@@ -273,7 +289,7 @@ impl Kept {
     /// Takes the exit statuses of processes that have lost their parents, but not that of the server.
     fn reap_orphans(&self) {
         let main = self.record.main.pid;
-        for pid in zombies() {
+        for pid in children() {
             if pid != main
                 && let Some(pid) = Pid::from_raw(pid)
             {
@@ -286,8 +302,8 @@ impl Kept {
     }
 }
 
-/// The children of this process that have ended.
-fn zombies() -> Vec<i32> {
+/// The children of this process.
+fn children() -> Vec<i32> {
     let pid = std::process::id();
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace()
