@@ -43,12 +43,11 @@ impl Profile {
 
 /// A profile cannot be had. Whether it exists is not for everybody to know.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no profile {} that this user may choose; choose another one", quoted(.0))]
+#[error("there is no profile {} that this user may choose; choose another one", quoted(.0.as_deref()))]
 pub struct NoSuchProfile(Option<String>);
 
-fn quoted(name: &Option<String>) -> String {
-    name.as_ref()
-        .map_or_else(|| "of that kind".to_owned(), |name| format!("`{name}`"))
+fn quoted(name: Option<&str>) -> String {
+    name.map_or_else(|| "of that kind".to_owned(), |name| format!("`{name}`"))
 }
 
 /// What a user may choose for a server.

@@ -66,6 +66,10 @@ struct Home {
     space: Option<HomeSpace>,
 }
 
+/// Nobody has asked lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ToAsk;
+
 /// A server that runs.
 #[derive(Debug, Clone)]
 pub(crate) struct RunningServer {
@@ -149,8 +153,8 @@ impl Usages {
         seen.map(|seen| seen.notices.clone()).unwrap_or_default()
     }
 
-    /// The space of a home that was asked for a moment ago; `None` if it has to be asked now.
-    fn home(&self, user: &UserName, now: Instant) -> Option<Option<HomeSpace>> {
+    /// The space of a home, as the answer was a moment ago; an error if it has to be asked now.
+    fn home(&self, user: &UserName, now: Instant) -> Result<Option<HomeSpace>, ToAsk> {
         let mut known = self.lock();
         if let Some(home) = known.homes.get_mut(user) {
             // A home that is not there yet may be so in a moment.
@@ -160,7 +164,7 @@ impl Usages {
                 FRESH
             };
             if now.saturating_duration_since(home.asked) < fresh {
-                return Some(home.space);
+                return Ok(home.space);
             }
             home.asked = now;
         } else if known.homes.len() < HOMES {
@@ -170,7 +174,7 @@ impl Usages {
             };
             known.homes.insert(user.clone(), home);
         }
-        None
+        Err(ToAsk)
     }
 
     fn note_home(&self, user: &UserName, space: Option<HomeSpace>) {
@@ -224,7 +228,7 @@ impl Hub {
     /// Tells how much space a user's home has; asks the spawner if that was not done a moment ago, and waits a second at
     /// most. `None` if nobody can say.
     pub async fn home_space(&self, user: &UserName) -> Option<HomeSpace> {
-        if let Some(space) = self.usages().home(user, Instant::now()) {
+        if let Ok(space) = self.usages().home(user, Instant::now()) {
             return space;
         }
         let asked = self.shared().spawner.home_space(user);

@@ -35,15 +35,14 @@ impl fmt::Display for ServerNotice {
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::OutOfMemory { limit, times } = self;
-        match times {
-            0 | 1 => {
-                f.write_str("A program of your server was ended because the server's memory limit")?
-            }
-            _ => write!(
-                f,
-                "{times} programs of your server were ended because the server's memory limit"
-            )?,
-        }
+        let (programs, were) = match times {
+            0 | 1 => ("A program".to_owned(), "was"),
+            _ => (format!("{times} programs"), "were"),
+        };
+        write!(
+            f,
+            "{programs} of your server {were} ended because the server's memory limit"
+        )?;
         match limit {
             Some(limit) => write!(f, " of {} was reached.", about(*limit)),
             None => f.write_str(" was reached."),

@@ -62,7 +62,7 @@ fn programs_that_were_ended_are_told_once() {
 fn what_happened_before_a_restart_is_not_news() {
     let now = SystemClock.now();
     let usages = Usages::new(now);
-    let found = running(1, now - Duration::from_secs(3600));
+    let found = running(1, now - Duration::from_hours(1));
     assert_eq!(usages.note(&found, used(4), now), 0);
     assert_eq!(usages.note(&found, used(5), now), 1);
     usages.keep_only(&[]);
@@ -84,11 +84,15 @@ fn a_server_is_asked_about_once_in_some_seconds() {
     assert_eq!(last(later(120)), None, "too old to be shown");
     assert!(usages.ask(&one, later(120)));
     let ada = &one.server.user;
-    assert_eq!(usages.home(ada, begin), None);
-    assert_eq!(usages.home(ada, begin), Some(None), "somebody asks already");
-    assert_eq!(usages.home(ada, later(6)), None, "there may be one by now");
+    assert_eq!(usages.home(ada, begin), Err(ToAsk));
+    assert_eq!(usages.home(ada, begin), Ok(None), "somebody asks already");
+    assert_eq!(
+        usages.home(ada, later(6)),
+        Err(ToAsk),
+        "there may be one by now"
+    );
     let space = Some(HomeSpace::default());
     usages.note_home(ada, space);
-    assert_eq!(usages.home(ada, later(12)), Some(space));
-    assert_eq!(usages.home(ada, later(60)), None);
+    assert_eq!(usages.home(ada, later(12)), Ok(space));
+    assert_eq!(usages.home(ada, later(60)), Err(ToAsk));
 }

@@ -54,22 +54,22 @@ mod tests {
 
     use super::*;
 
-    fn named(hub_has: Value, limits: Value) -> NamedServerRules {
+    fn named(hub_has: &Value, limits: &Value) -> NamedServerRules {
         let config = json!({"hub": {"named_servers": hub_has}, "limits": limits});
         hub(&serde_json::from_value(config).unwrap()).named_servers
     }
 
     #[test]
     fn named_servers_are_as_in_hub_for_all_about_whom_nothing_is_said() {
-        let rules = named(json!(2), json!({}));
+        let rules = named(&json!(2), &json!({}));
         assert_eq!(rules, NamedServerRules::default());
         let of_group = json!({"groups": {"a": {"named_servers": true}}});
-        let rules = named(json!(2), of_group.clone());
+        let rules = named(&json!(2), &of_group);
         assert_eq!(rules.everybody, Some(NamedServers::UpTo(2)));
-        let rules = named(json!(false), of_group);
+        let rules = named(&json!(false), &of_group);
         assert_eq!(rules.everybody, Some(NamedServers::Off));
         assert!(rules.allow_any());
-        let rules = named(json!(2), json!({"named_servers": false}));
+        let rules = named(&json!(2), &json!({"named_servers": false}));
         assert!(!rules.allow_any());
     }
 
