@@ -307,7 +307,6 @@ impl Hub {
     }
 
     /// Writes down that a server was culled.
-    #[expect(clippy::unused_self, reason = "what keeps records belongs to the hub")]
     fn note_cull(&self, culled: &Culled) {
         let Culled {
             server,
