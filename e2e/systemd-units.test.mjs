@@ -6,7 +6,7 @@ import { foldersOf, pythonOf } from "./lib/host.mjs";
 import { Hosted, NAME, UNIT, reached, shared } from "./lib/hosted.mjs";
 import { Kernel } from "./lib/kernel.mjs";
 import { scenario } from "./lib/scenario.mjs";
-import { freePorts } from "./lib/pebble.mjs";
+import { freePorts } from "./lib/ports.mjs";
 import { environmentOfVersion } from "./lib/serve.mjs";
 import { until, within } from "./lib/wait.mjs";
 

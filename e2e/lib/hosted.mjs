@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { program } from "./folders.mjs";
-import { freePorts } from "./pebble.mjs";
+import { freePorts } from "./ports.mjs";
 import { Person } from "./person.mjs";
 import { until } from "./wait.mjs";
 
@@ -27,6 +27,7 @@ const FOLDERS = {
   systemd: "/usr/lib/systemd/system",
   "sysusers.d": "/usr/lib/sysusers.d",
   "tmpfiles.d": "/usr/lib/tmpfiles.d",
+  "pam.d": "/etc/pam.d",
 };
 
 /** An installed Lyceum. */
@@ -151,6 +152,20 @@ user_password_file = "/etc/lyceum/password"
 allow_all = true
 [spawner]
 kind = "process"
+command = ["${environment}/bin/jupyterhub-singleuser"]
+path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+`;
+}
+
+/** People of the machine, whose servers are units under their own accounts. */
+export function ofTheMachine(environment) {
+  return `
+[auth]
+kind = "pam"
+[access]
+allow_all = true
+[spawner]
+kind = "systemd"
 command = ["${environment}/bin/jupyterhub-singleuser"]
 path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
 `;
