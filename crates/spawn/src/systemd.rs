@@ -49,7 +49,8 @@ pub struct SystemdConfig {
 impl SystemdConfig {
     /// Finds what cannot work, whatever the machine.
     pub fn check(&self) -> Result<(), SetupError> {
-        if !self.slice.ends_with(".slice") || self.slice.contains('/') {
+        let name = self.slice.strip_suffix(".slice");
+        if name.is_none_or(|name| name.is_empty() || name.contains('/')) {
             return Err(SetupError::BadSlice(self.slice.clone()));
         }
         // The same rules hold for the same keys.

@@ -36,7 +36,13 @@ const FIRST: [&str; 4] = ["demo", "versions", "proxy-external", "sites-rstudio"]
 /// half without doing much.
 const CALM: [&str; 2] = ["abuse", "https-renewal"];
 /// Those that measure something which anything beside them spoils.
-const ALONE: [&str; 3] = ["page-load", "restart", "tunnels"];
+const ALONE: [&str; 5] = [
+    "page-load",
+    "restart",
+    "systemd-units",
+    "systemd-users",
+    "tunnels",
+];
 
 /// Installs or finds what the tests need beside what the tests of the crates need.
 pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {

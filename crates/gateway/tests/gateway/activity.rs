@@ -45,7 +45,7 @@ async fn successful_answers_count_when_they_end() {
     client.get("/hub/").await;
     assert_eq!(gateway.last_activity(SPEC).await, Some(70));
     // None of this was a person's doing, as far as anybody can tell.
-    assert_eq!(gateway.last_action(SPEC).await, None);
+    assert_eq!(gateway.last_action(SPEC), None);
     for (second, method, path, expected) in [
         (90, "POST", "/user/ada/api/sessions?201", Some(90)),
         (
@@ -61,7 +61,7 @@ async fn successful_answers_count_when_they_end() {
     ] {
         gateway.clock.set(second);
         client.ask(request(method, path, "")).await;
-        assert_eq!(gateway.last_action(SPEC).await, expected, "{method} {path}");
+        assert_eq!(gateway.last_action(SPEC), expected, "{method} {path}");
     }
 }
 
@@ -77,10 +77,10 @@ async fn bytes_from_a_websockets_client_count_and_the_servers_do_not() {
         "opening is not activity"
     );
     gateway.clock.set(20);
-    assert_eq!(gateway.last_action(SPEC).await, None);
+    assert_eq!(gateway.last_action(SPEC), None);
     round_trip(&mut socket, Message::text("x")).await;
     assert_eq!(gateway.last_activity(SPEC).await, Some(20));
-    assert_eq!(gateway.last_action(SPEC).await, Some(20));
+    assert_eq!(gateway.last_action(SPEC), Some(20));
     // A replaced route keeps its time, and the open socket still counts for it.
     gateway.route(SPEC, &crate::peer::tcp(1)).await;
     gateway.clock.set(30);
@@ -90,7 +90,7 @@ async fn bytes_from_a_websockets_client_count_and_the_servers_do_not() {
     })
     .await;
     assert_eq!(
-        gateway.last_action(SPEC).await,
+        gateway.last_action(SPEC),
         Some(20),
         "browsers answer pings by themselves"
     );

@@ -295,7 +295,7 @@ impl TestGateway {
             .map(Timestamp::as_second)
     }
 
-    pub(crate) async fn last_action(&self, spec: &str) -> Option<i64> {
+    pub(crate) fn last_action(&self, spec: &str) -> Option<i64> {
         let status = self.table.get(&RouteSpec::path(spec)).unwrap();
         status.last_action.map(Timestamp::as_second)
     }

@@ -183,7 +183,7 @@ pub(crate) async fn environment(pid: i32) -> Vec<String> {
 }
 
 /// What a process shows of its environment at this moment; nothing if it is gone.
-fn variables(pid: i32) -> Vec<String> {
+pub(crate) fn variables(pid: i32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     bytes
         .split(|byte| *byte == 0)

@@ -11,7 +11,7 @@ use lyceum_spawn::process::{Places, ProcessConfig, ProcessSpawner, SetupError, S
 
 use crate::harness::{
     Room, Told, carriers, environment, eventually, exists, pid, request, server, start, try_start,
-    within, words,
+    variables, within, words,
 };
 
 #[tokio::test]

@@ -124,9 +124,10 @@ mod tests {
 
     #[test]
     fn files_that_others_can_change_or_replace_are_not_believed() -> io::Result<()> {
-        if !nix::unistd::geteuid().is_root() {
-            panic!("this test has to run as root: it gives files to other accounts");
-        }
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test has to run as root: it gives files to other accounts"
+        );
         // Not below a folder that everybody can write to.
         let dir = tempfile::tempdir_in("/var/lib")?;
         let mode = |path: &Path, mode: u32| {
