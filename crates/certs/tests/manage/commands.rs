@@ -1,9 +1,11 @@
 //! What people ask for: renewals, trials, revocations, new keys.
 
+use std::fs;
+
 use lyceum_certs::{Authority, CertificateConfig, RevocationReason, State, TroubleKind};
 
 use crate::pebble::PebbleOptions;
-use crate::world::{World, never};
+use crate::world::{World, never, until};
 
 fn texts(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
@@ -172,6 +174,12 @@ async fn a_trial_leaves_no_certificate() {
     let mut config = world.config(&["a.example.org"]);
     let site = world.open(config.clone());
     let serial = site.issued("a.example.org").await;
+    // What it says of a certificate is written a moment later.
+    let state = world.certificates().join("a.example.org.json");
+    until("the window for a renewal is written", || {
+        fs::read_to_string(&state).is_ok_and(|text| text.contains("\"start\""))
+    })
+    .await;
     let before = world.content();
     let authority = Authority::Url(world.pebble.directory());
     let outcomes = site.manager.try_out_at(&authority, &[]).await.unwrap();

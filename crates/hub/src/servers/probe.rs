@@ -250,7 +250,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_only_knows_errors_fails_at_the_limit() {
         let (upstream, _keep) = server(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n").await;
-        let failure = wait_until_up(&upstream, None, "/user/ada/", Duration::from_millis(200))
+        // Long enough for one answer on a busy machine.
+        let failure = wait_until_up(&upstream, None, "/user/ada/", Duration::from_secs(2))
             .await
             .unwrap_err();
         assert_eq!(failure.cause, Cause::BadAnswer);
