@@ -337,7 +337,9 @@ impl Hub {
         let is_short = || {
             pressure::memory_in_use(&pressure.meminfo).is_some_and(|share| share >= pressure.memory)
         };
-        if !is_short() || settings.class_hours.contain(self.now()) {
+        // Right after a start of Lyceum it is not known what people did before.
+        let early = self.now() < crate::sessions::after(self.culler().begun, settings.grace);
+        if early || !is_short() || settings.class_hours.contain(self.now()) {
             return Ok(culled);
         }
         let mut idle = self.cull_candidates().await?;

@@ -37,6 +37,8 @@
   let end = 0;
   /** The stop that the person does not want to hear of any more. */
   let dismissed = null;
+  /** What has happened, and the person does not want to hear of any more. */
+  let heard = null;
   let timer = 0;
   let bar = null;
 
@@ -70,14 +72,18 @@
   }
 
   function show() {
-    const stop = told?.stop;
-    if (!stop || stop.at === dismissed) return hide();
+    const stop = told?.stop?.at === dismissed ? null : told?.stop;
+    const news = told?.news?.at === heard ? null : told?.news;
+    // What is about to happen is more urgent than what has happened.
+    const note = stop ?? news;
+    if (!note) return hide();
     bar ??= build();
     bar.root.lang = told.language;
-    write(bar.text, stop.text.replace("{minutes}", String(Math.max(1, Math.ceil((end - Date.now()) / 60_000)))));
-    write(bar.keep, stop.keep ?? "");
-    bar.keep.hidden = !stop.keep;
-    write(bar.dismiss, stop.dismiss);
+    write(bar.text, note.text.replace("{minutes}", String(Math.max(1, Math.ceil((end - Date.now()) / 60_000)))));
+    write(bar.keep, note.keep ?? "");
+    bar.keep.hidden = !note.keep;
+    write(bar.dismiss, note.dismiss);
+    bar.shown = note;
     if (!bar.root.isConnected) document.body.append(bar.root);
   }
 
@@ -115,8 +121,9 @@
     keep.addEventListener("click", () => look("POST"));
     const dismiss = button("transparent", "#1f1400");
     dismiss.addEventListener("click", () => {
-      dismissed = told?.stop?.at ?? null;
-      hide();
+      if (bar.shown === told?.news) heard = bar.shown.at;
+      else dismissed = told?.stop?.at ?? null;
+      show();
     });
     root.append(text, keep, dismiss);
     return { root, text, keep, dismiss };

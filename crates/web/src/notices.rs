@@ -9,10 +9,10 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use lyceum_hub::ServerPermit;
 use lyceum_hub::culler::CullNotice;
 use lyceum_hub::culler::rules::Reason;
 use lyceum_hub::permit::AccessServer;
+use lyceum_hub::{Happening, ServerNotice, ServerPermit};
 use serde_json::{Value, json};
 
 use crate::caller::{Accept, identify, not_logged_in, store_failed};
@@ -111,8 +111,14 @@ fn answer(web: &Web, parts: &Parts, permit: &ServerPermit<AccessServer>) -> Resp
         .hub()
         .cull_notice(permit.server())
         .map(|notice| words(web, language, notice));
+    let news = web
+        .hub()
+        .server_notices(permit.server())
+        .last()
+        .map(|notice| happened(web, language, notice));
     let body = json!({
         "stop": stop,
+        "news": news,
         "language": language.code(),
         "again": again.as_secs(),
     });
@@ -121,6 +127,17 @@ fn answer(web: &Web, parts: &Parts, permit: &ServerPermit<AccessServer>) -> Resp
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What has happened last to the server.
+fn happened(web: &Web, language: Language, notice: &ServerNotice) -> Value {
+    let text = |key: &str| web.renderer().text(language, key).unwrap_or_default();
+    let Happening::OutOfMemory { .. } = notice.what;
+    json!({
+        "at": lyceum_core::clock::iso_format(notice.at),
+        "text": format!("{} {}", text("out-of-memory"), text("out-of-memory-next")),
+        "dismiss": text(DISMISS),
+    })
 }
 
 fn words(web: &Web, language: Language, notice: CullNotice) -> Value {

@@ -21,7 +21,9 @@ pub struct AccountsConfig {
     #[schemars(example = [1000, 59999])]
     pub uid_range: [u32; 2],
 
-    /// Whoever is in one of these groups gets no server under the own account: with it, one is as good as root.
+    /// Whoever is in one of these groups gets no server under the own account: with it, one is as good as root, and so
+    /// would be whoever took over Lyceum. Administrators of the machine use a second account for notebooks; or take the
+    /// group out of this list.
     #[schemars(example = ["docker", "lxd"])]
     pub refused_groups: Vec<String>,
 
@@ -58,7 +60,8 @@ pub struct AccountsConfig {
 impl Default for AccountsConfig {
     fn default() -> Self {
         let refused = [
-            "root", "docker", "lxd", "incus", "libvirt", "disk", "kmem", "shadow",
+            "root", "sudo", "wheel", "admin", "docker", "lxd", "incus", "libvirt", "disk", "kmem",
+            "shadow",
         ];
         Self {
             name: "{username}".to_owned(),

@@ -41,7 +41,7 @@ pub struct SandboxConfig {
     pub hidden: Vec<PathBuf>,
 
     /// Further properties of each server's unit, as unit files spell them. For the spawner `systemd` only.
-    #[schemars(example = serde_json::json!({"IPAddressDeny": "10.0.0.0/8"}))]
+    #[schemars(example = serde_json::json!({"Nice": "5"}))]
     pub properties: BTreeMap<String, String>,
 }
 

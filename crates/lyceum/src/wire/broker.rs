@@ -64,6 +64,10 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
             )
         })?;
     let (engine, server) = server(config);
+    if engine == Some(EngineKind::Systemd) {
+        SystemdEngine::check_properties(&server.sandbox.properties)
+            .context("`sandbox.properties` cannot be used")?;
+    }
     Ok(Policy {
         client_uid: client.uid.as_raw(),
         client_gid: client.gid.as_raw(),
