@@ -5,14 +5,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::Message;
 
 use super::needs::{self, Installing};
 use super::{environments, pebble};
-use crate::shell::{self, Counts, command};
+use crate::shell::{self, Counts, cargo, command};
 
 /// Applications from PyPI that the browser tests put behind the gateway.
 const APPS: [&str; 2] = ["flask>=3,<4", "streamlit>=1.40,<2"];
+
+/// The variable by which the tests of the engine for systemd are found.
+const ENGINE: &str = "LYCEUM_TEST_SYSTEMD_ENGINE";
 
 /// How the names of files with browser tests end.
 const SUFFIX: &str = ".test.mjs";
@@ -59,6 +63,7 @@ pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> R
     let apps = prepare(root, installing)?;
     let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
     let pebble = pebble::find(root, installing)?;
+    let engine = systemd_engine(root)?;
     let folder = root.join("target/e2e");
     remove_old_results(&folder)?;
     let mut result = Ok(());
@@ -84,6 +89,7 @@ pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> R
         }
         tests.env("LYCEUM_TEST_APPS", &apps);
         tests.env(pebble::VARIABLE, &pebble);
+        tests.env(ENGINE, &engine);
         let ended = shell::run(&mut tests);
         counts.add(Counts::read_all(&fs::read_to_string(&report)?));
         result = result.and(ended);
@@ -93,6 +99,27 @@ pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> R
         counts.passed, counts.failed
     );
     result
+}
+
+/// Builds the tests of the engine for systemd, which run in a booted host, and finds the program.
+fn systemd_engine(root: &Path) -> Result<PathBuf> {
+    let arguments = [
+        "test",
+        "--locked",
+        "--package=lyceum-broker",
+        "--test=systemd_engine",
+        "--no-run",
+        "--message-format=json",
+    ];
+    let messages = shell::output(&mut cargo(root, &arguments))?;
+    let built = Message::parse_stream(messages.as_bytes()).find_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) if artifact.target.name == "systemd_engine" => {
+            artifact.executable
+        }
+        _ => None,
+    });
+    let built = built.context("cargo did not say where the tests of the engine for systemd are")?;
+    Ok(built.into_std_path_buf())
 }
 
 /// Empties the folder of results, but for the Python environment that the tests share: making it takes a minute.
