@@ -88,6 +88,12 @@ impl Place {
         self.dir.path().join("ada")
     }
 
+    fn record(&self, plan: &Plan) -> serde_json::Value {
+        let path = format!("processes/{}.json", plan.unit);
+        let text = fs::read_to_string(self.dir.path().join(path)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Nothing of the server is left: no process, no group, no file but the log.
     fn assert_nothing_left(&self, plan: &Plan) {
         assert!(!is_running(plan.account.uid, ""), "a process is left");
@@ -674,14 +680,7 @@ async fn a_killed_keeper_costs_the_exit_status_and_nothing_else() {
     let place = Place::new();
     let plan = place.shell("trap '' PIPE; sleep 601 & exec sleep 600");
     let running = place.engine.start(&plan).await.unwrap();
-    let record = fs::read_to_string(
-        place
-            .dir
-            .path()
-            .join(format!("processes/{}.json", plan.unit)),
-    )
-    .unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let record = place.record(&plan);
     let keeper = i32::try_from(record["keeper"]["pid"].as_i64().unwrap()).unwrap();
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
@@ -700,6 +699,39 @@ async fn a_killed_keeper_costs_the_exit_status_and_nothing_else() {
         );
     }
     assert_eq!(exit(&place.engine, &plan, &running).await, Exit::Unknown);
+}
+
+#[tokio::test]
+async fn no_depth_of_temporary_folders_is_too_much_for_keeper_or_broker() {
+    for keeper_is_killed in [false, true] {
+        let place = Place::new();
+        let plan = place.shell(&format!(
+            "{} -c \"import os; os.chdir('/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(30_000)]\"; \
+             echo done > ready; exec sleep 600",
+            python().display()
+        ));
+        let running = place.engine.start(&plan).await.unwrap();
+        text_of(&place.home().join("ready")).await;
+        let record = place.record(&plan);
+        if keeper_is_killed {
+            let keeper = i32::try_from(record["keeper"]["pid"].as_i64().unwrap()).unwrap();
+            let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+            rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+        }
+        place
+            .engine
+            .stop(&plan.unit, Some(&running.identity), None)
+            .await
+            .unwrap();
+        place.assert_nothing_left(&plan);
+        for folder in record["folders"].as_array().unwrap() {
+            let folder = Path::new(folder.as_str().unwrap());
+            wait_for("the end of the folders", async || {
+                (!folder.exists()).then_some(())
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]
