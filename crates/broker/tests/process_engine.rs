@@ -24,6 +24,7 @@ use lyceum_core::seams::Exit;
 use plans::{
     exit, has_ended, is_running, memory, pid_of, python, text_of, usage, wait_end, wait_for,
 };
+use rustix::process::Resource;
 use tempfile::TempDir;
 
 /// An engine with a folder, a group and users' numbers of its own, so that tests can run side by side.
@@ -703,10 +704,14 @@ async fn a_killed_keeper_costs_the_exit_status_and_nothing_else() {
 
 #[tokio::test]
 async fn no_depth_of_temporary_folders_is_too_much_for_keeper_or_broker() {
+    // As many open files as most machines allow, here and in the keeper.
+    let mut files = rustix::process::getrlimit(Resource::Nofile);
+    files.current = files.current.map(|most| most.min(1024));
+    rustix::process::setrlimit(Resource::Nofile, files).unwrap();
     for keeper_is_killed in [false, true] {
         let place = Place::new();
         let plan = place.shell(&format!(
-            "{} -c \"import os; os.chdir('/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(30_000)]\"; \
+            "{} -c \"import os; os.chdir('/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(3_000)]\"; \
              echo done > ready; exec sleep 600",
             python().display()
         ));
