@@ -110,12 +110,34 @@ impl Folders {
         for entry in fs::read_dir(&self.servers)? {
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with(GONE) || !keep(name) {
+            // Other hidden ones are not servers', such as the one that `lyceum` itself fills for all.
+            if name.starts_with(GONE) || !(name.starts_with('.') || keep(name)) {
                 outcome = outcome.and(remove::remove(&servers, name));
             }
         }
         outcome
     }
+}
+
+/// Removes a folder of root's in one where others may make things beside it, such as `/tmp`, with all that somebody else
+/// has put there; succeeds if there is none.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // The place itself may be a link of root's, as some machines have for `/var/tmp`.
+    let parent = match rustix::fs::open(
+        parent,
+        DIRECTORY.difference(OFlags::NOFOLLOW),
+        Mode::empty(),
+    ) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        opened => opened?,
+    };
+    remove::remove(&parent, name)
 }
 
 /// Makes a folder of root's, or sees that one that exists is root's alone to change.

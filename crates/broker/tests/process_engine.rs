@@ -24,6 +24,7 @@ use lyceum_core::seams::Exit;
 use plans::{
     exit, has_ended, is_running, memory, pid_of, python, text_of, usage, wait_end, wait_for,
 };
+use rustix::process::Resource;
 use tempfile::TempDir;
 
 /// An engine with a folder, a group and users' numbers of its own, so that tests can run side by side.
@@ -86,6 +87,12 @@ impl Place {
 
     fn home(&self) -> PathBuf {
         self.dir.path().join("ada")
+    }
+
+    fn record(&self, plan: &Plan) -> serde_json::Value {
+        let path = format!("processes/{}.json", plan.unit);
+        let text = fs::read_to_string(self.dir.path().join(path)).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Nothing of the server is left: no process, no group, no file but the log.
@@ -674,14 +681,7 @@ async fn a_killed_keeper_costs_the_exit_status_and_nothing_else() {
     let place = Place::new();
     let plan = place.shell("trap '' PIPE; sleep 601 & exec sleep 600");
     let running = place.engine.start(&plan).await.unwrap();
-    let record = fs::read_to_string(
-        place
-            .dir
-            .path()
-            .join(format!("processes/{}.json", plan.unit)),
-    )
-    .unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let record = place.record(&plan);
     let keeper = i32::try_from(record["keeper"]["pid"].as_i64().unwrap()).unwrap();
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
@@ -700,6 +700,43 @@ async fn a_killed_keeper_costs_the_exit_status_and_nothing_else() {
         );
     }
     assert_eq!(exit(&place.engine, &plan, &running).await, Exit::Unknown);
+}
+
+#[tokio::test]
+async fn no_depth_of_temporary_folders_is_too_much_for_keeper_or_broker() {
+    // As many open files as most machines allow, here and in the keeper.
+    let mut files = rustix::process::getrlimit(Resource::Nofile);
+    files.current = files.current.map(|most| most.min(1024));
+    rustix::process::setrlimit(Resource::Nofile, files).unwrap();
+    for keeper_is_killed in [false, true] {
+        let place = Place::new();
+        let plan = place.shell(&format!(
+            "{} -c \"import os; os.chdir('/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(3_000)]\"; \
+             echo done > ready; exec sleep 600",
+            python().display()
+        ));
+        let running = place.engine.start(&plan).await.unwrap();
+        text_of(&place.home().join("ready")).await;
+        let record = place.record(&plan);
+        if keeper_is_killed {
+            let keeper = i32::try_from(record["keeper"]["pid"].as_i64().unwrap()).unwrap();
+            let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+            rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+        }
+        place
+            .engine
+            .stop(&plan.unit, Some(&running.identity), None)
+            .await
+            .unwrap();
+        place.assert_nothing_left(&plan);
+        for folder in record["folders"].as_array().unwrap() {
+            let folder = Path::new(folder.as_str().unwrap());
+            wait_for("the end of the folders", async || {
+                (!folder.exists()).then_some(())
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use plans::{
     exit, has_ended, is_running, memory, python, text_of, usage, variables, wait_end, wait_for,
 };
 use proptest::strategy::{Strategy as _, ValueTree as _};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 const SLICE: &str = "lyceum-servers.slice";
@@ -102,6 +103,15 @@ fn property(unit: &str, name: &str) -> String {
         .to_owned()
 }
 
+/// Where the environment of a unit is while it starts.
+fn environment_of(unit: &str) -> PathBuf {
+    let name: String = Sha256::digest(unit)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Path::new(STATE).join(format!("environments/{name}.env"))
+}
+
 /// Nothing of a unit is left: the manager does not know it, and no file of the engine's is there.
 fn assert_nothing_left(plan: &Plan) {
     let state = property(&service(plan), "LoadState");
@@ -111,7 +121,7 @@ fn assert_nothing_left(plan: &Plan) {
         "{}",
         run("systemctl", &["status", &service(plan)]).1
     );
-    let file = Path::new(STATE).join(format!("environments/{}.env", plan.unit));
+    let file = environment_of(&plan.unit);
     assert!(!file.exists(), "{} is left", file.display());
     assert!(
         !is_running(plan.account.uid, "/bin/sh"),
@@ -181,20 +191,8 @@ async fn a_server_runs_as_its_user_and_sees_neither_others_nor_their_folders() {
         shown.contains("Description=Jupyter server of ada") && !shown.contains("geheim"),
         "{shown}"
     );
-    assert_eq!(
-        fs::read_dir(format!("{STATE}/environments"))
-            .unwrap()
-            .filter(|entry| {
-                entry
-                    .as_ref()
-                    .unwrap()
-                    .file_name()
-                    .to_string_lossy()
-                    .contains("ada")
-            })
-            .count(),
-        0
-    );
+    assert!(Path::new(STATE).join("environments").exists());
+    assert!(!environment_of(&plan.unit).exists());
 
     let use_now = usage(&engine, &plan, &running.identity).await;
     assert!(use_now.memory.is_some_and(|bytes| bytes > 0), "{use_now:?}");
@@ -301,6 +299,62 @@ async fn any_environment_arrives_as_it_was() {
         .stop(&plan.unit, Some(&running.identity), None)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn names_and_paths_that_are_patterns_elsewhere_fit_themselves_alone() {
+    let (_, _quiet) = engine().await;
+    let user = account("patterns");
+    // Another user's environment must not be taken for this one, were it there at the same time.
+    let state = format!("{STATE}/o\\x64d [a]*?{{b,c}} %n $HOME");
+    fs::create_dir_all(format!("{state}/environments")).unwrap();
+    let engine = SystemdEngine::new(Path::new(&state));
+    fs::write(
+        format!("{state}/environments/lyceum-patternsx2dlab.env"),
+        "WHOSE=another's\n",
+    )
+    .unwrap();
+    let folder = user.home.join("a [b]*?{c,d} %n $HOME \\x2d");
+    fs::create_dir_all(folder.join("closed")).unwrap();
+    std::os::unix::fs::chown(&folder, Some(user.uid), Some(user.gid)).unwrap();
+    run("chmod", &["-R", "0777", folder.to_str().unwrap()]);
+    fs::copy("/bin/sh", folder.join("sh $$ %%")).unwrap();
+    let unit = r"lyceum-patterns\x2dlab-one\x2a";
+    let script =
+        "echo \"$WHOSE|$1\" > out; touch closed/x 2>> out; echo done > ready; exec sleep 600";
+    let mut plan = plans::shell(&user, unit, SLICE, Path::new(STATE), script);
+    plan.argv[0] = folder.join("sh $$ %%").to_str().unwrap().to_owned();
+    plan.argv
+        .extend(["name", "%n $HOME ${HOME} * \\x2d"].map(str::to_owned));
+    plan.environment
+        .0
+        .insert("WHOSE".to_owned(), "mine".to_owned());
+    plan.working_dir = folder.clone();
+    plan.sandbox.read_only = vec![folder.join("closed")];
+    let running = engine.start(&plan).await.unwrap();
+    text_of(&folder.join("ready")).await;
+    let seen = fs::read_to_string(folder.join("out")).unwrap();
+    assert!(
+        seen.starts_with("mine|%n $HOME ${HOME} * \\x2d\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("cannot touch 'closed/x'"), "{seen}");
+    usage(&engine, &plan, &running.identity).await;
+    let names = engine.list().await.unwrap();
+    assert!(names.iter().any(|(name, _)| name == unit), "{names:?}");
+    engine
+        .stop(unit, Some(&running.identity), None)
+        .await
+        .unwrap();
+    assert!(has_ended(&running.pidfd));
+    assert_nothing_left(&plan);
+    // The other one's file alone.
+    assert_eq!(
+        fs::read_dir(format!("{state}/environments"))
+            .unwrap()
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]

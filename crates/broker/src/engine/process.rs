@@ -43,7 +43,7 @@ use super::{Engine, Identity, Running, machine, refuse};
 use crate::plan::Plan;
 use crate::protocol::{Refusal, RefusalKind, ServerState, Usage};
 
-const KIND: &str = "process";
+pub(crate) const KIND: &str = "process";
 /// The argument behind `lyceum broker-child` with which [`child_main`] is to be called.
 pub const STAGE: &str = "run-server";
 /// The argument behind that with which the keeper only tries what can be had here.

@@ -22,7 +22,7 @@ pub(super) fn foreign_identity(kind: &str) -> Refusal {
     Refusal::new(
         RefusalKind::Internal,
         format!("The record of this server was not made by the engine `{kind}`."),
-        "It was started with another engine: end it with that one, or reboot.",
+        "It was started with another engine by an earlier version of Lyceum: set `spawner.kind` back and stop it, or reboot.",
     )
 }
 

@@ -34,7 +34,7 @@ use super::{Engine, Identity, Running, machine, refuse};
 use crate::plan::Plan;
 use crate::protocol::{Refusal, RefusalKind, ServerState, Usage};
 
-const KIND: &str = "systemd";
+pub(crate) const KIND: &str = "systemd";
 /// Where control groups are, in every layout of systemd.
 const GROUPS: &str = "/sys/fs/cgroup";
 

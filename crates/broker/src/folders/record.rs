@@ -1,9 +1,10 @@
 //! What is known of a server: written down, so that the broker itself need not remember anything.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lyceum_core::random;
 use lyceum_core::route::Upstream;
@@ -31,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) upstream: Upstream,
     /// The Python environment whose static files may be answered for it.
     pub(crate) environment: Option<PathBuf>,
+    /// The kind of the engine that it was started with; nothing in records of earlier versions.
+    #[serde(default)]
+    pub(crate) engine: Option<String>,
     /// How the engine knows it; `None` from before the start until it has succeeded.
     pub(crate) identity: Option<Identity>,
     /// How it ended, once that has been seen.
@@ -38,19 +42,26 @@ pub(crate) struct Record {
 }
 
 impl Folders {
+    /// Where the engines have what they know: the folder that all this is in.
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.records.parent().unwrap_or(&self.records)
+    }
+
     /// Finds the record of a unit. One that cannot be read as one counts as none: the server's next start clears up.
     pub(crate) fn find_record(&self, unit: &str) -> io::Result<Option<Record>> {
         let path = self.record_path(unit);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.len() <= MAX_RECORD => {}
-            Ok(_) => return Ok(None),
+            Ok(_) => return Ok(unreadable(&path, "it is too long")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         }
         match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)
-                .ok()
-                .filter(|record: &Record| record.unit == unit)),
+            Ok(bytes) => Ok(match serde_json::from_slice::<Record>(&bytes) {
+                Ok(record) if record.unit == unit => Some(record),
+                Ok(_) => unreadable(&path, "it is about another unit"),
+                Err(error) => unreadable(&path, &error.to_string()),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -86,27 +97,30 @@ impl Folders {
     /// Lists all records that can be read.
     pub(crate) fn list_records(&self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
-        for entry in fs::read_dir(&self.records)? {
-            let path = entry?.path();
-            let unit = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.strip_suffix(".json"));
-            if let Some(unit) = unit
-                && let Some(record) = self.find_record(unit)?
-            {
-                records.push(record);
-            }
+        for unit in self.recorded_units()? {
+            records.extend(self.find_record(&unit)?);
         }
         Ok(records)
     }
 
-    /// Removes folders whose server has no record, and half-written records.
+    /// The units of all records, also of those that cannot be read.
+    fn recorded_units(&self) -> io::Result<Vec<String>> {
+        let mut units = Vec::new();
+        for entry in fs::read_dir(&self.records)? {
+            let name = entry?.file_name();
+            let unit = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            units.extend(unit.map(str::to_owned));
+        }
+        Ok(units)
+    }
+
+    /// Removes folders whose server has no record, and half-written records. A record that cannot be read is one: its
+    /// server may well run.
     pub(crate) fn tidy(&self) -> io::Result<()> {
-        let known: std::collections::HashSet<String> = self
-            .list_records()?
+        let known: HashSet<String> = self
+            .recorded_units()?
             .iter()
-            .map(|record| folder_name(&record.unit))
+            .map(|unit| folder_name(unit))
             .collect();
         self.sweep(|folder| known.contains(folder))?;
         for entry in fs::read_dir(&self.records)? {
@@ -118,8 +132,17 @@ impl Folders {
         Ok(())
     }
 
-    fn record_path(&self, unit: &str) -> PathBuf {
+    /// Where the record of a unit is.
+    pub(crate) fn record_path(&self, unit: &str) -> PathBuf {
         // A unit's name has no slash, and does not begin with a dot.
         self.records.join(format!("{unit}.json"))
     }
+}
+
+fn unreadable(path: &Path, why: &str) -> Option<Record> {
+    tracing::warn!(
+        path = %path.display(),
+        "the record of a server cannot be read ({why}): if it runs, the next start of its user ends it"
+    );
+    None
 }

@@ -16,6 +16,8 @@ use super::DIRECTORY;
 const MAX_DEPTH: usize = 16;
 /// How often a folder is looked through again because something has appeared in it meanwhile.
 const MAX_ROUNDS: usize = 100;
+/// How often at all: an owner who makes folders faster than they are moved does not keep us for ever.
+const MAX_MOVING_ROUNDS: usize = 100_000;
 
 /// Removes a folder, or whatever is in its place, in a folder of root's.
 pub(super) fn remove(parent: impl AsFd, name: &str) -> io::Result<()> {
@@ -34,8 +36,9 @@ pub(super) fn remove(parent: impl AsFd, name: &str) -> io::Result<()> {
         moved: 0,
     };
     close(&top)?;
-    let mut idle_rounds = 0;
-    while idle_rounds < MAX_ROUNDS {
+    let (mut rounds, mut idle_rounds) = (0, 0);
+    while idle_rounds < MAX_ROUNDS && rounds < MAX_MOVING_ROUNDS {
+        rounds += 1;
         let before = removal.moved;
         removal.empty(&top, 0)?;
         idle_rounds = if removal.moved > before {
@@ -69,8 +72,16 @@ struct Removal {
 
 impl Removal {
     fn empty(&mut self, folder: &OwnedFd, depth: usize) -> io::Result<()> {
-        for entry in Dir::read_from(folder)? {
-            let entry = entry?;
+        let entries = match Dir::read_from(folder) {
+            // Somebody else removes it, too, and was faster.
+            Err(Errno::NOENT) => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = match entry {
+                Err(Errno::NOENT) => return Ok(()),
+                entry => entry?,
+            };
             let name = entry.file_name();
             if name.to_bytes() == b"." || name.to_bytes() == b".." {
                 continue;

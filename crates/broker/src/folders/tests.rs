@@ -165,6 +165,26 @@ fn an_owner_who_swaps_folders_for_links_meanwhile_harms_nothing() {
 }
 
 #[test]
+fn tidying_removes_unknown_servers_folders_and_nothing_else() {
+    let room = room();
+    let servers = room.dir.path().join("servers");
+    for unit in [UNIT, r"lyceum-ada\x2dlab", "lyceum-bob"] {
+        room.folders.make(unit, &account("ada"), None).unwrap();
+    }
+    for hidden in [".jupyter", ".gone-abc"] {
+        fs::create_dir_all(servers.join(hidden).join("x")).unwrap();
+    }
+    // Such as the disk has made of it, or a version of Lyceum that writes other ones.
+    let records = room.dir.path().join("state/servers");
+    fs::write(records.join("lyceum-ada.json"), "{").unwrap();
+    fs::write(records.join(r"lyceum-ada\x2dlab.json"), "x".repeat(100_000)).unwrap();
+    room.folders.tidy().unwrap();
+    let left = |name: &str| servers.join(name).exists();
+    assert!(left(UNIT) && left(&folder_name(r"lyceum-ada\x2dlab")) && left(".jupyter/x"));
+    assert!(!left("lyceum-bob") && !left(".gone-abc"));
+}
+
+#[test]
 fn places_that_others_can_change_are_not_used() {
     use std::os::unix::fs::PermissionsExt as _;
     let room = room();
@@ -192,6 +212,7 @@ fn records_come_back_whole_and_damaged_ones_count_as_none() {
         uid: 1001,
         upstream: Upstream::Unix("/run/x".into()),
         environment: None,
+        engine: Some("process".to_owned()),
         identity: None,
         exit: Some(Exit::OutOfMemory),
     };

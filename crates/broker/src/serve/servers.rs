@@ -81,12 +81,13 @@ impl Server {
         let Some(record) = self.record_of(key).await? else {
             return Ok(ended(Exit::Unknown));
         };
-        let identity = match (record.exit, &record.identity) {
+        match (record.exit, &record.identity) {
             (Some(exit), _) => return Ok(ended(exit)),
+            // It may still be starting.
             (None, None) => return Ok(ended(Exit::Unknown)),
-            (None, Some(identity)) => identity,
-        };
-        let looked = self.engine()?.inspect(&record.unit, identity).await?;
+            (None, Some(_)) => {}
+        }
+        let looked = self.look_at(&record).await?;
         if let ServerState::Ended { exit } = looked.0 {
             self.note_end(key, exit).await;
         }
@@ -106,9 +107,7 @@ impl Server {
             };
             // Written first: the engine forgets how it ended.
             self.write_end(record.clone(), exit).await?;
-            self.engine()?
-                .stop(&unit, record.identity.as_ref(), None)
-                .await
+            self.stop_unit(&record, None).await
         };
         if let Err(refusal) = noted.await {
             tracing::warn!(
@@ -118,15 +117,15 @@ impl Server {
         }
     }
 
-    /// Writes down the end of a server, and removes its folder.
+    /// Removes the folder of a server that has ended, and writes down how it was; the first may make room for the second.
     async fn write_end(&self, record: Record, exit: Exit) -> Result<(), Refusal> {
         let record = Record {
             exit: Some(record.exit.unwrap_or(exit)),
             ..record
         };
         self.files("write down how the server ended", move |folders| {
-            folders.write_record(&record)?;
-            folders.remove(&record.unit)
+            let removed = folders.remove(&record.unit);
+            folders.write_record(&record).and(removed)
         })
         .await
     }
@@ -143,10 +142,15 @@ impl Server {
             return Ok(());
         };
         let grace = grace.map(|grace| grace.min(MAX_GRACE));
-        self.engine()?
-            .stop(&unit, record.identity.as_ref(), grace)
-            .await?;
-        self.write_end(record, Exit::Unknown).await
+        self.stop_unit(&record, grace).await?;
+        // It has ended: what lacks is seen to by the next question about it, or its next start.
+        if let Err(refusal) = self.write_end(record, Exit::Unknown).await {
+            tracing::warn!(
+                unit,
+                "could not clear up after a server that was stopped: {refusal}"
+            );
+        }
+        Ok(())
     }
 
     pub(super) async fn signal(&self, key: &ServerKey, signal: i32) -> Result<(), Refusal> {
@@ -157,12 +161,7 @@ impl Server {
             ));
         }
         match self.record_of(key).await? {
-            Some(Record {
-                identity: Some(identity),
-                exit: None,
-                unit,
-                ..
-            }) => self.engine()?.signal(&unit, &identity, signal).await,
+            Some(record) if record.exit.is_none() => self.signal_unit(&record, signal).await,
             _ => Ok(()),
         }
     }
@@ -223,7 +222,7 @@ impl Server {
         if self.runs(&unit).await? {
             return Err(exists());
         }
-        self.engine()?.stop(&unit, None, None).await?;
+        self.end_left_over(&unit).await?;
         let log = decide::log_path(&policy.state_dir, &unit);
         self.files("remove what is kept for the server", move |folders| {
             folders.remove(&unit)?;
@@ -243,16 +242,13 @@ impl Server {
 
     /// Whether a start of this unit runs.
     pub(super) async fn runs(&self, unit: &str) -> Result<bool, Refusal> {
-        let Some(Record {
-            identity: Some(identity),
-            exit: None,
-            ..
-        }) = self.record(unit).await?
-        else {
-            return Ok(false);
-        };
-        let (state, _) = self.engine()?.inspect(unit, &identity).await?;
-        Ok(matches!(state, ServerState::Running(_)))
+        match self.record(unit).await? {
+            Some(record) if record.exit.is_none() => {
+                let (state, _) = self.look_at(&record).await?;
+                Ok(matches!(state, ServerState::Running(_)))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Ends a start that nobody is told of, whatever has become of it.

@@ -48,13 +48,14 @@ impl Server {
         let environment = self.find_program(&mut decision).await?;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
-        self.engine()?.stop(&unit, None, None).await?;
+        self.end_left_over(&unit).await?;
         let record = Record {
             key,
             unit: unit.clone(),
             uid: decision.plan.account.uid,
             upstream: decision.upstream.clone(),
             environment,
+            engine: Some(self.engine()?.kind().to_owned()),
             identity: None,
             exit: None,
         };

@@ -11,9 +11,11 @@ use lyceum_broker::protocol::{RefusalKind, ServerState};
 use lyceum_core::ServerName;
 use lyceum_core::route::Upstream;
 use lyceum_core::seams::Exit;
+use nix::mount::{MsFlags, mount};
+use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::room::{in_room, in_room_with, key, make_account, refusal, start, until, user};
+use super::room::{Room, in_room, in_room_with, key, make_account, refusal, start, until, user};
 
 const ONE: &str = "1111111111";
 const TWO: &str = "2222222222";
@@ -69,12 +71,7 @@ fn how_a_server_ended_can_be_asked_until_its_next_start_also_of_another_broker()
         make_account("ada", &[]);
         room.broker.start(start("ada", ONE)).await.unwrap();
         room.broker.signal(&key("ada", ONE), 9).await.unwrap();
-        let exit = async |room: &super::room::Room| match room
-            .broker
-            .inspect(&key("ada", ONE))
-            .await
-            .unwrap()
-            .0
+        let exit = async |room: &Room| match room.broker.inspect(&key("ada", ONE)).await.unwrap().0
         {
             ServerState::Ended { exit } => Some(exit),
             ServerState::Running(_) => None,
@@ -175,6 +172,93 @@ fn servers_outlive_the_broker_and_another_one_knows_them() {
             .unwrap();
         assert_eq!(room.engine.count(), 0);
     });
+}
+
+#[test]
+fn a_stop_succeeds_when_there_is_no_space_to_write_it_down() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        let small = Some("size=1M,mode=755");
+        let none: Option<&str> = None;
+        mount(none, "/run", none, MsFlags::MS_REMOUNT, small).unwrap();
+        let full = fs::write("/run/filler", vec![0; 2 << 20]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        assert_eq!(room.engine.count(), 0);
+        assert!(room.folders().is_empty());
+        fs::remove_file("/run/filler").unwrap();
+        let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(state, ServerState::Ended { .. }));
+        room.broker.start(start("ada", TWO)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_another_engine_has_started_can_be_seen_and_stopped() {
+    in_room(async |mut room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        let pid = room.engine.pid("lyceum-ada");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let start_time = stat.rsplit(") ").next().unwrap().split(' ').nth(19);
+        let start_time: u64 = start_time.unwrap().parse().unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let key_of = json!({ "pid": pid, "start_time": start_time, "boot": boot.trim() });
+        change_record(&room, "process", key_of);
+        let state = async |room: &Room| {
+            let looked = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+            matches!(looked.0, ServerState::Running(_))
+        };
+        assert!(state(&room).await);
+        let again = room.broker.start(start("ada", TWO)).await.unwrap_err();
+        assert_eq!(refusal(again), RefusalKind::Exists);
+        // As the configuration names another engine from now on.
+        room.kill().await;
+        room.run();
+        assert!(state(&room).await);
+        // As an administrator ends it.
+        room.engine.end_all();
+        assert!(!state(&room).await);
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        room.broker.start(start("ada", TWO)).await.unwrap();
+        room.broker.stop(&key("ada", TWO), None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_record_of_an_engine_that_is_not_here_is_no_obstacle() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        room.engine.end_all();
+        // There is no systemd here, so that nothing can run under it.
+        change_record(&room, "systemd", json!({ "invocation": "x", "boot": "y" }));
+        let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
+        assert!(matches!(
+            state,
+            ServerState::Ended {
+                exit: Exit::Unknown
+            }
+        ));
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        room.broker.start(start("ada", TWO)).await.unwrap();
+        room.engine.end_all();
+        change_record(&room, "of-tomorrow", json!({}));
+        let error = room.broker.stop(&key("ada", TWO), None).await.unwrap_err();
+        let advice = "remove /run/lyceum-broker/servers/lyceum-ada.json";
+        assert!(error.refusal().unwrap().hint.contains(advice), "{error}");
+    });
+}
+
+/// Makes the record of ada's server one that another engine has made.
+fn change_record(room: &Room, engine: &str, identity: serde_json::Value) {
+    let path = room.policy.state_dir.join("servers/lyceum-ada.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(record["engine"], "tiny");
+    record["engine"] = engine.into();
+    record["identity"] = identity;
+    fs::write(path, record.to_string()).unwrap();
 }
 
 #[test]

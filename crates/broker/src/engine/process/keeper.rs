@@ -38,6 +38,8 @@ const KILL_LIMIT: Duration = Duration::from_mins(1);
 const REST_LIMIT: Duration = Duration::from_secs(2);
 /// How often orphans are taken care of.
 const ORPHANS: Duration = Duration::from_secs(5);
+/// How long before its end the system may have begun to end a process because of its memory.
+const KILL_TAKES: Duration = Duration::from_secs(2);
 
 /// Runs as the keeper: the job comes by standard input, and the report goes there.
 pub(super) fn main() -> ExitCode {
@@ -56,14 +58,21 @@ fn run() -> io::Result<()> {
     let _ = rustix::process::setsid();
     let _ = rustix::process::set_child_subreaper(Pid::from_raw(1));
     let _ = fs::write("/proc/self/oom_score_adj", "-500");
-    let _lock = lock(&job.record)?;
+    let lock = lock(&job.record)?;
     if let Err(error) = enter_groups(&mut job) {
         groups::remove_all(&job.groups);
         return say(&socket, &failed(Step::Groups, &error, &job.slice));
     }
     let mut folders = Vec::new();
     match begin(&job, &socket, &mut folders) {
-        Ok(mut kept) => kept.supervise(&job),
+        Ok(mut kept) => {
+            kept.supervise(&job)?;
+            groups::remove_all(&kept.record.groups);
+            // The rest is this server's alone: however much there is in its folders, the next start does not wait.
+            drop(lock);
+            record::remove_folders(&kept.record.folders);
+            Ok(())
+        }
         Err(failed) => {
             let own = ProcessKey::of(std::process::id().cast_signed()).ok();
             let family = Family {
@@ -73,8 +82,9 @@ fn run() -> io::Result<()> {
             family.kill(KILL_LIMIT);
             reap_all();
             groups::remove_all(&job.groups);
-            record::remove_folders(&folders);
             let _ = fs::remove_file(&job.record);
+            drop(lock);
+            record::remove_folders(&folders);
             say(&socket, &failed)
         }
     }
@@ -216,7 +226,11 @@ impl Kept {
         // Nothing more is heard from the broker.
         let null = File::options().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
+        let mut kills = Kills::new(groups::kills(&self.record.groups), Instant::now());
         loop {
+            if kills.is_old(Instant::now()) {
+                kills.note(groups::kills(&self.record.groups), Instant::now());
+            }
             let (ended, readable) = self.wait(ORPHANS, true)?;
             if readable {
                 self.take_output();
@@ -227,10 +241,10 @@ impl Kept {
             self.reap_orphans();
         }
         let exit = exit_of(&self.child);
-        let kills = groups::kills(&self.record.groups);
-        self.record.out_of_memory = kills;
+        let all_kills = groups::kills(&self.record.groups);
+        self.record.out_of_memory = all_kills;
         self.record.exit = Some(match exit {
-            Exit::Signal(9) if kills > 0 => Exit::OutOfMemory,
+            Exit::Signal(9) if kills.are_fewer_than(all_kills) => Exit::OutOfMemory,
             other => other,
         });
         let _ = self.record.write(&job.record);
@@ -248,7 +262,6 @@ impl Kept {
             self.take_output();
         }
         reap_all();
-        self.record.clean();
         Ok(())
     }
 
@@ -302,6 +315,42 @@ impl Kept {
     }
 }
 
+/// How many processes the system had ended because of their memory a moment before now.
+///
+/// Kernels that were ended earlier say nothing about the end of the server itself. The count of just now may already have
+/// its end in it, before the process is gone: so the one before that is kept.
+#[derive(Debug)]
+struct Kills {
+    before: u64,
+    last: u64,
+    looked: Instant,
+}
+
+impl Kills {
+    fn new(count: u64, now: Instant) -> Self {
+        Self {
+            before: count,
+            last: count,
+            looked: now,
+        }
+    }
+
+    /// Whether it is time to count again.
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.looked) >= KILL_TAKES
+    }
+
+    fn note(&mut self, count: u64, now: Instant) {
+        self.before = std::mem::replace(&mut self.last, count);
+        self.looked = now;
+    }
+
+    /// Whether there was another one just now.
+    fn are_fewer_than(&self, count: u64) -> bool {
+        count > self.before
+    }
+}
+
 /// The children of this process.
 fn children() -> Vec<i32> {
     let pid = std::process::id();
@@ -349,5 +398,25 @@ fn failed(step: Step, error: &io::Error, what: &str) -> Report {
         step,
         errno: error.raw_os_error().unwrap_or(0),
         what: what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_kill_is_not_the_servers_own_end() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut kills = Kills::new(0, begin);
+        assert!(!kills.are_fewer_than(0) && kills.are_fewer_than(1));
+        assert!(!kills.is_old(at(1)) && kills.is_old(at(5)));
+        // A kernel is ended; a moment later it may still be the server's own end that one sees.
+        kills.note(1, at(5));
+        assert!(kills.are_fewer_than(1));
+        kills.note(1, at(10));
+        assert!(!kills.are_fewer_than(1));
+        assert!(kills.are_fewer_than(2));
     }
 }

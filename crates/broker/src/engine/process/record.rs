@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::family::Family;
 use super::groups::{self, Group};
 use super::job::ProcessKey;
+use crate::folders::remove_tree;
 
 /// What is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,21 +61,22 @@ impl Record {
         }
     }
 
-    /// Removes what a server that has ended leaves behind.
+    /// Removes what a server that has ended leaves behind, if its keeper cannot do so any more. One that still does has
+    /// much to remove, which nobody need wait for.
     pub(super) fn clean(&self) {
-        remove_folders(&self.folders);
+        if self.keeper.is_alive() {
+            return;
+        }
         groups::remove_all(&self.groups);
+        remove_folders(&self.folders);
     }
 }
 
-/// Removes folders that servers had to themselves; links in them are not followed.
+/// Removes folders that servers had to themselves, whatever their users have made of them.
 pub(super) fn remove_folders(folders: &[PathBuf]) {
     for folder in folders {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %folder.display(), error = %error, "could not remove a server's temporary files");
-            }
-            _ => {}
+        if let Err(error) = remove_tree(folder) {
+            tracing::warn!(path = %folder.display(), error = %error, "could not remove a server's temporary files");
         }
     }
 }

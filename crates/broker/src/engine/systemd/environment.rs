@@ -8,7 +8,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lyceum_core::random;
 use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest as _, Sha256};
 
 use crate::protocol::{Refusal, RefusalKind};
 use crate::variables::Variables;
@@ -26,7 +28,9 @@ impl EnvironmentFile {
     /// Writes the file. Blocks as long as writing to the broker's own folder does.
     pub(super) fn write(dir: &Path, unit: &str, text: &str) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let path = dir.join(format!("{unit}.env"));
+        // systemd takes the path for a pattern, and the backslashes in a unit's name would be none of the file's name.
+        let name = random::to_hex(&Sha256::digest(unit.as_bytes()));
+        let path = dir.join(format!("{name}.env"));
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -41,9 +45,9 @@ impl EnvironmentFile {
         Ok(file)
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, as a pattern that fits nothing else: systemd expands the path as a shell would (glob(7)).
+    pub(super) fn pattern(&self) -> String {
+        literal(&self.path.to_string_lossy())
     }
 }
 
@@ -53,6 +57,18 @@ impl Drop for EnvironmentFile {
             tracing::warn!(path = %self.path.display(), error = %error, "could not remove the environment of a server that has started");
         }
     }
+}
+
+/// Takes the meaning from what has one in a pattern, so that it fits itself alone.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if matches!(c, '\\' | '*' | '?' | '[' | ']' | '{' | '}') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 /// Removes what starts have left whose broker was killed.
@@ -154,9 +170,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("environment");
         let file = EnvironmentFile::write(&below, "lyceum-ada", "A=1").unwrap();
-        let mode = fs::metadata(file.path()).unwrap().permissions().mode();
+        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(file);
         assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_path_is_a_pattern_that_fits_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = EnvironmentFile::write(dir.path(), r"lyceum-ada\x2dlab", "A=1").unwrap();
+        let two = EnvironmentFile::write(dir.path(), "lyceum-adax2dlab", "A=2").unwrap();
+        assert_ne!(one.path, two.path);
+        for file in [&one, &two] {
+            let stem = file.path.file_stem().unwrap().to_str().unwrap();
+            assert!(stem.bytes().all(|byte| byte.is_ascii_hexdigit()), "{stem}");
+            assert_eq!(file.pattern(), file.path.to_str().unwrap());
+        }
+        assert_eq!(literal(r"/a\b[c]*?{d,e}%$"), r"/a\\b\[c\]\*\?\{d,e\}%$");
     }
 }

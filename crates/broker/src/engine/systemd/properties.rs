@@ -32,10 +32,11 @@ pub(super) const OPTIONAL: [(&str, u32, &str); 2] = [
     ),
 ];
 
-/// Makes the properties of a server's unit.
+/// Makes the properties of a server's unit. The environment's file is a pattern, as systemd takes it; what is said over
+/// D-Bus is else taken as it is, without its own `%`.
 pub(super) fn of_server(
     plan: &Plan,
-    environment: &Path,
+    environment: String,
     start_limit: Duration,
 ) -> Result<Vec<Property>, Refusal> {
     let mut all = Properties::default();
@@ -61,7 +62,7 @@ pub(super) fn of_server(
     all.text("User", plan.account.uid.to_string());
     all.text("Group", plan.account.gid.to_string());
     all.text("WorkingDirectory", path_text(&plan.working_dir));
-    all.put("EnvironmentFiles", vec![(path_text(environment), false)]);
+    all.put("EnvironmentFiles", vec![(environment, false)]);
     all.put("UMask", 0o022_u32);
     all.text("SyslogIdentifier", plan.unit.as_str());
     all.text("StandardInput", "null");

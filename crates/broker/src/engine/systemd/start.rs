@@ -32,7 +32,7 @@ pub(super) async fn start(dir: &Path, plan: &Plan) -> Result<Running, Refusal> {
         .await
         .unwrap_or_else(|error| Err(error.into()))
         .map_err(|error| refuse::of_system("write a server's environment", &error))?;
-    let properties = properties::of_server(plan, file.path(), START_LIMIT)?;
+    let properties = properties::of_server(plan, file.pattern(), START_LIMIT)?;
     let until = Instant::now() + START_LIMIT + PATIENCE;
     let mut result = begin(service, properties, until).await?;
     if plan.session.is_some() && result == "done" {

@@ -1,0 +1,100 @@
+//! Which engine is asked about a server: the one that has started it, also after the configuration names another one.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyceum_core::seams::Exit;
+
+use super::Server;
+use crate::engine::process::ProcessEngine;
+use crate::engine::systemd::SystemdEngine;
+use crate::engine::{self, Engine};
+use crate::folders::Record;
+use crate::protocol::{Refusal, RefusalKind, ServerState};
+
+/// Where a machine shows that systemd runs it (`sd_booted(3)`).
+const BOOTED: &str = "/run/systemd/system";
+
+impl Server {
+    /// The engine of a server; `None` if nothing that it has started can run here any more.
+    fn engine_of(&self, record: &Record) -> Result<Option<Arc<dyn Engine>>, Refusal> {
+        let state_dir = self.folders.state_dir();
+        match (record.engine.as_deref(), &self.engine) {
+            (Some(kind), Some(own)) if kind == own.kind() => Ok(Some(Arc::clone(own))),
+            (Some(engine::systemd::KIND), _) if !Path::new(BOOTED).exists() => Ok(None),
+            (Some(engine::systemd::KIND), _) => Ok(Some(Arc::new(SystemdEngine::new(state_dir)))),
+            (Some(engine::process::KIND), _) => Ok(Some(Arc::new(ProcessEngine::new(state_dir)))),
+            (None, Some(own)) => Ok(Some(Arc::clone(own))),
+            (None, None) => self.engine().map(|_| None),
+            (Some(other), _) => Err(Refusal::new(
+                RefusalKind::Policy,
+                format!(
+                    "The server {} was started with `{other}`, which this Lyceum does not know.",
+                    record.unit
+                ),
+                format!(
+                    "End its processes, and remove {}.",
+                    self.folders.record_path(&record.unit).display()
+                ),
+            )),
+        }
+    }
+
+    /// Tells how a server is that nobody has seen end.
+    pub(super) async fn look_at(
+        &self,
+        record: &Record,
+    ) -> Result<(ServerState, Option<OwnedFd>), Refusal> {
+        let Some(identity) = &record.identity else {
+            return Ok(ended());
+        };
+        match self.engine_of(record)? {
+            Some(engine) => engine.inspect(&record.unit, identity).await,
+            None => Ok(ended()),
+        }
+    }
+
+    /// Ends a server, and has its engine forget it.
+    pub(super) async fn stop_unit(
+        &self,
+        record: &Record,
+        grace: Option<Duration>,
+    ) -> Result<(), Refusal> {
+        match self.engine_of(record)? {
+            Some(engine) => {
+                let identity = record.identity.as_ref();
+                engine.stop(&record.unit, identity, grace).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal to a server's main process.
+    pub(super) async fn signal_unit(&self, record: &Record, signal: i32) -> Result<(), Refusal> {
+        match (self.engine_of(record)?, &record.identity) {
+            (Some(engine), Some(identity)) => engine.signal(&record.unit, identity, signal).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends what a broker that was killed has left in a unit, whichever engine it was started with.
+    pub(super) async fn end_left_over(&self, unit: &str) -> Result<(), Refusal> {
+        let own = self.engine()?;
+        if let Some(record) = self.record(unit).await?
+            && record
+                .engine
+                .as_deref()
+                .is_some_and(|kind| kind != own.kind())
+        {
+            self.stop_unit(&record, None).await?;
+        }
+        own.stop(unit, None, None).await
+    }
+}
+
+fn ended() -> (ServerState, Option<OwnedFd>) {
+    let exit = Exit::Unknown;
+    (ServerState::Ended { exit }, None)
+}
