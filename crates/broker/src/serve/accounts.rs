@@ -47,7 +47,7 @@ impl Server {
         // First, so that root's password cannot even be tried.
         let found = self.find(Purpose::Login, &name).await?;
         if let Some(account) = &found {
-            decide::check_account(policy, &name, account)?;
+            decide::check_account(policy, user, &name, account)?;
         }
         self.ask_pam(pam, &name, password, client_addr).await?;
         match found {
@@ -128,9 +128,9 @@ impl Server {
         let name = decide::account_name(&policy.accounts, user)?;
         let (account, created) = match self.find(Purpose::Work, &name).await? {
             Some(account) => (account, false),
-            None => self.create(policy, &name).await?,
+            None => self.create(policy, user, &name).await?,
         };
-        decide::check_account(policy, &name, &account)?;
+        decide::check_account(policy, user, &name, &account)?;
         if created || makes_home(policy, &name, &account) {
             let job = Job::MakeHome(Home {
                 account: account.clone(),
@@ -152,7 +152,12 @@ impl Server {
         Ok((account, created))
     }
 
-    async fn create(&self, policy: &Policy, name: &str) -> Result<(Account, bool), Refusal> {
+    async fn create(
+        &self,
+        policy: &Policy,
+        user: &UserName,
+        name: &str,
+    ) -> Result<(Account, bool), Refusal> {
         let rules = &policy.accounts;
         let Some(creation) = &rules.create else {
             return Err(no_account(name));
@@ -163,6 +168,7 @@ impl Server {
                 "Accounts that are made have names of lower-case letters, digits, `_` and `-`.",
             ));
         }
+        decide::check_new_account(policy, user, &creation.groups)?;
         let AccountCreation {
             shell,
             groups,
@@ -222,7 +228,7 @@ impl Server {
             .find(Purpose::Work, &name)
             .await?
             .ok_or_else(|| no_account(&name))?;
-        decide::check_account(policy, &name, &account)?;
+        decide::check_account(policy, user, &name, &account)?;
         let job = Job::Space { account };
         match self
             .children
