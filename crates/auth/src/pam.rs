@@ -55,9 +55,9 @@ impl Authenticator for Pam {
     }
 }
 
-/// Unix groups are told as they are; whether they count for anything is the configuration's to say.
+/// Unix groups are told as they are, but for the one of the account's own; whether they count for anything is the configuration's to say.
 fn identity(name: UserName, account: &Account) -> Identity {
-    let groups = account.groups.iter();
+    let groups = account.shared_groups();
     Identity {
         name: name.into(),
         groups: Some(

@@ -23,3 +23,12 @@ pub struct Account {
     /// The numbers of all its groups, the first one among them.
     pub gids: Vec<u32>,
 }
+
+impl Account {
+    /// Lists the groups in which others can be, too: not the one of the account's own name, which is made with the
+    /// account and tells nothing. Whoever calls themselves like a group must not get what its members get.
+    pub fn shared_groups(&self) -> impl Iterator<Item = &str> {
+        let all = self.groups.iter().map(String::as_str);
+        all.filter(|group| *group != self.name)
+    }
+}

@@ -14,14 +14,15 @@ use lyceum_core::escape;
 use lyceum_core::names::{GroupName, ServerRef, UserName};
 use lyceum_core::route::Upstream;
 
+use self::account::not_admitted;
 use self::variables::JUPYTER_PATH;
 use crate::account::Account;
 use crate::plan::Plan;
-use crate::policy::{Policy, ProfilePolicy, SocketRule};
+use crate::policy::{Policy, ProfilePolicy, SocketRule, matches};
 use crate::protocol::{Refusal, ServerKey, StartServer, TlsFiles};
 use crate::variables::Variables;
 
-pub(crate) use self::account::{account_name, check_account, is_portable};
+pub(crate) use self::account::{account_name, check_account, check_new_account, is_portable};
 pub(crate) use self::unit::{folder_name, unit_name};
 
 /// The variable by which the processes of one start of a server are known.
@@ -100,7 +101,7 @@ pub(crate) fn decide(
     check_key(&start.key)?;
     check_user(policy, user)?;
     let name = account_name(&policy.accounts, user)?;
-    check_account(policy, &name, &account)?;
+    check_account(policy, user, &name, &account)?;
     let server = ServerRef::new(user.clone(), start.key.server.clone());
     check_prefix(&server, &start.service_prefix)?;
     variables::check(policy, start)?;
@@ -158,24 +159,22 @@ pub(crate) fn log_path(state_dir: &Path, unit: &str) -> PathBuf {
     state_dir.join("logs").join(format!("{unit}.log"))
 }
 
-/// Refuses users whom the configuration refuses, whatever their account.
+/// Refuses users whom the configuration refuses, whatever their account. Whom it accepts because of their groups is
+/// looked at with the account.
 pub(crate) fn check_user(policy: &Policy, user: &UserName) -> Result<(), Refusal> {
     let accounts = &policy.accounts;
-    let listed = accounts
-        .only
-        .as_ref()
-        .is_none_or(|only| only.contains(user));
-    if !listed || accounts.blocked_users.contains(user) {
-        return Err(Refusal::policy(
-            format!("The configuration does not let {user} in."),
-            "See `access` in the configuration.",
-        ));
+    let only = accounts.only.as_ref();
+    let listed = only.is_none_or(|only| only.by_name(user) || !only.groups.is_empty());
+    let blocked =
+        accounts.blocked_users.contains(user) || matches(&accounts.blocked_patterns, user);
+    if listed && !blocked {
+        return Ok(());
     }
-    Ok(())
+    Err(not_admitted(user))
 }
 
 fn groups(start: &StartServer, account: &Account) -> Vec<GroupName> {
-    let of_machine = account.groups.iter().map(String::as_str);
+    let of_machine = account.shared_groups();
     let of_machine = of_machine.filter_map(|name| GroupName::parse(name).ok());
     start.groups.iter().cloned().chain(of_machine).collect()
 }

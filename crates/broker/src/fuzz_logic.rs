@@ -139,6 +139,7 @@ pub(crate) fn policy() -> Policy {
                 .iter()
                 .filter_map(|name| lyceum_core::UserName::parse(name).ok())
                 .collect(),
+            blocked_patterns: Vec::new(),
             only: None,
             closed_shells: AccountPolicy::usual_closed_shells(),
             create: None,

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lyceum_core::NamePattern;
 use lyceum_core::limits::{LimitRules, Limits};
 use lyceum_core::names::{GroupName, UserName};
 
@@ -67,8 +68,10 @@ pub struct AccountPolicy {
     pub refused_groups: BTreeSet<String>,
     /// These users are refused, whatever else is said.
     pub blocked_users: BTreeSet<UserName>,
-    /// If set, these users and no others are accepted (where the configuration alone decides who may log in).
-    pub only: Option<BTreeSet<UserName>>,
+    /// So are users whose whole name matches one of these.
+    pub blocked_patterns: Vec<NamePattern>,
+    /// If set, these users and no others are accepted (where configuration and machine alone decide who may log in).
+    pub only: Option<Admitted>,
     /// Accounts with one of these shells are closed, as `/usr/sbin/nologin` says; may be empty.
     pub closed_shells: BTreeSet<PathBuf>,
     /// How a missing account is made; `None` makes none.
@@ -79,6 +82,41 @@ pub struct AccountPolicy {
     pub home_mode: u32,
     /// What a home folder that is made begins with.
     pub skeleton: PathBuf,
+}
+
+/// Who is accepted: whoever is one of these users, or matches one of the patterns, or is in one of the groups.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted {
+    /// Users.
+    pub users: BTreeSet<UserName>,
+    /// Patterns of whole names.
+    pub patterns: Vec<NamePattern>,
+    /// Groups, as the machine knows their members; what the hub says of groups does not count here.
+    pub groups: BTreeSet<GroupName>,
+}
+
+impl Admitted {
+    /// Tells whether the name alone is enough.
+    pub fn by_name(&self, user: &UserName) -> bool {
+        self.users.contains(user) || matches(&self.patterns, user)
+    }
+
+    /// Tells whether one of these groups is enough.
+    pub fn by_group<'a>(&self, mut groups: impl Iterator<Item = &'a str>) -> bool {
+        let admits = |group: &str| {
+            self.groups
+                .iter()
+                .any(|admitted| admitted.as_str() == group)
+        };
+        groups.any(admits)
+    }
+}
+
+/// Tells whether the whole name matches one of the patterns.
+pub(crate) fn matches(patterns: &[NamePattern], user: &UserName) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(user.as_str()))
 }
 
 /// How a missing account is made.

@@ -38,6 +38,8 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// How many questions are answered at a time.
 const MAX_QUESTIONS: usize = 256;
+/// How many of these are logins: strangers can ask for them, and must leave places for all the rest.
+const MAX_LOGINS: usize = 64;
 /// How long questions that are being answered are given when the broker ends.
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// How long called-off ones may take to clear up after that.
@@ -53,7 +55,7 @@ pub struct Server {
     children: Children,
     folders: Folders,
     units: locks::Locks,
-    creating: tokio::sync::Mutex<()>,
+    logins: Semaphore,
     ports: servers::Ports,
     limited: servers::Limited,
 }
@@ -78,7 +80,7 @@ impl Server {
             children,
             folders,
             units: locks::Locks::default(),
-            creating: tokio::sync::Mutex::default(),
+            logins: Semaphore::new(MAX_LOGINS),
             ports: servers::Ports::default(),
             limited: servers::Limited::default(),
         })
@@ -139,9 +141,14 @@ impl Server {
             let _ = timeout(CLEAR_LIMIT, all_ended(&mut questions)).await;
         }
         questions.shutdown().await;
-        if let Some(engine) = &self.engine {
-            let _ = timeout(CLEAR_LIMIT, engine.finish()).await;
-        }
+        let engine = async {
+            if let Some(engine) = &self.engine {
+                let _ = timeout(CLEAR_LIMIT, engine.finish()).await;
+            }
+        };
+        // Accounts and homes may be in the middle of being made though nobody waits for them any more.
+        let children = timeout(CLEAR_LIMIT, self.children.finish());
+        let ((), _) = tokio::join!(engine, children);
     }
 
     /// With what servers are started, if the broker starts any.

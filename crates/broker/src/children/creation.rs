@@ -4,7 +4,6 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use super::job::{Creation, Outcome};
-use super::names;
 
 /// The tool, which is not looked for anywhere else.
 const USERADD: &str = "/usr/sbin/useradd";
@@ -15,15 +14,12 @@ const BUSY: i32 = 1;
 /// How often it is tried while another tool is at work.
 const TRIES: u32 = 5;
 
-/// Makes an account, without password and without home folder. The name is portable, and nobody's yet.
+/// Makes an account, without password and without home folder. Whether the name is somebody's the tool sees itself.
 pub(super) fn create(creation: &Creation) -> io::Result<Outcome> {
     if !crate::decide::is_portable(&creation.name) {
         return Err(io::Error::other("the name is not one that is made"));
     }
     for attempt in 1..=TRIES {
-        if names::find(&creation.name)?.is_some() {
-            return Ok(Outcome::Exists {});
-        }
         let output = Command::new(USERADD)
             .args(arguments(creation))
             .env_clear()

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::libc;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setegid, seteuid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::set_parent_process_death_signal;
 
 use super::copy;
 use super::job::{Home, Outcome};
@@ -22,6 +23,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+/// The name of a home folder while it is made, in a hidden folder beside its place.
+const NEW: &str = "home";
 /// The unit of the limits that quotas tell, in bytes.
 const QUOTA_BLOCK: u64 = 1024;
 
@@ -38,31 +41,53 @@ pub(super) fn make(wanted: &Home) -> io::Result<Outcome> {
     };
     let parent = open_of_root(parent)?;
     let name = CString::new(name.as_bytes())?;
-    match rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o700)) {
+    // Made out of everybody's reach, and moved into its place when it is complete: what is broken off is no home.
+    let hidden = format!(".lyceum-home-{}", wanted.account.name);
+    let around = home.with_file_name(&hidden);
+    match std::fs::remove_dir_all(&around) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(Outcome::Exists {}),
-        Err(error) => return Err(error.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    let folder = rustix::fs::openat(&parent, &name, DIRECTORY, Mode::empty())?;
+    let hidden = CString::new(hidden)?;
+    rustix::fs::mkdirat(&parent, &hidden, Mode::from_raw_mode(0o700))?;
+    let around_it = rustix::fs::openat(&parent, &hidden, DIRECTORY, Mode::empty())?;
+    let made = fill(wanted, &around_it).and_then(|()| {
+        match rustix::fs::renameat(&around_it, NEW, &parent, &name) {
+            Ok(()) => Ok(Outcome::Done {}),
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::BUSY) => {
+                Ok(Outcome::Exists {})
+            }
+            Err(error) => Err(error.into()),
+        }
+    });
+    // What cannot be removed now is removed the next time; the home itself is not in it any more.
+    let _ = std::fs::remove_dir_all(&around);
+    made
+}
+
+/// Makes the new home in a folder that root alone can enter.
+fn fill(wanted: &Home, around: &OwnedFd) -> io::Result<()> {
+    rustix::fs::mkdirat(around, NEW, Mode::from_raw_mode(0o700))?;
+    let folder = rustix::fs::openat(around, NEW, DIRECTORY, Mode::empty())?;
     rustix::fs::fchown(
         &folder,
         Some(rustix::fs::Uid::from_raw(wanted.account.uid)),
         Some(rustix::fs::Gid::from_raw(wanted.account.gid)),
     )?;
-    become_account(&wanted.account)?;
-    let copied = copy::copy(&wanted.skeleton, &folder);
-    rustix::fs::fchmod(&folder, Mode::from_raw_mode(wanted.mode & 0o7777))?;
-    copied.map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!(
-                "the home folder {} was made, but {} could not be copied into it: {error}",
-                home.display(),
-                wanted.skeleton.display()
-            ),
-        )
-    })?;
-    Ok(Outcome::Done {})
+    as_account(&wanted.account, || {
+        copy::copy(&wanted.skeleton, &folder).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "{} could not be copied into the home folder: {error}",
+                    wanted.skeleton.display()
+                ),
+            )
+        })?;
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(wanted.mode & 0o7777))?;
+        Ok(())
+    })
 }
 
 /// Opens a folder step by step from the root, each step root's alone to change, and none a link.
@@ -92,17 +117,36 @@ fn open_of_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
+/// Does something with an account's rights, then is root again. Runs no code but our own.
+fn as_account<T>(account: &Account, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let (uid, gid) = take_groups(account)?;
+    setegid(gid)?;
+    seteuid(uid)?;
+    // The system forgets it with each change of the account.
+    let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let done = work();
+    seteuid(Uid::from_raw(0))?;
+    setegid(Gid::from_raw(0))?;
+    setgroups(&[])?;
+    done
+}
+
 /// Gives up root for an account, for good.
 fn become_account(account: &Account) -> io::Result<()> {
+    let (uid, gid) = take_groups(account)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    Ok(())
+}
+
+fn take_groups(account: &Account) -> io::Result<(Uid, Gid)> {
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
     if uid.is_root() || account.gid == 0 {
         return Err(io::Error::other("root's account is no user's"));
     }
     let gids: Vec<Gid> = account.gids.iter().copied().map(Gid::from_raw).collect();
     setgroups(&gids)?;
-    setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)?;
-    Ok(())
+    Ok((uid, gid))
 }
 
 /// Looks at the space of a home, as its owner.

@@ -120,6 +120,15 @@ pub(crate) enum Verdict {
 }
 
 impl Job {
+    /// Whether it goes on when nobody waits for it any more: half an account, or half a home, is in the way of the next
+    /// start.
+    pub(super) fn must_be_finished(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::MakeHome(_) => true,
+            Self::Find { .. } | Self::Authenticate(_) | Self::Space { .. } => false,
+        }
+    }
+
     /// For messages: "could not …".
     pub(crate) fn doing(&self) -> &'static str {
         match self {

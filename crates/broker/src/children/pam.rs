@@ -48,16 +48,19 @@ fn told(verdict: Verdict, messages: Vec<String>) -> Outcome {
     Outcome::Pam { verdict, messages }
 }
 
+/// Nothing that comes from here proves the password: a module may say that an account is closed before it has looked at
+/// one, and whoever guesses must not be told.
 fn of_authentication(code: ErrorCode) -> Verdict {
     match code {
         ErrorCode::AUTH_ERR
         | ErrorCode::USER_UNKNOWN
         | ErrorCode::MAXTRIES
-        | ErrorCode::CRED_INSUFFICIENT => Verdict::Wrong,
-        ErrorCode::NEW_AUTHTOK_REQD | ErrorCode::AUTHTOK_EXPIRED | ErrorCode::CRED_EXPIRED => {
-            Verdict::PasswordExpired
-        }
-        ErrorCode::ACCT_EXPIRED | ErrorCode::PERM_DENIED => Verdict::Closed,
+        | ErrorCode::CRED_INSUFFICIENT
+        | ErrorCode::NEW_AUTHTOK_REQD
+        | ErrorCode::AUTHTOK_EXPIRED
+        | ErrorCode::CRED_EXPIRED
+        | ErrorCode::ACCT_EXPIRED
+        | ErrorCode::PERM_DENIED => Verdict::Wrong,
         ErrorCode::CONV_ERR | ErrorCode::CONV_AGAIN | ErrorCode::INCOMPLETE => Verdict::Question,
         _ => Verdict::Broken,
     }
@@ -112,5 +115,28 @@ impl ConversationHandler for Conversation {
 
     fn error_msg(&mut self, message: &CStr) {
         self.keep(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_closed_or_expired_only_after_the_password_was_right() {
+        for code in [
+            ErrorCode::PERM_DENIED,
+            ErrorCode::ACCT_EXPIRED,
+            ErrorCode::NEW_AUTHTOK_REQD,
+            ErrorCode::AUTHTOK_EXPIRED,
+            ErrorCode::CRED_EXPIRED,
+        ] {
+            assert_eq!(of_authentication(code), Verdict::Wrong, "{code:?}");
+            let then = of_account(code);
+            assert!(
+                matches!(then, Verdict::Closed | Verdict::PasswordExpired),
+                "{code:?}"
+            );
+        }
     }
 }

@@ -59,8 +59,14 @@ pub(crate) fn is_portable(name: &str) -> bool {
 }
 
 /// Refuses accounts that no user's server may run under.
-pub(crate) fn check_account(policy: &Policy, name: &str, account: &Account) -> Result<(), Refusal> {
+pub(crate) fn check_account(
+    policy: &Policy,
+    user: &UserName,
+    name: &str,
+    account: &Account,
+) -> Result<(), Refusal> {
     let rules = &policy.accounts;
+    check_groups(rules, user, account.shared_groups())?;
     let refuse = |why: String, hint: &str| Err(Refusal::policy(why, hint));
     if account.name != name {
         return refuse(
@@ -124,6 +130,33 @@ pub(crate) fn check_account(policy: &Policy, name: &str, account: &Account) -> R
         );
     }
     Ok(())
+}
+
+/// Refuses to make an account whose user would not be accepted with it.
+pub(crate) fn check_new_account(
+    policy: &Policy,
+    user: &UserName,
+    groups: &[String],
+) -> Result<(), Refusal> {
+    check_groups(&policy.accounts, user, groups.iter().map(String::as_str))
+}
+
+fn check_groups<'a>(
+    rules: &AccountPolicy,
+    user: &UserName,
+    groups: impl Iterator<Item = &'a str>,
+) -> Result<(), Refusal> {
+    match &rules.only {
+        Some(only) if !only.by_name(user) && !only.by_group(groups) => Err(not_admitted(user)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn not_admitted(user: &UserName) -> Refusal {
+    Refusal::policy(
+        format!("The configuration does not let {user} in."),
+        "See `access` in the configuration.",
+    )
 }
 
 /// Whether this can be somebody's home folder, and nobody's else.

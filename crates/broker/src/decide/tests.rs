@@ -1,10 +1,11 @@
 //! What is allowed, and what never is.
 
 use lyceum_core::limits::{Cap, LimitRules, Limits};
-use lyceum_core::{GroupName, Secret, ServerName, UserName};
+use lyceum_core::{GroupName, NamePattern, Secret, ServerName, UserName};
 
 use super::*;
 use crate::fuzz_logic;
+use crate::policy::Admitted;
 use crate::protocol::RefusalKind;
 
 fn start(user: &str, server: &str) -> StartServer {
@@ -182,9 +183,51 @@ fn blocked_and_unlisted_users_are_refused() {
     let check = |policy: &Policy, name: &str| check_user(policy, &UserName::parse(name).unwrap());
     assert!(check(&policy, "mallory").is_err());
     assert!(check(&policy, "ada").is_ok());
-    policy.accounts.only = Some([UserName::parse("bob").unwrap()].into());
+    policy.accounts.blocked_patterns = vec![NamePattern::parse("guest.*").unwrap()];
+    assert!(check(&policy, "guest7").is_err());
+    policy.accounts.only = Some(Admitted {
+        users: [UserName::parse("bob").unwrap()].into(),
+        patterns: vec![NamePattern::parse("[gs].*[0-9]+").unwrap()],
+        ..Admitted::default()
+    });
     assert!(check(&policy, "ada").is_err());
     assert!(check(&policy, "bob").is_ok());
+    assert!(check(&policy, "s42").is_ok());
+    assert!(check(&policy, "guest7").is_err(), "blocking wins");
+}
+
+#[test]
+fn members_of_admitted_groups_are_told_by_the_machine_and_not_by_the_hub() {
+    let mut policy = policy();
+    policy.accounts.only = Some(Admitted {
+        groups: ["students", "ada"]
+            .map(|name| GroupName::parse(name).unwrap())
+            .into(),
+        ..Admitted::default()
+    });
+    let mut start = start("ada", "");
+    start.groups = vec![GroupName::parse("students").unwrap()];
+    let mut account = ada();
+    account.groups = vec!["ada".to_owned()];
+    assert!(
+        decided(&policy, &start, account.clone()).is_err(),
+        "neither the hub's word nor the account's own group admits"
+    );
+    let user = &start.key.user;
+    assert!(check_new_account(&policy, user, &["users".to_owned()]).is_err());
+    assert!(check_new_account(&policy, user, &["students".to_owned()]).is_ok());
+    account.groups.push("students".to_owned());
+    start.groups = Vec::new();
+    assert!(decided(&policy, &start, account).is_ok());
+}
+
+#[test]
+fn an_accounts_own_group_gives_no_profile() {
+    let mut account = fuzz_logic::account("research");
+    account.groups = vec!["research".to_owned()];
+    let mut start = start("research", "");
+    start.profile = Some("big".to_owned());
+    assert!(decided(&policy(), &start, account).is_err());
 }
 
 #[test]

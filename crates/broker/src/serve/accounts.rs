@@ -7,7 +7,7 @@ use lyceum_core::secret::Secret;
 
 use super::Server;
 use crate::account::Account;
-use crate::children::{Creation, Home, Job, Login, Outcome, Verdict};
+use crate::children::{Creation, Home, Job, Login, Outcome, Purpose, Verdict};
 use crate::decide;
 use crate::policy::{AccountCreation, PamPolicy, Policy};
 use crate::protocol::{HomeSpace, Refusal, RefusalKind};
@@ -45,9 +45,9 @@ impl Server {
             return Err(wrong());
         }
         // First, so that root's password cannot even be tried.
-        let found = self.find(&name).await?;
+        let found = self.find(Purpose::Login, &name).await?;
         if let Some(account) = &found {
-            decide::check_account(policy, &name, account)?;
+            decide::check_account(policy, user, &name, account)?;
         }
         self.ask_pam(pam, &name, password, client_addr).await?;
         match found {
@@ -71,7 +71,11 @@ impl Server {
             password,
             client_addr: if plain { client_addr } else { "" }.to_owned(),
         });
-        let (verdict, messages) = match self.children.run(name, &job, pam.limit).await? {
+        let (verdict, messages) = match self
+            .children
+            .run(Purpose::Login, name, &job, pam.limit)
+            .await?
+        {
             Outcome::Pam { verdict, messages } => (verdict, messages),
             outcome => return Err(unexpected(&job, outcome)),
         };
@@ -122,18 +126,22 @@ impl Server {
     ) -> Result<(Account, bool), Refusal> {
         decide::check_user(policy, user)?;
         let name = decide::account_name(&policy.accounts, user)?;
-        let (account, created) = match self.find(&name).await? {
+        let (account, created) = match self.find(Purpose::Work, &name).await? {
             Some(account) => (account, false),
-            None => self.create(policy, &name).await?,
+            None => self.create(policy, user, &name).await?,
         };
-        decide::check_account(policy, &name, &account)?;
-        if created || policy.accounts.create_home {
+        decide::check_account(policy, user, &name, &account)?;
+        if created || makes_home(policy, &name, &account) {
             let job = Job::MakeHome(Home {
                 account: account.clone(),
                 skeleton: policy.accounts.skeleton.clone(),
                 mode: policy.accounts.home_mode,
             });
-            match self.children.run(&name, &job, HOME_LIMIT).await? {
+            match self
+                .children
+                .run(Purpose::Work, &name, &job, HOME_LIMIT)
+                .await?
+            {
                 Outcome::Done {} => {
                     tracing::info!(user.name = name, "made the home folder of {name}");
                 }
@@ -144,7 +152,12 @@ impl Server {
         Ok((account, created))
     }
 
-    async fn create(&self, policy: &Policy, name: &str) -> Result<(Account, bool), Refusal> {
+    async fn create(
+        &self,
+        policy: &Policy,
+        user: &UserName,
+        name: &str,
+    ) -> Result<(Account, bool), Refusal> {
         let rules = &policy.accounts;
         let Some(creation) = &rules.create else {
             return Err(no_account(name));
@@ -155,6 +168,7 @@ impl Server {
                 "Accounts that are made have names of lower-case letters, digits, `_` and `-`.",
             ));
         }
+        decide::check_new_account(policy, user, &creation.groups)?;
         let AccountCreation {
             shell,
             groups,
@@ -168,14 +182,16 @@ impl Server {
             home: home_root.join(name),
             groups: groups.clone(),
         });
-        // One at a time: the tool locks its files, and waits badly.
-        let _creating = self.creating.lock().await;
-        let created = match self.children.run(name, &job, CREATE_LIMIT).await? {
+        let created = match self
+            .children
+            .run(Purpose::Work, name, &job, CREATE_LIMIT)
+            .await?
+        {
             Outcome::Done {} => true,
             Outcome::Exists {} => false,
             outcome => return Err(unexpected(&job, outcome)),
         };
-        match self.find(name).await? {
+        match self.find(Purpose::Work, name).await? {
             Some(account) => {
                 if created {
                     tracing::info!(
@@ -190,11 +206,11 @@ impl Server {
         }
     }
 
-    async fn find(&self, name: &str) -> Result<Option<Account>, Refusal> {
+    async fn find(&self, purpose: Purpose, name: &str) -> Result<Option<Account>, Refusal> {
         let job = Job::Find {
             name: name.to_owned(),
         };
-        match self.children.run(name, &job, FIND_LIMIT).await? {
+        match self.children.run(purpose, name, &job, FIND_LIMIT).await? {
             Outcome::Account(found) => Ok(found),
             outcome => Err(unexpected(&job, outcome)),
         }
@@ -208,14 +224,28 @@ impl Server {
     ) -> Result<HomeSpace, Refusal> {
         decide::check_user(policy, user)?;
         let name = decide::account_name(&policy.accounts, user)?;
-        let account = self.find(&name).await?.ok_or_else(|| no_account(&name))?;
-        decide::check_account(policy, &name, &account)?;
+        let account = self
+            .find(Purpose::Work, &name)
+            .await?
+            .ok_or_else(|| no_account(&name))?;
+        decide::check_account(policy, user, &name, &account)?;
         let job = Job::Space { account };
-        match self.children.run(&name, &job, SPACE_LIMIT).await? {
+        match self
+            .children
+            .run(Purpose::Work, &name, &job, SPACE_LIMIT)
+            .await?
+        {
             Outcome::Space(space) => Ok(space),
             outcome => Err(unexpected(&job, outcome)),
         }
     }
+}
+
+/// Whether a missing home is made: also that of an account that we have made, if the making was broken off after it.
+fn makes_home(policy: &Policy, name: &str, account: &Account) -> bool {
+    let rules = &policy.accounts;
+    let ours = |creation: &AccountCreation| account.home == creation.home_root.join(name);
+    rules.create_home || rules.create.as_ref().is_some_and(ours)
 }
 
 fn wrong() -> Refusal {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
+use crate::children::busy;
 use crate::policy::Policy;
 use crate::protocol::{Answer, Refusal, Request, Status};
 
@@ -33,6 +34,7 @@ impl Server {
                 password,
                 client_addr,
             } => {
+                let _place = self.logins.try_acquire().map_err(|_| busy())?;
                 let asking = self.authenticate(policy, &user, password, &client_addr);
                 Answer::Authenticated(asking.await?)
             }

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use lyceum_broker::protocol::RefusalKind;
 
 use super::room::{
-    PASSWORD, Room, create, in_room, in_room_with, make_account, refusal, run, set_password, user,
+    PASSWORD, Room, create, in_room, in_room_with, make_account, refusal, run, set_password, start,
+    until, user,
 };
 
 async fn log_in(room: &Room, name: &str, password: &str) -> Result<u32, RefusalKind> {
@@ -43,14 +48,63 @@ fn pam_tells_right_wrong_expired_closed_and_locked_apart() {
         check("nologin", PASSWORD, RefusalKind::Policy).await;
         check("mallory", PASSWORD, RefusalKind::Policy).await;
         fs::write("/etc/nologin", "The machine is being repaired.").unwrap();
-        assert!(log_in(&room, "ada", PASSWORD).await.is_err());
+        check("ada", PASSWORD, RefusalKind::AccountClosed).await;
+        check("ada", "wrong", RefusalKind::Credentials).await;
+    });
+}
+
+/// Puts a module before all others that never answers.
+fn stall_logins(room: &Room) {
+    let stalling = room.dir.join("stall");
+    fs::write(&stalling, "#!/bin/sh\nexec sleep 100\n").unwrap();
+    run("chmod", &["755", stalling.to_str().unwrap()]);
+    let service = fs::read_to_string("/etc/pam.d/lyceum").unwrap();
+    let rule = format!("auth required pam_exec.so {}\n", stalling.display());
+    fs::write("/etc/pam.d/lyceum", rule + &service).unwrap();
+}
+
+#[test]
+fn logins_of_strangers_take_no_turn_that_the_accounts_owner_needs() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        stall_logins(&room);
+        let logins: FuturesUnordered<_> = (0..3).map(|_| log_in(&room, "ada", PASSWORD)).collect();
+        let mut logins = std::pin::pin!(logins);
+        let begun = Instant::now();
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            room.broker.ensure_account(&user("ada")).await.unwrap();
+            begun.elapsed()
+        };
+        let (first, worked) = tokio::join!(logins.next(), work);
+        assert_eq!(first, Some(Err(RefusalKind::Slow)));
+        assert!(worked < Duration::from_secs(4), "{worked:?}");
+        assert!(begun.elapsed() < Duration::from_secs(12));
+    });
+}
+
+#[test]
+fn logins_never_take_all_questions() {
+    in_room(async |room| {
+        stall_logins(&room);
+        let names: Vec<String> = (0..100).map(|number| format!("stranger{number}")).collect();
+        let mut logins: FuturesUnordered<_> = names
+            .iter()
+            .map(|name| log_in(&room, name, PASSWORD))
+            .collect();
+        let begun = Instant::now();
+        for _ in 0..30 {
+            assert_eq!(logins.next().await, Some(Err(RefusalKind::Slow)));
+        }
+        room.broker.list().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(4));
     });
 }
 
 #[test]
 fn a_module_that_stalls_delays_its_user_alone_and_is_killed() {
     let slow = |policy: &mut lyceum_broker::Policy| {
-        policy.pam.as_mut().unwrap().limit = std::time::Duration::from_secs(2);
+        policy.pam.as_mut().unwrap().limit = Duration::from_secs(2);
     };
     in_room_with(slow, async |room| {
         make_account("ada", &[]);
@@ -69,7 +123,7 @@ fn a_module_that_stalls_delays_its_user_alone_and_is_killed() {
         let service = fs::read_to_string("/etc/pam.d/lyceum").unwrap();
         let rule = format!("account required pam_exec.so {}\n", stalling.display());
         fs::write("/etc/pam.d/lyceum", service + &rule).unwrap();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let (bob, ada) = tokio::join!(
             log_in(&room, "bob", PASSWORD),
             log_in(&room, "ada", PASSWORD)
@@ -78,8 +132,8 @@ fn a_module_that_stalls_delays_its_user_alone_and_is_killed() {
         assert!(ada.is_ok(), "{ada:?}");
         assert!(begun.elapsed().as_secs() < 10);
         let pid = fs::read_to_string(mark).unwrap();
-        let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
-        super::room::until(|| {
+        let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+        until(|| {
             fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z "))
         })
         .await;
@@ -115,7 +169,7 @@ fn a_missing_account_is_made_once_with_home_shell_and_groups() {
         assert_eq!(one.0, other.0);
         let account = one.0;
         assert!((1000..60_000).contains(&account.uid) && account.uid != bob.0.uid);
-        assert_eq!(account.shell, std::path::Path::new("/bin/bash"));
+        assert_eq!(account.shell, Path::new("/bin/bash"));
         assert!(account.groups.contains(&"users".to_owned()), "{account:?}");
         let home = fs::metadata("/home/ada").unwrap();
         assert_eq!((home.uid(), home.mode() & 0o7777), (account.uid, 0o750));
@@ -137,6 +191,42 @@ fn a_missing_account_is_made_once_with_home_shell_and_groups() {
                 .to_lowercase()
                 .contains("eve")
         );
+    });
+}
+
+#[test]
+fn a_start_that_is_called_off_leaves_a_whole_account_and_the_next_one_makes_its_home() {
+    let made = |policy: &mut lyceum_broker::Policy| create(policy);
+    in_room_with(made, async |room| {
+        // The system's tool, but slower.
+        let (real, slow) = (room.dir.join("useradd"), room.dir.join("slow-useradd"));
+        let (begun, done) = (room.dir.join("begun"), room.dir.join("done"));
+        fs::copy("/usr/sbin/useradd", &real).unwrap();
+        let script = format!(
+            "#!/bin/sh\ntouch {}\nsleep 1\n{} \"$@\"\nstatus=$?\ntouch {}\nexit $status\n",
+            begun.display(),
+            real.display(),
+            done.display()
+        );
+        fs::write(&slow, script).unwrap();
+        run("chmod", &["755", slow.to_str().unwrap()]);
+        let none: Option<&str> = None;
+        let bind = nix::mount::MsFlags::MS_BIND;
+        nix::mount::mount(Some(&slow), "/usr/sbin/useradd", none, bind, none).unwrap();
+        tokio::select! {
+            started = room.broker.start(start("ada", "1111111111")) => panic!("{started:?}"),
+            () = until(|| begun.exists()) => {}
+        }
+        until(|| done.exists()).await;
+        assert!(!Path::new("/home/ada").exists());
+        // What is left of a home whose making was killed.
+        fs::create_dir_all("/home/.lyceum-home-ada/home/half").unwrap();
+        room.broker.start(start("ada", "2222222222")).await.unwrap();
+        let home = fs::metadata("/home/ada").unwrap();
+        assert_eq!(home.mode() & 0o7777, 0o750);
+        assert!(home.uid() >= 1000 && Path::new("/home/ada/.profile").exists());
+        assert!(!Path::new("/home/ada/half").exists());
+        assert!(!Path::new("/home/.lyceum-home-ada").exists());
     });
 }
 
@@ -166,7 +256,7 @@ fn a_missing_home_is_made_but_only_where_root_alone_can_change_things() {
         );
         let refused = room.broker.ensure_account(&user("bob")).await.unwrap_err();
         assert_eq!(refusal(refused), RefusalKind::System);
-        assert!(!std::path::Path::new("/home/bob").exists());
+        assert!(!Path::new("/home/bob").exists());
         run("chmod", &["755", "/home"]);
         std::os::unix::fs::symlink("/etc", "/home/bob").unwrap();
         room.broker.ensure_account(&user("bob")).await.unwrap();

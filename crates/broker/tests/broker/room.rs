@@ -113,6 +113,7 @@ pub(crate) fn policy() -> Policy {
             uids: 1000..=59_999,
             refused_groups: [text("sudo")].into(),
             blocked_users: [user("mallory")].into(),
+            blocked_patterns: Vec::new(),
             only: None,
             closed_shells: AccountPolicy::usual_closed_shells(),
             create: None,

@@ -11,11 +11,11 @@ use lyceum_broker::engine::Engine;
 use lyceum_broker::engine::process::ProcessEngine;
 use lyceum_broker::engine::systemd::SystemdEngine;
 use lyceum_broker::policy::{
-    AccountCreation, AccountPolicy, EngineKind, PamPolicy, Policy, ProfilePolicy, Sandbox,
-    ServerPolicy, SocketRule,
+    AccountCreation, AccountPolicy, Admitted, EngineKind, PamPolicy, Policy, ProfilePolicy,
+    Sandbox, ServerPolicy, SocketRule,
 };
 use lyceum_config::settings::{Config, SandboxConfig, SpawnerConfig};
-use lyceum_core::UserName;
+use lyceum_core::NamePattern;
 use lyceum_spawn::SystemdConfig;
 use lyceum_spawn::process::SocketKind;
 use nix::unistd::User;
@@ -80,7 +80,7 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
             }),
             AuthConfig::SharedPassword(_) | AuthConfig::Dummy(_) => None,
         },
-        accounts: accounts(config),
+        accounts: accounts(config)?,
         server,
         profiles: profiles(config),
         limits: config.limits.rules(limits::machine_memory()),
@@ -89,11 +89,14 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
     })
 }
 
-fn accounts(config: &Config) -> AccountPolicy {
+fn accounts(config: &Config) -> anyhow::Result<AccountPolicy> {
     let accounts = &config.accounts;
     let access = &config.access;
     let [lowest, highest] = accounts.uid_range;
-    AccountPolicy {
+    let (allowed, blocked) = access
+        .patterns()
+        .context("a pattern of names in `access` is none")?;
+    Ok(AccountPolicy {
         name: accounts.name.clone(),
         uids: lowest..=highest,
         refused_groups: accounts
@@ -103,7 +106,8 @@ fn accounts(config: &Config) -> AccountPolicy {
             .chain(access.blocked_groups.iter().map(ToString::to_string))
             .collect(),
         blocked_users: access.blocked_users.0.clone(),
-        only: only(config),
+        blocked_patterns: blocked,
+        only: only(config, allowed),
         closed_shells: AccountPolicy::usual_closed_shells(),
         create: accounts.create.then(|| AccountCreation {
             shell: accounts.shell.clone(),
@@ -113,19 +117,29 @@ fn accounts(config: &Config) -> AccountPolicy {
         create_home: accounts.create_home,
         home_mode: accounts.home_mode.bits(),
         skeleton: accounts.skeleton.clone(),
-    }
+    })
 }
 
-/// The users who can be admitted at all, where the configuration alone tells.
-fn only(config: &Config) -> Option<BTreeSet<UserName>> {
+/// The users who can be admitted at all, where configuration and machine alone tell. Groups are the machine's only if
+/// those that PAM tells replace the hub's, and the configuration makes none of the same name.
+fn only(config: &Config, patterns: Vec<NamePattern>) -> Option<Admitted> {
     let access = &config.access;
+    let groups = &access.allowed_groups;
+    let of_machine = matches!(config.auth, AuthConfig::Pam(_))
+        && access.manage_groups
+        && !config
+            .groups
+            .keys()
+            .any(|made| groups.iter().any(|group| group.as_str() == made));
     let others = access.allow_all
         || access.effective_allow_existing_users()
-        || !access.allowed_groups.is_empty()
-        || !access.admin_groups.is_empty()
-        || !access.allowed_patterns.is_empty();
+        || !groups.is_empty() && !of_machine;
     let named = access.allowed_users.0.iter().chain(&access.admin_users.0);
-    (!others).then(|| named.cloned().collect())
+    (!others).then(|| Admitted {
+        users: named.cloned().collect(),
+        patterns,
+        groups: groups.clone(),
+    })
 }
 
 fn profiles(config: &Config) -> BTreeMap<String, ProfilePolicy> {
@@ -211,5 +225,49 @@ fn sandbox(config: &SandboxConfig) -> Sandbox {
         read_only: config.read_only.clone(),
         hidden: config.hidden.clone(),
         properties: config.properties.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_core::{GroupName, UserName};
+
+    use super::*;
+
+    fn admitted(change: impl FnOnce(&mut Config)) -> Option<Admitted> {
+        let mut config = Config {
+            auth: AuthConfig::Pam(lyceum_auth::PamConfig::default()),
+            ..Config::default()
+        };
+        config.access.manage_groups = true;
+        change(&mut config);
+        accounts(&config).unwrap().only
+    }
+
+    #[test]
+    fn the_broker_tells_itself_who_is_admitted_where_it_can() {
+        let students = || BTreeSet::from([GroupName::parse("students").unwrap()]);
+        let of_groups = admitted(|config| {
+            config.access.allowed_groups = students();
+            config.access.allowed_patterns = vec!["s[0-9]+".to_owned()];
+        })
+        .unwrap();
+        assert_eq!(of_groups.groups, students());
+        assert!(of_groups.by_name(&UserName::parse("s1").unwrap()));
+        assert!(!of_groups.by_name(&UserName::parse("ada").unwrap()));
+        let of_hub = admitted(|config| {
+            config.access.allowed_groups = students();
+            config.access.manage_groups = false;
+        });
+        assert!(of_hub.is_none(), "groups may be the hub's");
+        let made = admitted(|config| {
+            config.access.allowed_groups = students();
+            config.groups.insert(
+                "students".to_owned(),
+                lyceum_config::settings::GroupConfig::default(),
+            );
+        });
+        assert!(made.is_none(), "the configuration makes the group");
+        assert!(admitted(|config| config.access.allow_all = true).is_none());
     }
 }

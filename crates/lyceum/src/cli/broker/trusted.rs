@@ -95,23 +95,36 @@ impl Source {
 impl PolicySource for Source {
     fn changed(&self) -> Result<Option<Policy>, String> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = seen.0.stamp();
+        let mut stamp = seen.0.stamp();
         if stamp == seen.1 {
             return Ok(None);
         }
-        // Told once: the same files are not read again before they change again.
-        seen.1 = stamp;
         let options = LoadOptions::from_process(self.file.clone(), Vec::new());
-        let loaded = lyceum_config::load(&options).map_err(|errors| errors.render(false))?;
-        let files = Files::of(&loaded.files);
-        if files != seen.0 {
-            let stamp = files.stamp();
-            *seen = (files.clone(), stamp);
+        let mut loaded = lyceum_config::load(&options);
+        if let Ok(found) = &loaded
+            && Files::of(&found.files) != seen.0
+        {
+            // Read once more, after a look at how all of its files are now: none may change unseen.
+            seen.0 = Files::of(&found.files);
+            stamp = seen.0.stamp();
+            loaded = lyceum_config::load(&options);
         }
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                // It lies in the files, which are not read again before they change again.
+                seen.1 = stamp;
+                return Err(errors.render(false));
+            }
+        };
+        let files = Files::of(&loaded.files);
         let policy = files
             .check()
-            .and_then(|()| wire::broker::policy(&loaded.config));
-        policy.map(Some).map_err(|error| format!("{error:#}"))
+            .and_then(|()| wire::broker::policy(&loaded.config))
+            .map_err(|error| format!("{error:#}"))?;
+        // Not before: whatever else goes wrong, such as a look-up of an account, may go right the next time.
+        *seen = (files, stamp);
+        Ok(Some(policy))
     }
 }
 
