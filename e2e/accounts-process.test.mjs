@@ -61,6 +61,13 @@ scenario("without systemd, too, people work under their own accounts, with limit
     assert.equal(await runs(eve, spyOn(sockets)), "nothing");
   });
 
+  await step("limits are those of control groups", async () => {
+    assert.equal(await groupsOf(host, "bob"), await groupsOf(host, "ada"));
+    assert.ok((await groupsOf(host, "bob")) > 0);
+    const limits = "cat /sys/fs/cgroup/memory/lyceum-servers/lyceum-bob/memory.limit_in_bytes /sys/fs/cgroup/pids/lyceum-servers/lyceum-bob/pids.max";
+    const second = "cat /sys/fs/cgroup/lyceum-servers/lyceum-bob/memory.max /sys/fs/cgroup/lyceum-servers/lyceum-bob/pids.max";
+    assert.equal(await host.shell(`${limits} 2>/dev/null || ${second}`), `${400 * 1024 * 1024}\n150\n`);
+  });
   await step("a kernel that takes more memory than it may is ended; its server goes on, and its page says so", async () => {
     const kernel = await bob.startKernel();
     kernel.run("a = []\nwhile True: a.append(bytearray(b'x' * (16 << 20)))").catch(() => {});
@@ -107,17 +114,38 @@ print(count)`;
     assert.equal((await eve.inServer("GET", "api/status")).status, 200);
     await hub.startBroker();
   });
+  await step("a start during which both are killed leaves nothing that nobody knows, and can be made again", async () => {
+    await eve.stopServer();
+    const start = eve.api("POST", "/users/eve/server").catch(() => {});
+    await until("something of the start is there", async () => (await of(host, "eve")).length > 0, 30_000, 5);
+    await Promise.all([hub.kill("broker"), hub.kill("serve"), start]);
+    await hub.start();
+    const over = async () => Object.values((await eve.api("GET", "/users/eve")).json.servers).every(({ pending }) => !pending);
+    await until("the start has come to an end", over, 60_000, 100);
+    if (Object.keys((await eve.api("GET", "/users/eve")).json.servers).length === 0) {
+      assert.deepEqual(await of(host, "eve"), []);
+      await eve.startServer();
+    }
+    await eve.openServer();
+  });
   await step("a stop leaves no process", async () => {
     await runs(eve, "import subprocess; subprocess.Popen(['setsid', 'sleep', '3600']); print()");
     await Promise.all(people.map((person) => person.stopServer()));
     for (const name of names) assert.deepEqual(await of(host, name), []);
     assert.equal(await host.run("ls", "/run/lyceum-servers"), "");
-    const groups = await host.run("find", "/sys/fs/cgroup", "-type", "d", "-name", "lyceum-*.service");
-    assert.equal(groups, "");
+    for (const name of names) assert.equal(await groupsOf(host, name), 0);
   });
-  await step("everybody can start again", async () => {
+  await step("after a power cut, the servers that ran are known to be gone, and can be started again", async () => {
     await ada.startServer();
+    await host.crash();
+    await hub.prepareRun();
+    await hub.start();
+    const gone = async () => Object.keys((await ada.api("GET", "/users/ada")).json.servers).length === 0;
+    await until("the server is known to be gone", gone, 30_000, 100);
+    await ada.startServer();
+    await ada.openServer();
     await ada.stopServer();
+    assert.deepEqual(await of(host, "ada"), []);
   });
 }, 5 * 60_000);
 
@@ -135,4 +163,10 @@ async function runs(person, code) {
 async function of(host, name) {
   const all = await host.processes();
   return all.filter(({ user }) => user === name).map(({ pid, command }) => `${pid} ${command}`);
+}
+
+/** How many control groups there are of an account's server: one in each hierarchy. */
+async function groupsOf(host, name) {
+  const found = await host.run("find", "/sys/fs/cgroup", "-type", "d", "-name", `lyceum-${name}`);
+  return found.split("\n").filter(Boolean).length;
 }

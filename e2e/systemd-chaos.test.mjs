@@ -59,6 +59,13 @@ scenario(`nothing is lost or left over, whatever ends while servers start and st
     await story.blow;
   });
   await step("quiet returns: the hub's servers are the machine's", () => agree(host, witness));
+  await step("what Lyceum has written down is the same", async () => {
+    const before = await activeServers(witness);
+    const pid = await hub.pid();
+    await host.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", UNIT);
+    await hub.comesBack(pid);
+    assert.deepEqual(await agree(host, witness), before);
+  });
   await step("each server that runs answers", async () => {
     for (const name of await activeServers(witness)) {
       const answer = await witness.send("GET", `/user/${name}/api`);
@@ -83,6 +90,8 @@ class Story {
   changes = 0;
   /** The blow that is being dealt: they come one after the other. */
   blow = Promise.resolve();
+  /** How many are due and not yet begun: meanwhile nobody goes on, so that each falls among changes. */
+  due = 0;
 
   constructor(host, hub, witness, chance) {
     this.host = host;
@@ -98,16 +107,24 @@ class Story {
   /** One person starts and stops, and does not always wait for what becomes of it. */
   async live(person) {
     while (this.changes < CHANGES) {
+      if (this.due > 0) {
+        await this.blow;
+        continue;
+      }
       this.changes += 1;
       const kind = this.blows.get(this.changes);
       const [start, patient, pause] = [this.chance.in(55), this.chance.in(70), this.chance.below(300)];
-      if (kind) this.blow = this.blow.then(() => this.deal(kind, pause));
+      if (kind) {
+        this.due += 1;
+        this.blow = this.blow.then(() => this.deal(kind, pause));
+      }
       await asked(person, start);
       if (patient) await settled(person);
     }
   }
 
   async deal(kind, pause) {
+    this.due -= 1;
     // At any moment of what has just been begun.
     await new Promise((done) => setTimeout(done, pause));
     if (kind === "reboot") return this.bootAgain(() => this.host.reboot());
@@ -118,8 +135,8 @@ class Story {
       await this.host.attempt("systemctl", "kill", "--signal=KILL", "--kill-whom=main", UNIT);
       await this.hub.comesBack(pid);
     } else if (kind === "broker") {
-      // Where nobody has asked it anything since the last time, it does not run.
-      await this.host.attempt("systemctl", "kill", "--signal=KILL", "--kill-whom=main", BROKER);
+      const killed = async () => (await this.host.attempt("systemctl", "kill", "--signal=KILL", "--kill-whom=main", BROKER)).status === 0;
+      await until("there is a broker to kill", killed, 30_000, 50);
     } else if (kind === "dbus") {
       await this.host.run("systemctl", "restart", "dbus.service");
     } else {
@@ -186,9 +203,14 @@ async function agree(host, admin) {
     const processes = (await host.processes()).filter(({ user }) => everybody.includes(user));
     const astray = processes.filter(({ user, unit }) => unit !== `lyceum-${user}.service`);
     assert.deepEqual(astray, []);
+    // Whom a killed broker has left, ends by itself.
+    assert.ok((await host.processes()).filter(({ unit }) => unit === BROKER).length <= 1, "the broker has one process");
     assert.deepEqual([...new Set(processes.map(({ user }) => user))].sort(), active);
     const folders = async (path) => (await host.run("ls", path)).split("\n").filter(Boolean);
     assert.deepEqual(await folders("/run/lyceum-servers"), active.map((name) => `lyceum-${name}`));
+    const records = await host.shell(`cd /run/lyceum-broker/servers; grep -L '"exit":[^n]' *.json || true`);
+    assert.deepEqual(records.split("\n").filter(Boolean).sort(), active.map((name) => `lyceum-${name}.json`));
+    assert.deepEqual(await folders("/run/lyceum-broker/environments"), []);
     const failed = await host.run("systemctl", "--failed", "--plain", "--no-legend", "--no-pager");
     assert.ok(!failed.includes("lyceum"), failed);
     return { active };

@@ -38,10 +38,9 @@ export class ByHand {
     await host.shell(`
 useradd --system --user-group --home-dir /var/lib/lyceum --no-create-home --shell /usr/sbin/nologin lyceum
 install -d -m 750 -o root -g lyceum /etc/lyceum
-install -d -m 700 -o lyceum -g lyceum /var/lib/lyceum /run/lyceum
-install -d -m 755 /run/lyceum-broker
-install -d -m 711 /run/lyceum-servers
+install -d -m 700 -o lyceum -g lyceum /var/lib/lyceum
 `);
+    await hand.prepareRun();
     const config = `
 [hub]
 data_dir = "/var/lib/lyceum"
@@ -53,6 +52,15 @@ ${configuration}`;
     await host.write("/etc/lyceum/lyceum.toml", config, "640");
     await host.run("chgrp", "lyceum", "/etc/lyceum/lyceum.toml");
     return hand;
+  }
+
+  /** Makes the folders that a boot removes. */
+  prepareRun() {
+    return this.host.shell(`
+install -d -m 700 -o lyceum -g lyceum /run/lyceum
+install -d -m 755 /run/lyceum-broker
+install -d -m 711 /run/lyceum-servers
+`);
   }
 
   /** Starts broker and Lyceum, and waits until both answer. */
