@@ -3,6 +3,7 @@
 #
 #   host.sh base                      makes what all hosts begin with, once
 #   host.sh boot NAME [OPTION…]       boots a new one; OPTIONs are those of systemd-nspawn, such as --bind-ro=FOLDER
+#   host.sh bare NAME [OPTION…]       the same without systemd: nothing runs in it but a first process that does nothing
 #   host.sh run NAME COMMAND…         runs a command in it, as root, with an environment of its own
 #   host.sh put NAME FILE PATH MODE   copies a file into it
 #   host.sh reboot NAME               has it reboot in order; waits until it is up again
@@ -162,6 +163,11 @@ wait_up() {
     keeper "$name" >/dev/null || { tail -20 "$hosts/running/$name/console" >&2; fail "$name has ended while it was booting"; }
     first=$(first "$name" || true)
     if [ -n "$first" ] && [ "$first" != "$before" ]; then
+      if [ -e "$hosts/running/$name/bare" ]; then
+        (inside "$name" test -e /run/host-is-up 2>/dev/null) && return 0
+        sleep 0.05
+        continue
+      fi
       # It ends with another status than 0 unless all is well.
       state=$(inside "$name" systemctl is-system-running 2>/dev/null) || true
       case $state in
@@ -188,6 +194,13 @@ keep() {
   mount -t overlay -o "lowerdir=$base,upperdir=$folder/disk/upper,workdir=$folder/disk/work" lyceum-host "$folder/disk/root"
   echo "$name" > "$folder/disk/root/etc/hostname"
   echo "127.0.1.1 $name" >> "$folder/disk/root/etc/hosts"
+  local init=(/usr/sbin/host-init)
+  if [ -e "$folder/bare" ]; then
+    sed 's#^exec .*#touch /run/host-is-up\nexec sleep infinity#' "$base/usr/sbin/host-init" > "$folder/disk/root/usr/sbin/bare-init"
+    chmod 755 "$folder/disk/root/usr/sbin/bare-init"
+    # Its first process is nspawn's own, which buries the dead.
+    init=(--as-pid2 /usr/sbin/bare-init)
+  fi
   # nspawn cleans up in its own folder only where that is a mount.
   mkdir -p /run/systemd/nspawn
   mount -t tmpfs -o mode=755 lyceum-host /run/systemd/nspawn
@@ -195,21 +208,25 @@ keep() {
     status=0
     systemd-nspawn --quiet --register=no --keep-unit --console=pipe --kill-signal=SIGRTMIN+3 --capability=all \
       --rlimit=RLIMIT_NOFILE=1024:524288 \
-      --hostname="$name" --machine="$name" --directory="$folder/disk/root" "$@" /usr/sbin/host-init || status=$?
+      --hostname="$name" --machine="$name" --directory="$folder/disk/root" "$@" "${init[@]}" || status=$?
     # 133 is a reboot from inside; after a power cut somebody has asked for another start.
     [ "$status" = 133 ] || [ -e "$folder/again" ] || exit "$status"
     rm -f "$folder/again"
   done
 }
 
-boot() {
-  local name=$1 folder=$hosts/running/$1
-  shift
+bare() { boot_as bare "$@"; }
+boot() { boot_as systemd "$@"; }
+
+boot_as() {
+  local kind=$1 name=$2 folder=$hosts/running/$2
+  shift 2
   [[ $name =~ ^[a-z][a-z0-9-]{0,30}$ ]] || fail "\`$name\` cannot be the name of a host"
   sweep
   base
   mkdir "$folder" 2>/dev/null || fail "there is a host $name already"
   mkdir "$folder/disk"
+  [ "$kind" = systemd ] || touch "$folder/$kind"
   local owner=${LYCEUM_HOST_OWNER:-$PPID}
   echo "$owner $(start_of "$owner")" > "$folder/owner"
   # The lock on the base is not for those who live long.
@@ -232,6 +249,7 @@ boot() {
 reboot() {
   local before
   before=$(first "$1") || fail "there is no host $1, or it is down"
+  [ ! -e "$hosts/running/$1/bare" ] || fail "$1 has no systemd that could reboot it"
   (inside "$1" systemctl reboot) || true
   wait_up "$1" "$before"
 }
@@ -295,9 +313,9 @@ command=${1:-}
 shift || true
 case $command in
   base | sweep | list) "$command" ;;
-  boot | keep) [ $# -ge 1 ] || fail "$command needs the name of a host"; "$command" "$@" ;;
+  boot | bare | keep) [ $# -ge 1 ] || fail "$command needs the name of a host"; "$command" "$@" ;;
   reboot | crash | off) [ $# = 1 ] || fail "$command needs the name of a host"; "$command" "$@" ;;
   run) [ $# -ge 2 ] || fail "run needs the name of a host and a command"; inside "$@" ;;
   put) [ $# = 4 ] || fail "put needs the name of a host, a file, a path and a mode"; put "$@" ;;
-  *) sed -n '2,20p' "$here/host.sh" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
+  *) sed -n '2,21p' "$here/host.sh" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
 esac

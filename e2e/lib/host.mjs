@@ -42,15 +42,15 @@ export class Host {
 
   /**
    * Boots one. It sees the `folders` of this machine, read-only and at their own paths; `options` are further ones of
-   * systemd-nspawn, such as `--tmpfs=/home:size=64M`.
+   * systemd-nspawn, such as `--tmpfs=/home:size=64M`. A `bare` one has the same programs, but no systemd that runs.
    */
-  static async boot({ folders = [], options = [] } = {}) {
+  static async boot({ folders = [], options = [], bare = false } = {}) {
     const name = `host-${randomBytes(4).toString("hex")}`;
     const host = new Host(name, await newFolder(name));
     const binds = folders.map((folder) => `--bind-ro=${folder}`);
     running.add(host);
     // The first one may have to make the base.
-    await host.tool("boot", [name, ...binds, ...options], 15 * 60_000);
+    await host.tool(bare ? "bare" : "boot", [name, ...binds, ...options], 15 * 60_000);
     return host;
   }
 

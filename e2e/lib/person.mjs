@@ -160,7 +160,11 @@ export class Person {
   async startKernel(server = "") {
     const answer = await this.inServer("POST", "api/kernels", { server, json: { name: "python3" } });
     if (answer.status !== 201) throw new Error(`no kernel: ${answer.status} ${answer.body}`);
-    const { id } = JSON.parse(answer.body);
+    return this.connectKernel(JSON.parse(answer.body).id, server);
+  }
+
+  /** Connects to a kernel that runs in the server. */
+  connectKernel(id, server = "") {
     return Kernel.connect(this, `${this.base(server)}api/kernels/${id}/channels`, id);
   }
 
