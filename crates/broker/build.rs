@@ -1,11 +1,6 @@
 //! Lets the linker find PAM's library where only programs need it: every Debian has `libpam.so.0`, and the name
 //! without a number comes with libpam0g-dev, which nothing else here needs.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "this is how a build script speaks with Cargo"
-)]
-
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
