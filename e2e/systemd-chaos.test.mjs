@@ -206,11 +206,12 @@ async function agree(host, admin) {
     // Whom a killed broker has left, ends by itself.
     assert.ok((await host.processes()).filter(({ unit }) => unit === BROKER).length <= 1, "the broker has one process");
     assert.deepEqual([...new Set(processes.map(({ user }) => user))].sort(), active);
-    const folders = async (path) => (await host.run("ls", path)).split("\n").filter(Boolean);
+    const folders = async (path) => (await host.run("ls", "-A", path)).split("\n").filter(Boolean);
     assert.deepEqual(await folders("/run/lyceum-servers"), active.map((name) => `lyceum-${name}`));
     const records = await host.shell(`cd /run/lyceum-broker/servers; grep -L '"exit":[^n]' *.json || true`);
     assert.deepEqual(records.split("\n").filter(Boolean).sort(), active.map((name) => `lyceum-${name}.json`));
     assert.deepEqual(await folders("/run/lyceum-broker/environments"), []);
+    assert.deepEqual((await folders("/run/lyceum-broker/servers")).filter((name) => !/^lyceum-[a-z0-9]+\.json$/.test(name)), []);
     const failed = await host.run("systemctl", "--failed", "--plain", "--no-legend", "--no-pager");
     assert.ok(!failed.includes("lyceum"), failed);
     return { active };

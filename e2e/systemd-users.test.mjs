@@ -137,7 +137,9 @@ print(count)`;
     await person.startServer();
     await person.openServer();
     assert.equal((await person.inServer("DELETE", "api/contents/big.bin")).status, 204);
-    assert.equal(await person.compute("open('x', 'w').write('1'); print('fine')"), "fine");
+    const kernel = await person.startKernel();
+    assert.equal(await kernel.run("open('x', 'w').write('1'); print('fine')"), "fine");
+    kernel.close();
   });
 
   await step("servers outlive Lyceum, the broker and D-Bus, however these end", async () => {
