@@ -86,10 +86,16 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
             ),
             journal,
         ),
+        _ if result == "canceled" => stopped(unit),
         _ => system(
             format!(
                 "systemd did not start {unit}: {}.",
-                if outcome.is_empty() { result } else { &outcome }
+                // Where a job fails before the unit does anything, nothing of the unit has failed.
+                if outcome.is_empty() || outcome == "success" {
+                    result
+                } else {
+                    &outcome
+                }
             ),
             journal,
         ),
@@ -98,6 +104,10 @@ pub(super) fn not_started(plan: &Plan, result: &str, state: Option<&UnitState>) 
 
 /// The manager does not like a unit.
 pub(super) fn refused_unit(service: &Unit, name: &str, message: &str) -> Refusal {
+    // The manager is told to stop everything, and does not begin the contrary.
+    if name.ends_with(".TransactionIsDestructive") {
+        return stopped(&service.0);
+    }
     let hint = if name.ends_with(".PropertyReadOnly") {
         "This systemd is older than a property in `sandbox.properties`."
     } else {
@@ -108,6 +118,15 @@ pub(super) fn refused_unit(service: &Unit, name: &str, message: &str) -> Refusal
         RefusalKind::System,
         format!("systemd refused the unit {}: {message}.", service.0),
         hint,
+    )
+}
+
+/// A unit was stopped before it had started.
+fn stopped(unit: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::System,
+        format!("systemd stopped {unit} before it had started."),
+        "The machine may be shutting down or rebooting; else somebody has stopped the unit by `systemctl`. Try again.",
     )
 }
 
