@@ -87,7 +87,10 @@ fn broker(args: &BrokerArgs) -> Result<(), Report> {
     let listen = listen.unwrap_or_else(|| wire::broker::socket(&loaded.config));
     let (listener, passed) = listener(&listen, client).map_err(tell)?;
     // Servers show people with it what they are to know; without it they start as well.
-    if let Err(error) = wire::cull::install_extension(&wire::broker::jupyter_path(&loaded.config)) {
+    if let Err(error) = wire::cull::install_extension(
+        &wire::broker::jupyter_path(&loaded.config),
+        wire::cull::Readers::Everybody,
+    ) {
         tracing::warn!(error = %error, "could not write what JupyterLab shows of Lyceum's notices");
     }
     let source = Box::new(Source::new(args.config.clone(), files));

@@ -107,7 +107,8 @@ pub(super) fn jupyter_path(settings: &CullSettings, config: &Config) -> Option<P
         // Users' accounts cannot look into our folders: the broker, which starts their servers, has one for them.
         return Some(broker::jupyter_path(config));
     }
-    let installed = install_extension(&config.hub.data_dir.join("jupyter"));
+    // Servers run under our own account, and nobody else has anything to look for there.
+    let installed = install_extension(&config.hub.data_dir.join("jupyter"), Readers::Owner);
     if let Err(error) = &installed {
         tracing::warn!(
             error = error as &dyn std::error::Error,
@@ -118,9 +119,31 @@ pub(super) fn jupyter_path(settings: &CullSettings, config: &Config) -> Option<P
     installed.ok()
 }
 
+/// Who can read the extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// The account that writes it.
+    Owner,
+    /// Every account.
+    Everybody,
+}
+
+impl Readers {
+    fn of_folders(self) -> u32 {
+        match self {
+            Self::Owner => 0o700,
+            Self::Everybody => 0o755,
+        }
+    }
+
+    fn of_files(self) -> u32 {
+        self.of_folders() & 0o666
+    }
+}
+
 /// Writes the extension into a folder, and gives the folder: what servers are told as `JUPYTER_PATH`. Their accounts
 /// must be able to read it.
-pub(crate) fn install_extension(folder: &Path) -> io::Result<PathBuf> {
+pub(crate) fn install_extension(folder: &Path, readers: Readers) -> io::Result<PathBuf> {
     let package = folder.join("labextensions/@lyceum/notices");
     let scripts = package.join("static");
     for folder in [
@@ -132,14 +155,14 @@ pub(crate) fn install_extension(folder: &Path) -> io::Result<PathBuf> {
     ] {
         DirBuilder::new()
             .recursive(true)
-            .mode(0o755)
+            .mode(readers.of_folders())
             .create(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        fs::set_permissions(folder, Permissions::from_mode(readers.of_folders()))?;
     }
     // Browsers keep scripts by their names.
     let hash = random::to_hex(&Sha256::digest(NOTICES));
     let script = format!("remoteEntry.{}.js", hash.get(..20).unwrap_or_default());
-    write(&scripts.join(&script), NOTICES)?;
+    write(&scripts.join(&script), NOTICES, readers)?;
     let description = json!({
         "name": "@lyceum/notices",
         "version": env!("CARGO_PKG_VERSION"),
@@ -149,7 +172,8 @@ pub(crate) fn install_extension(folder: &Path) -> io::Result<PathBuf> {
             "_build": { "load": format!("static/{script}") },
         },
     });
-    write(&package.join("package.json"), &format!("{description:#}\n"))?;
+    let description = format!("{description:#}\n");
+    write(&package.join("package.json"), &description, readers)?;
     for entry in fs::read_dir(&scripts)?.flatten() {
         if entry.file_name() != script.as_str() {
             let _ = fs::remove_file(entry.path());
@@ -158,11 +182,11 @@ pub(crate) fn install_extension(folder: &Path) -> io::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Writes a file that everybody may read, whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file, whole or not at all.
+fn write(path: &Path, text: &str, readers: Readers) -> io::Result<()> {
     let new = path.with_extension(format!("{}.new", random::hex(4)));
     let written = fs::write(&new, text)
-        .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(readers.of_files())))
         .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
@@ -186,11 +210,12 @@ mod tests {
     #[test]
     fn the_extension_is_readable_names_its_script_and_replaces_an_old_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = install_extension(folder.path()).unwrap();
+        let path = install_extension(folder.path(), Readers::Everybody).unwrap();
         let package = path.join("labextensions/@lyceum/notices");
         let scripts = package.join("static");
         fs::write(scripts.join("remoteEntry.old.js"), "old").unwrap();
-        assert_eq!(install_extension(folder.path()).unwrap(), path);
+        let again = install_extension(folder.path(), Readers::Everybody).unwrap();
+        assert_eq!(again, path);
         let text = fs::read_to_string(package.join("package.json")).unwrap();
         let description: serde_json::Value = serde_json::from_str(&text).unwrap();
         let load = description["jupyterlab"]["_build"]["load"]
@@ -206,6 +231,10 @@ mod tests {
             let mode = fs::metadata(file).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o644);
         }
+        install_extension(folder.path(), Readers::Owner).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&scripts), 0o700);
+        assert_eq!(mode(&package.join("package.json")), 0o600);
     }
 
     #[test]
