@@ -10,7 +10,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use lyceum_auth::shared_password::SharedPasswordError;
-use lyceum_auth::{AuthConfig, Dummy, DummyConfig, SharedPassword, SharedPasswordConfig};
+use lyceum_auth::{
+    AuthConfig, Dummy, DummyConfig, PamConfig, SharedPassword, SharedPasswordConfig,
+};
 use lyceum_core::seams::{Attempt, Authenticator, Step};
 use lyceum_core::{Secret, UserName};
 
@@ -216,7 +218,15 @@ fn the_configuration_is_tagged_by_kind_and_strict() {
         AuthConfig::default()
     );
     assert!(read(r#"{"kind": "shared-password", "user_password": "inline"}"#).is_err());
-    assert!(read(r#"{"kind": "pam"}"#).is_err());
+    assert_eq!(
+        read(r#"{"kind": "pam", "service": "login"}"#).unwrap(),
+        AuthConfig::Pam(PamConfig {
+            service: "login".to_owned(),
+            ..PamConfig::default()
+        })
+    );
+    assert!(read(r#"{"kind": "pam", "password": "inline"}"#).is_err());
+    assert!(read(r#"{"kind": "kerberos"}"#).is_err());
 }
 
 /// The shortest of many times is hardly disturbed by whatever else the machine does.

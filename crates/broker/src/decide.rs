@@ -184,8 +184,7 @@ fn profile<'a>(
     name: Option<&str>,
     groups: &[GroupName],
 ) -> Result<Option<&'a ProfilePolicy>, Refusal> {
-    // Where there are no profiles, an option of this name is the spawner's or the form's own.
-    let Some(name) = name.filter(|_| !policy.profiles.is_empty()) else {
+    let Some(name) = name else {
         return Ok(None);
     };
     let profile = policy.profiles.get(name).filter(|profile| {

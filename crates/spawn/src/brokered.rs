@@ -42,6 +42,8 @@ const REMEMBERED: usize = 4096;
 pub struct Brokered {
     broker: Broker,
     kind: Kind,
+    /// Whether the option `profile` means a profile.
+    profiles: bool,
     own: Mutex<Own>,
 }
 
@@ -72,11 +74,13 @@ struct Own {
 }
 
 impl Brokered {
-    /// Makes a spawner; nothing is asked yet.
-    pub fn new(broker: Broker, kind: Kind) -> Self {
+    /// Makes a spawner; nothing is asked yet. `profiles` tells whether there are any: without, an option of that name
+    /// is a form's own, and nothing that the broker knows.
+    pub fn new(broker: Broker, kind: Kind, profiles: bool) -> Self {
         Self {
             broker,
             kind,
+            profiles,
             own: Mutex::default(),
         }
     }
@@ -143,8 +147,8 @@ fn usage_of(usage: &protocol::Usage) -> Usage {
     }
 }
 
-fn start_of(request: StartRequest) -> StartServer {
-    let profile = request.user_options.get("profile");
+fn start_of(request: StartRequest, profiles: bool) -> StartServer {
+    let profile = request.user_options.get("profile").filter(|_| profiles);
     StartServer {
         key: ServerKey {
             user: request.server.user,
@@ -180,7 +184,7 @@ impl Spawner for Brokered {
     ) -> Result<Started, Failure> {
         let server = request.server.clone();
         let again = request.clone();
-        let start = start_of(request);
+        let start = start_of(request, self.profiles);
         let key = start.key.clone();
         self.own().remember(&key.marker);
         // Before the question: whatever becomes of it, the hub can stop what this may have started.
@@ -192,7 +196,7 @@ impl Spawner for Brokered {
             self.end_unknown(&server)
                 .await
                 .map_err(|error| failure::of_start(&error))?;
-            started = self.broker.start(start_of(again)).await;
+            started = self.broker.start(start_of(again, self.profiles)).await;
         }
         let (started, _) = started.map_err(|error| failure::of_start(&error))?;
         progress.say(30, "The server's program is running");

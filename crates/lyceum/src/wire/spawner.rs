@@ -69,7 +69,7 @@ fn brokered(
     static_files: bool,
     routes: &RouteTable,
 ) -> (Arc<dyn Spawner>, Option<Statics>) {
-    let spawner = Brokered::new(broker::client(config), kind);
+    let spawner = Brokered::new(broker::client(config), kind, !config.profiles.is_empty());
     let statics = static_files.then(|| Statics {
         sets: StaticSets::new(),
         cache: config.hub.data_dir.join("static-cache"),
