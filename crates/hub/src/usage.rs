@@ -232,9 +232,19 @@ impl Hub {
             return space;
         }
         let asked = self.shared().spawner.home_space(user);
-        let space = timeout(PAGE_LIMIT, asked).await.ok().flatten();
-        self.usages().note_home(user, space);
-        space
+        match timeout(PAGE_LIMIT, asked).await {
+            // There is no home yet, or nobody counts: that was told at once, and may be otherwise in a moment.
+            Ok(None) => None,
+            Ok(space @ Some(_)) => {
+                self.usages().note_home(user, space);
+                space
+            }
+            // It hangs: not every page is to wait for it.
+            Err(_) => {
+                self.usages().note_home(user, None);
+                None
+            }
+        }
     }
 
     /// What has happened to a server that runs and its user should know, oldest first.
