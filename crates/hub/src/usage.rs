@@ -177,6 +177,10 @@ impl Usages {
         Err(ToAsk)
     }
 
+    fn forget_home(&self, user: &UserName) {
+        self.lock().homes.remove(user);
+    }
+
     fn note_home(&self, user: &UserName, space: Option<HomeSpace>) {
         if let Some(home) = self.lock().homes.get_mut(user) {
             home.space = space;
@@ -234,7 +238,10 @@ impl Hub {
         let asked = self.shared().spawner.home_space(user);
         match timeout(PAGE_LIMIT, asked).await {
             // There is no home yet, or nobody counts: that was told at once, and may be otherwise in a moment.
-            Ok(None) => None,
+            Ok(None) => {
+                self.usages().forget_home(user);
+                None
+            }
             Ok(space @ Some(_)) => {
                 self.usages().note_home(user, space);
                 space
