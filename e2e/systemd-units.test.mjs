@@ -166,7 +166,7 @@ print("tried")`;
 
   await step("the journal has one entry for each event, with fields", async () => {
     const entries = await host.journal(`--unit=${UNIT}`);
-    const failed = entries.filter((entry) => entry.MESSAGE.startsWith("failed login for user ada from 127.0.0.1"));
+    const failed = entries.filter((entry) => entry.MESSAGE.startsWith("failed login from 127.0.0.1 for user ada"));
     assert.equal(failed.length, 1, JSON.stringify(entries.map((entry) => entry.MESSAGE)));
     assert.equal(failed[0].PRIORITY, "4");
     assert.equal(failed[0].LYCEUM_USER_NAME, "ada");
