@@ -3,7 +3,7 @@
 //! An engine remembers nothing between two questions: the broker may be killed at any moment, and servers go on.
 
 mod devices;
-mod lines;
+pub mod lines;
 mod machine;
 pub mod process;
 mod refuse;

@@ -7,7 +7,7 @@ const LINE_CHARS: usize = 2_000;
 const TOKEN_DIGITS: usize = 32;
 
 /// Gives the last lines of a text, oldest first; empty ones are left out.
-pub(super) fn clean_lines(bytes: &[u8], count: usize) -> Vec<String> {
+pub fn clean_lines(bytes: &[u8], count: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<String> = text
         .lines()
@@ -85,6 +85,7 @@ mod tests {
         check(b"", &[]);
         check(b"one\ntwo\n\nthree\nfour\n", &["two", "three", "four"]);
         check(b"\x1b[31mred\x1b[0m\x07 \xff\n", &["red \u{fffd}"]);
+        check(b"bar  10%\rbar  20%\r\n", &["bar  10%bar  20%"]);
         check("a\u{202e}b\tc".as_bytes(), &["ab    c"]);
         check(
             b"?token=0123456789abcdef0123456789ABCDEF&x=deadbeef",

@@ -7,14 +7,11 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use lyceum_broker::engine::lines::clean_lines;
 use rustix::fs::OFlags;
 
 /// How much of the end of a log is read for [`Log::tail`], in bytes.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// The longest line that [`Log::tail`] shows, in characters.
-const LINE_CHARS: usize = 2_000;
-/// The shortest run of hexadecimal digits that is taken for a token.
-const TOKEN_DIGITS: usize = 32;
 /// How much is kept at most when a log is shortened, in bytes.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -137,107 +134,9 @@ fn after_first_line(bytes: &[u8]) -> &[u8] {
         .unwrap_or(bytes)
 }
 
-fn clean_lines(bytes: &[u8], count: usize) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<String> = text
-        .lines()
-        .map(clean)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let surplus = lines.len().saturating_sub(count);
-    lines.into_iter().skip(surplus).collect()
-}
-
-fn clean(line: &str) -> String {
-    // Cut last: half a token would not be recognized.
-    redact(without_controls(line).trim_end())
-        .chars()
-        .take(LINE_CHARS)
-        .collect()
-}
-
-/// Drops control characters, and the whole of terminal sequences (ECMA-48 §5.4: `ESC [ … letter`).
-fn without_controls(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
-            for c in chars.by_ref() {
-                if ('\u{40}'..='\u{7e}').contains(&c) {
-                    break;
-                }
-            }
-        } else if c == '\t' {
-            plain.push_str("    ");
-        } else if !c.is_control() && !is_direction_mark(c) {
-            plain.push(c);
-        }
-    }
-    plain
-}
-
-/// Invisible characters that can make a line read differently from what it says.
-fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Hides long runs of hexadecimal digits: API tokens of ours and Jupyter's own have that form.
-fn redact(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
-        let (before, run) = rest.split_at(start);
-        let (run, after) = run.split_at(
-            run.find(|c: char| !c.is_ascii_hexdigit())
-                .unwrap_or(run.len()),
-        );
-        plain.push_str(before);
-        plain.push_str(if run.len() >= TOKEN_DIGITS {
-            "[secret]"
-        } else {
-            run
-        });
-        rest = after;
-    }
-    plain.push_str(rest);
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(written: &[u8], expected: &[&str]) {
-        assert_eq!(clean_lines(written, 3), expected);
-    }
-
-    #[test]
-    fn lines_are_shown_as_plain_text_without_secrets() {
-        check(b"", &[]);
-        check(b"one\ntwo\n\nthree\nfour\n", &["two", "three", "four"]);
-        check(b"\x1b[31mred\x1b[0m\x07 \xff\n", &["red \u{fffd}"]);
-        check(b"bar  10%\rbar  20%\r\n", &["bar  10%bar  20%"]);
-        check("a\u{202e}b\tc".as_bytes(), &["ab    c"]);
-        check(
-            b"?token=0123456789abcdef0123456789ABCDEF&x=deadbeef",
-            &["?token=[secret]&x=deadbeef"],
-        );
-        check(
-            b"0123456789abcdef0123456789abcdef0123456789abcdef",
-            &["[secret]"],
-        );
-        let long = "x".repeat(LINE_CHARS + 9);
-        assert_eq!(clean_lines(long.as_bytes(), 1)[0].len(), LINE_CHARS);
-    }
-
-    #[test]
-    fn a_token_at_the_edge_of_a_long_line_is_not_shown_in_part() {
-        let line = format!(
-            "{}0123456789abcdef0123456789abcdef",
-            "x".repeat(LINE_CHARS - 9)
-        );
-        assert!(!clean(&line).contains("0123"), "{}", clean(&line));
-    }
 
     #[test]
     fn each_start_has_its_own_log_and_the_one_before_is_kept() {
