@@ -46,6 +46,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("anyhow", &["lyceum", "xtask"]),
     ("toml_edit", &["config"]),
     ("annotate-snippets", &["config"]),
+    ("zbus", &["broker"]),
+    ("pam-client2", &["broker"]),
 ];
 
 /// Checks the workspace's crates.
