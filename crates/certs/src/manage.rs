@@ -12,6 +12,7 @@ use lyceum_core::{Clock, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::acme::AcmeClient;
 use crate::challenge::{ChallengeKind, HttpSolver, Solver, TlsSolver};
@@ -42,6 +43,9 @@ use records::Records;
 
 /// How often files are looked at, and the clock, which may have been set.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long files that are being written are waited for at the end; a disk that stalls is left to the system.
+const WRITERS_END: Duration = Duration::from_secs(10);
 
 /// Looks after certificates; cheap to clone, all clones are one.
 #[derive(Debug, Clone)]
@@ -86,6 +90,8 @@ struct Shared {
     told_clock: Mutex<Option<Timestamp>>,
     /// Files are to be looked at earlier than planned.
     wake: Notify,
+    /// The threads that write files: a manager has ended when they have.
+    writers: TaskTracker,
 }
 
 /// One certificate.
@@ -167,6 +173,7 @@ impl Manager {
             asked_time: Mutex::default(),
             told_clock: Mutex::default(),
             wake: Notify::new(),
+            writers: TaskTracker::new(),
         })))
     }
 
@@ -175,13 +182,22 @@ impl Manager {
         &self.0.live
     }
 
-    /// Does what is due, until the token is cancelled. An order that is under way then is taken up at the next attempt.
+    /// Does what is due, until the token is cancelled, and ends when nothing is being written any more. An order that is under way then is taken up at the next attempt.
     pub async fn run(self, ended: CancellationToken) {
         tokio::select! {
             () = ended.cancelled() => {}
             () = self.renew_what_is_due() => {}
             // Beside it: an order may take minutes.
             () = self.watch_files() => {}
+        }
+        // What is being written is no part of what was dropped now: it would change files behind the back of the next one.
+        self.0.writers.close();
+        let written = tokio::time::timeout(WRITERS_END, self.0.writers.wait()).await;
+        if written.is_err() {
+            tracing::warn!(
+                folder = %self.0.stored.folder().display(),
+                "files of certificates are still being written; is the disk stalled?"
+            );
         }
     }
 
@@ -234,7 +250,7 @@ impl Manager {
         let _working = self.0.working.lock().await;
         let Some(one) = self.0.find(id) else { return };
         let shared = Arc::clone(&self.0);
-        let made = tokio::task::spawn_blocking(move || {
+        let made = self.0.writers.spawn_blocking(move || {
             let now = shared.now();
             make_self_signed(&one.wanted, &shared.config, &shared.stored, now)
         });

@@ -128,7 +128,9 @@ impl Manager {
         let taking = Arc::clone(shared);
         let name = id.clone();
         // All of it in one: whoever drops this in the middle finds the disk and what is shown to be the same.
-        let taken = tokio::task::spawn_blocking(move || taking.take(&name, &issued));
+        let taken = shared
+            .writers
+            .spawn_blocking(move || taking.take(&name, &issued));
         taken.await.map_err(|error| broke_off(&error))??;
         forget(client, id).await;
         Ok(true)
@@ -250,7 +252,9 @@ impl Shared {
     pub(super) async fn keep_history(self: &Arc<Self>, id: &str) {
         let shared = Arc::clone(self);
         let name = id.to_owned();
-        let written = tokio::task::spawn_blocking(move || shared.write_history(&name));
+        let written = self
+            .writers
+            .spawn_blocking(move || shared.write_history(&name));
         if let Err(error) = written.await {
             tracing::error!(error = %error, "writing down what has happened broke off");
         }

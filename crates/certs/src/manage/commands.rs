@@ -257,8 +257,8 @@ impl Manager {
             });
             // Or the next start would take it for a good one.
             let (stored, name) = (self.0.stored.clone(), id.to_owned());
-            let forgotten = tokio::task::spawn_blocking(move || stored.forget(&name));
-            if let Ok(Err(trouble)) = forgotten.await {
+            let writing = self.0.writers.spawn_blocking(move || stored.forget(&name));
+            if let Ok(Err(trouble)) = writing.await {
                 tracing::warn!(certificate = id, error = %trouble, "a void certificate is kept; {}", trouble.hint);
             }
             self.0.keep_history(id).await;
