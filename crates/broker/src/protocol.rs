@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lyceum_core::names::{GroupName, ServerName, UserName};
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::Exit;
+use lyceum_core::seams::{Exit, PythonInUse};
 use lyceum_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ use crate::account::Account;
 use crate::variables::Variables;
 
 /// The version of this protocol. A broker answers its own and no other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most bytes that a message may have.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
@@ -199,6 +199,8 @@ pub struct StartedServer {
     pub unit: String,
     /// The Python environment whose static files may be answered for it.
     pub environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    pub python: Option<PythonInUse>,
 }
 
 /// How a server is.

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_question_comes_back_as_it_was() {
-        let text = r#"{"version":1,"request":{"ensure-account":{"user":"ada"}}}"#;
+        let text = r#"{"version":2,"request":{"ensure-account":{"user":"ada"}}}"#;
         let request = decode_question(text.as_bytes()).unwrap();
         assert!(matches!(&request, Request::EnsureAccount { user } if user.as_str() == "ada"));
         let question = Question {
@@ -129,31 +129,31 @@ mod tests {
             "GET / HTTP/1.1\r\n\r\n",
             "null",
             "[]",
-            r#"{"version":1}"#,
-            r#"{"version":1,"request":"status"}"#,
-            r#"{"version":1,"request":{"status":{}},"more":1}"#,
-            r#"{"version":1,"request":{"status":{"more":1}}}"#,
-            r#"{"version":1,"request":{"status":{}}} x"#,
-            r#"{"version":1,"request":{"status":{}}}{}"#,
-            r#"{"version":1,"request":{"shell":{"command":"id"}}}"#,
-            r#"{"version":1,"request":{"status":{},"list":{}}}"#,
-            r#"{"version":1,"request":{"ensure-account":{"user":"ada","user":"bob"}}}"#,
-            r#"{"version":1,"request":{"ensure-account":{"user":"ada","uid":0}}}"#,
-            r#"{"version":1,"request":{"ensure-account":{"user":7}}}"#,
-            r#"{"version":1,"request":{"ensure-account":{}}}"#,
+            r#"{"version":2}"#,
+            r#"{"version":2,"request":"status"}"#,
+            r#"{"version":2,"request":{"status":{}},"more":1}"#,
+            r#"{"version":2,"request":{"status":{"more":1}}}"#,
+            r#"{"version":2,"request":{"status":{}}} x"#,
+            r#"{"version":2,"request":{"status":{}}}{}"#,
+            r#"{"version":2,"request":{"shell":{"command":"id"}}}"#,
+            r#"{"version":2,"request":{"status":{},"list":{}}}"#,
+            r#"{"version":2,"request":{"ensure-account":{"user":"ada","user":"bob"}}}"#,
+            r#"{"version":2,"request":{"ensure-account":{"user":"ada","uid":0}}}"#,
+            r#"{"version":2,"request":{"ensure-account":{"user":7}}}"#,
+            r#"{"version":2,"request":{"ensure-account":{}}}"#,
             r#"{"version":-1,"request":{"status":{}}}"#,
-            r#"{"version":1.0,"request":{"status":{}}}"#,
+            r#"{"version":2.0,"request":{"status":{}}}"#,
         ] {
             assert_eq!(refused(text).kind, RefusalKind::Protocol, "{text}");
         }
         let deep = format!(
-            r#"{{"version":1,"request":{}1{}}}"#,
+            r#"{{"version":2,"request":{}1{}}}"#,
             "[".repeat(5000),
             "]".repeat(5000)
         );
         assert_eq!(refused(&deep).kind, RefusalKind::Protocol);
         assert!(
-            decode_question(b"{\"version\":1,\"request\":{\"status\":{}},\"\xff\":1}").is_err()
+            decode_question(b"{\"version\":2,\"request\":{\"status\":{}},\"\xff\":1}").is_err()
         );
     }
 
@@ -161,14 +161,14 @@ mod tests {
     fn names_that_are_none_do_not_get_past_the_parser() {
         for name in ["", "..", "a/b", " ada", "a\\nb", "a\\u0000b"] {
             let text =
-                format!(r#"{{"version":1,"request":{{"ensure-account":{{"user":"{name}"}}}}}}"#);
+                format!(r#"{{"version":2,"request":{{"ensure-account":{{"user":"{name}"}}}}}}"#);
             assert_eq!(refused(&text).kind, RefusalKind::Protocol, "{name}");
         }
     }
 
     #[test]
     fn another_version_is_told_plainly_whatever_it_asks() {
-        let refusal = refused(r#"{"version":2,"request":{"dance":{}},"mood":"good"}"#);
+        let refusal = refused(r#"{"version":1,"request":{"dance":{}},"mood":"good"}"#);
         assert_eq!(refusal.kind, RefusalKind::Version);
         assert!(refusal.hint.contains("restart"), "{refusal:?}");
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_password_is_in_no_error() {
         let text =
-            r#"{"version":1,"request":{"authenticate":{"user":"ada","password":"hunter2"}}}"#;
+            r#"{"version":2,"request":{"authenticate":{"user":"ada","password":"hunter2"}}}"#;
         let refusal = refused(text);
         assert!(!format!("{refusal:?}").contains("hunter2"));
     }

@@ -35,6 +35,7 @@ pub(super) fn spawner(config: &Config) -> BTreeMap<String, lyceum_spawn::Profile
                 command: profile.command.clone(),
                 environment: profile.environment.clone(),
                 path: profile.path.clone(),
+                python: None,
                 default_url: profile.default_url.clone(),
             };
             (name.clone(), profile)
