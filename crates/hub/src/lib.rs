@@ -23,6 +23,7 @@ pub mod principal;
 pub mod profiles;
 pub mod provision;
 pub mod proxy;
+pub mod pythons;
 pub mod reserve;
 pub mod restart;
 pub mod running;
@@ -69,6 +70,7 @@ pub use permit::{
 pub use principal::{Owner, Principal, Via};
 pub use profiles::{NoSuchProfile, OfferedProfile, Profile, ProfileChoice, Profiles};
 pub use provision::ProvisionError;
+pub use pythons::ServerPython;
 pub use reserve::Reserve;
 pub use servers::{Counts, Snapshot, StartInput};
 pub use services::{CreateServiceError, DeleteServiceError, ServiceView};
