@@ -38,6 +38,7 @@ impl Server {
         {
             return Err(exists());
         }
+        or_gone(gone, self.may_start(policy, &account.name)).await?;
         let port = if decide::needs_port(policy, &start) {
             let found = self.ports.find();
             Some(found.map_err(|error| Refusal::system("find a free port", &error))?)
