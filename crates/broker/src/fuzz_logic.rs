@@ -129,6 +129,7 @@ pub(crate) fn policy() -> Policy {
         pam: Some(PamPolicy {
             service: text("lyceum"),
             session: false,
+            check_at_start: true,
             limit: Duration::from_secs(15),
         }),
         accounts: AccountPolicy {

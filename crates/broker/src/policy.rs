@@ -53,6 +53,8 @@ pub struct PamPolicy {
     pub service: String,
     /// Whether a session is opened for each server (limits, mounts, keyrings).
     pub session: bool,
+    /// Whether the account part is asked before each start, too.
+    pub check_at_start: bool,
     /// How long PAM may take.
     pub limit: Duration,
 }

@@ -40,6 +40,7 @@ pub(crate) fn check(
     rules.servers();
     rules.limits();
     rules.profiles();
+    rules.env();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -52,6 +53,7 @@ mod access;
 mod brokered;
 mod cull;
 mod declared;
+mod env;
 mod internal_tls;
 mod limits;
 mod login;

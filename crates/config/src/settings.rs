@@ -21,6 +21,7 @@ mod broker;
 mod cull;
 mod custom_scopes;
 mod declared;
+mod env;
 mod groups;
 mod hub;
 mod limits;
@@ -47,6 +48,8 @@ pub use cull::{
 };
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
+pub(crate) use env::is_environment_name;
+pub use env::{EnvConfig, PythonEnvConfig};
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use limits::{LimitsConfig, LimitsEntry, MemoryShare, TotalLimitsConfig};
@@ -145,6 +148,10 @@ pub struct Config {
     /// groups = ["research"]
     /// ```
     pub profiles: BTreeMap<String, ProfileConfig>,
+
+    /// The environments that users' servers and kernels run from, built by `lyceum env`.
+    pub env: EnvConfig,
+
     /// When servers that nobody uses are stopped.
     pub cull: CullConfig,
 

@@ -2,6 +2,7 @@
 
 mod declared;
 mod docs;
+mod env;
 mod errors;
 mod limits;
 mod loading;

@@ -4,6 +4,7 @@
 //! Nothing here starts a user's server; the crate hands out folders that servers run from.
 
 mod command;
+pub mod data;
 mod diagnosis;
 mod error;
 mod generations;

@@ -33,11 +33,12 @@ impl Server {
         let unit = decide::unit_name(&key.user, &key.server);
         let _lock = or_gone(gone, self.units.take(&unit)).await?;
         let account = or_gone(gone, self.account(policy, &key.user)).await?.0;
-        if let Some(record) = self.record(&unit).await?
+        if let Some(record) = self.record(&unit).await?.record()
             && (record.key == key || self.runs(&unit).await?)
         {
             return Err(exists());
         }
+        or_gone(gone, self.may_start(policy, &account.name)).await?;
         let port = if decide::needs_port(policy, &start) {
             let found = self.ports.find();
             Some(found.map_err(|error| Refusal::system("find a free port", &error))?)

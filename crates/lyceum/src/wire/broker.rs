@@ -76,6 +76,7 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
             AuthConfig::Pam(pam) => Some(PamPolicy {
                 service: pam.service.clone(),
                 session: pam.session,
+                check_at_start: pam.check_at_start,
                 limit: pam.limit.get(),
             }),
             AuthConfig::SharedPassword(_) | AuthConfig::Dummy(_) => None,
