@@ -10,6 +10,7 @@ mod error;
 mod generations;
 mod progress;
 pub mod python;
+pub mod r;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};
