@@ -10,6 +10,7 @@ mod error;
 mod generations;
 mod progress;
 pub mod python;
+pub mod r;
 pub mod shell;
 
 pub use error::{Cause, EnvError};

@@ -13,10 +13,10 @@ pub(crate) enum EnvCommand {
     /// Python environments: builds them, switches between their generations, and changes their packages
     #[command(subcommand)]
     Python(python::PythonCommand),
-    /// Shows, writes or removes what shells have of the environments: tools on PATH, and the variables of `[env]`
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
     ///
     /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
-    /// a change of `[env]`, write it again.
+    /// a change of `[env]` or `[shared]`, write it again.
     Shell(shell::ShellArgs),
 }
 

@@ -36,6 +36,10 @@ impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
+
+    fn steady(&self) -> Duration {
+        SystemClock.steady() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// Knows everybody who knows [`PASSWORD`]; cannot be asked about `down`.
