@@ -492,7 +492,7 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
         (&no_folder, RefusalKind::System, "/home/unlucky/gone"),
         (&others_folder, RefusalKind::System, "/root"),
         (&no_session, RefusalKind::AccountClosed, "unlucky"),
-        (&bad_value, RefusalKind::System, "refused"),
+        (&bad_value, RefusalKind::Policy, "ProtectHome"),
         (&control, RefusalKind::Policy, "\"A\""),
     ] {
         let refusal = engine.start(plan).await.unwrap_err();
