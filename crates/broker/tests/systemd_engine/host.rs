@@ -1,5 +1,6 @@
 //! The booted host that these tests run in: its accounts, its units, its `systemctl`.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,10 +89,10 @@ pub(crate) fn property(unit: &str, name: &str) -> String {
 
 /// Where the environment of a unit is while it starts.
 pub(crate) fn environment_of(unit: &str) -> PathBuf {
-    let name: String = Sha256::digest(unit)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut name = String::new();
+    for byte in Sha256::digest(unit) {
+        write!(name, "{byte:02x}").unwrap();
+    }
     Path::new(STATE).join(format!("environments/{name}.env"))
 }
 
