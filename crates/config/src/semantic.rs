@@ -40,6 +40,9 @@ pub(crate) fn check(
     rules.servers();
     rules.limits();
     rules.profiles();
+    rules.env();
+    rules.shared();
+    rules.courses();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -52,6 +55,7 @@ mod access;
 mod brokered;
 mod cull;
 mod declared;
+mod env;
 mod internal_tls;
 mod limits;
 mod login;
@@ -59,6 +63,7 @@ mod profiles;
 mod proxy;
 mod secrets;
 mod servers;
+mod shared;
 mod tls;
 
 pub(crate) use self::cull::is_culler;

@@ -2,11 +2,13 @@
 
 mod declared;
 mod docs;
+mod env;
 mod errors;
 mod limits;
 mod loading;
 mod paths;
 mod robust;
+mod shared;
 mod sites;
 
 use std::ffi::OsString;

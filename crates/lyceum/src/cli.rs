@@ -13,6 +13,7 @@ mod config;
 mod cull;
 mod demo;
 mod doctor;
+mod env;
 mod import;
 mod maintenance;
 mod progress;
@@ -91,6 +92,9 @@ enum Command {
     Cert(cert::CertCommand),
     /// Which servers are stopped because nobody uses them, when and why; and to stop them now.
     Cull(cull::CullArgs),
+    /// Builds, switches and looks after the environments that users' servers and kernels run from.
+    #[command(subcommand)]
+    Env(env::EnvCommand),
     /// Says what becomes of a request.
     #[command(subcommand)]
     Route(route::RouteCommand),
@@ -208,6 +212,7 @@ impl Cli {
             Command::Audit(args) => audit::run(&args),
             Command::Cert(command) => cert::run(&command),
             Command::Cull(args) => cull::run(&args),
+            Command::Env(command) => env::run(&command),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),
         }

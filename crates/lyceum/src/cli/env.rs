@@ -1,0 +1,25 @@
+//! `lyceum env`: the environments that users' servers and kernels run from.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+mod python;
+
+/// What can be done with environments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvCommand {
+    /// Python environments: builds them, switches between their generations, and changes their packages
+    #[command(subcommand)]
+    Python(python::PythonCommand),
+}
+
+pub(crate) fn run(command: &EnvCommand) -> ExitCode {
+    let result = match command {
+        EnvCommand::Python(command) => python::run(command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(report) => report.print(),
+    }
+}
