@@ -11,6 +11,7 @@ mod error;
 mod generations;
 mod progress;
 pub mod python;
+pub mod r;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};
