@@ -30,7 +30,13 @@ fn nbgrader() -> PathBuf {
         let packages = ["nbgrader==0.9.6", "jupyterhub>=5", "ipykernel"];
         let uv = base.join("bin/uv");
         if uv.is_file() {
-            let install = ["pip", "install", "--quiet", "--compile-bytecode", "--python"];
+            let install = [
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+            ];
             run(Command::new(uv).args(install).arg(&python).args(packages));
         } else {
             let install = ["-m", "pip", "install", "--quiet"];

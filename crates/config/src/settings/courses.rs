@@ -50,6 +50,11 @@ impl Default for CoursesConfig {
     }
 }
 
+/// Whether this machine knows a time zone of this name.
+pub fn is_timezone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
+
 /// A language of courses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -25,6 +25,12 @@ pub enum CourseError {
         /// Its name.
         name: String,
     },
+    /// An account has the name of a course's group.
+    #[error("there is an account {group}, and the course needs a group of this name")]
+    Taken {
+        /// The name.
+        group: String,
+    },
     /// Accounts are missing.
     #[error("this machine has no accounts {}", names.join(", "))]
     NoAccounts {
@@ -70,6 +76,7 @@ impl CourseError {
                 "names have up to {max} lower-case letters, digits and hyphens, such as stats-2026; what people see is the --title"
             ),
             Self::NoCourse { .. } => "`lyceum course list` shows all".to_owned(),
+            Self::Taken { .. } => "choose another name for the course".to_owned(),
             Self::NoAccounts { .. } => {
                 "check the names, or have the accounts made with --create-accounts".to_owned()
             }

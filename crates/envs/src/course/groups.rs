@@ -81,6 +81,12 @@ impl Groups {
     }
 
     pub(super) fn ensure(&self, group: &str, done: &mut Vec<String>) -> Result<(), CourseError> {
+        // Whoever is called so would have been in the group from the beginning: it is made with the account.
+        if User::from_name(group).map_err(unreadable)?.is_some() {
+            return Err(CourseError::Taken {
+                group: group.to_owned(),
+            });
+        }
         if find_group(group)?.is_some() {
             return Ok(());
         }
