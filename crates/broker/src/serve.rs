@@ -3,6 +3,7 @@
 //! It remembers nothing that it could not lose: it may be killed at any moment, and servers go on.
 
 mod accounts;
+mod beside;
 mod engines;
 mod listen;
 mod locks;

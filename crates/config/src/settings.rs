@@ -44,7 +44,7 @@ pub use accounts::{AccountsConfig, Mode};
 pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use broker::BrokerConfig;
-pub use courses::{CourseLanguage, CoursesConfig};
+pub use courses::{CourseLanguage, CoursesConfig, is_timezone};
 pub use cull::{
     AlwaysOrDuration, ClassHoursError, CullConfig, CullOverride, OffOrDuration, Percent,
     PercentError, PressureConfig,

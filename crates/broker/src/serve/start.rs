@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::servers::exists;
+use crate::beside::Seats;
 use crate::decide::{self, Decision, Findings};
 use crate::engine::Running;
 use crate::folders::{Record, find_program};
@@ -51,7 +52,12 @@ impl Server {
             Ok(python) => (python, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let findings = Findings { port, python };
+        let Seats { config_path, links } = self.seats(policy, &account).await;
+        let findings = Findings {
+            port,
+            python,
+            config_path,
+        };
         let decided = decide::decide(policy, &start, account, &findings);
         // Who may not start it at all is told that, and not what the environment lacks.
         let mut decision = match (decided, no_python) {
@@ -60,6 +66,7 @@ impl Server {
         };
         let environment = self.find_program(&mut decision).await?;
         or_gone(gone, self.try_sandbox(policy)).await?;
+        self.put_links(policy, &decision.plan.account, links).await;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
         self.end_left_over(&unit).await?;

@@ -109,6 +109,10 @@ pub(crate) fn policy() -> Policy {
             check_at_start: true,
             limit: Duration::from_secs(20),
         }),
+        links: Vec::new(),
+        courses: lyceum_broker::beside::CoursePolicy {
+            settings: PathBuf::from("/srv/lyceum/course-settings"),
+        },
         accounts: AccountPolicy {
             name: text("{username}"),
             uids: 1000..=59_999,
