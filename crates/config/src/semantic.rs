@@ -41,6 +41,7 @@ pub(crate) fn check(
     rules.limits();
     rules.profiles();
     rules.env();
+    rules.kernels();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -55,6 +56,7 @@ mod cull;
 mod declared;
 mod env;
 mod internal_tls;
+mod kernels;
 mod limits;
 mod login;
 mod profiles;

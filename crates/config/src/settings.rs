@@ -24,6 +24,7 @@ mod declared;
 mod env;
 mod groups;
 mod hub;
+mod kernels;
 mod limits;
 mod log;
 mod metrics;
@@ -52,6 +53,7 @@ pub(crate) use env::is_environment_name;
 pub use env::{EnvConfig, PythonEnvConfig};
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
+pub use kernels::KernelConfig;
 pub use limits::{LimitsConfig, LimitsEntry, MemoryShare, TotalLimitsConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
@@ -151,6 +153,20 @@ pub struct Config {
 
     /// The environments that users' servers and kernels run from, built by `lyceum env`.
     pub env: EnvConfig,
+
+    /// Kernels that servers offer besides the one of their own environment, each under its name.
+    ///
+    /// ```toml
+    /// [env.python.stats-2026]
+    ///
+    /// [kernels.stats]
+    /// python = "stats-2026"
+    ///
+    /// [kernels.julia]
+    /// title = "Julia 1.11"
+    /// path = "/opt/julia/share/jupyter/kernels/julia"
+    /// ```
+    pub kernels: BTreeMap<String, KernelConfig>,
 
     /// When servers that nobody uses are stopped.
     pub cull: CullConfig,
