@@ -9,6 +9,7 @@ pub mod data;
 mod diagnosis;
 mod error;
 mod generations;
+pub mod kernels;
 mod progress;
 pub mod python;
 pub mod r;
