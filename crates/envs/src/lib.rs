@@ -13,6 +13,7 @@ pub mod kernels;
 mod progress;
 pub mod python;
 pub mod r;
+pub mod shell;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};
