@@ -7,6 +7,7 @@ mod command;
 mod diagnosis;
 mod error;
 mod generations;
+pub mod library;
 mod progress;
 pub mod python;
 

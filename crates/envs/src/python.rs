@@ -2,9 +2,9 @@
 //!
 //! Made once, from PyPI or from a folder of wheels; afterwards finding it costs two small files.
 
-mod build;
-mod interpreter;
-mod meter;
+pub(crate) mod build;
+pub(crate) mod interpreter;
+pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
 
