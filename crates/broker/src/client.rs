@@ -19,7 +19,7 @@ use crate::protocol::{
 
 /// How long the broker may take to answer what it does by itself.
 const SHORT: Duration = Duration::from_secs(20);
-/// How long it may take for what depends on directory servers and homes.
+/// How long it may take for what depends on directory servers and homes, or is about all servers.
 const LONG: Duration = Duration::from_secs(90);
 /// What is added to a stop's own time: two signals, the kill, and looking whether it worked.
 const AFTER_STOP: Duration = Duration::from_secs(30);
@@ -168,8 +168,8 @@ impl Broker {
 
     /// Lists the servers that run.
     pub async fn list(&self) -> Result<Vec<RunningServer>, BrokerError> {
-        match self.ask(Request::List {}, SHORT).await? {
-            (Answer::Servers(servers), _) => Ok(servers),
+        match self.ask(Request::List {}, LONG).await? {
+            (Answer::Servers { servers, .. }, _) => Ok(servers),
             _ => Err(BrokerError::Answer),
         }
     }
@@ -249,9 +249,41 @@ impl Broker {
         };
         match frame::decode_answer(&message).map_err(|_| BrokerError::Answer)? {
             Answer::Refused(refusal) => Err(BrokerError::Refused(refusal)),
+            Answer::Servers { servers, more } => {
+                let servers = rest_of_list(&mut stream, servers, more).await?;
+                Ok((
+                    Answer::Servers {
+                        servers,
+                        more: false,
+                    },
+                    None,
+                ))
+            }
             answer => Ok((answer, descriptor)),
         }
     }
+}
+
+/// Reads the further messages of a list.
+async fn rest_of_list(
+    stream: &mut UnixStream,
+    mut all: Vec<RunningServer>,
+    mut more: bool,
+) -> Result<Vec<RunningServer>, BrokerError> {
+    while more {
+        let message = transport::read(stream).await.map_err(BrokerError::Lost)?;
+        match frame::decode_answer(&message).map_err(|_| BrokerError::Answer)? {
+            Answer::Servers {
+                servers,
+                more: yet_more,
+            } => {
+                all.extend(servers);
+                more = yet_more;
+            }
+            _ => return Err(BrokerError::Answer),
+        }
+    }
+    Ok(all)
 }
 
 impl BrokerError {

@@ -19,7 +19,7 @@ use crate::account::Account;
 use crate::decide::{CERTIFICATE, CLIENT_CA, KEY, RUNTIME, folder_name};
 use crate::protocol::TlsFiles;
 
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{Found, Record};
 
 /// What removed folders are called until they are gone; no server's folder begins so.
 const GONE: &str = ".gone-";

@@ -1,5 +1,8 @@
 //! What client and broker say to each other: one question and one answer on each connection.
 //!
+//! An answer that would be longer than any message, the list of all servers, comes in several messages, of which each but
+//! the last says that there are more.
+//!
 //! A message is its length (four bytes, the highest first) and so many bytes of JSON, at most [`MAX_MESSAGE`]. Unknown
 //! fields, unknown verbs and anything behind the message are refused. An answer to a start or a look may carry a
 //! descriptor: that of the server's process, for waiting until it ends. A client that closes the connection before
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use lyceum_core::names::{GroupName, ServerName, UserName};
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::Exit;
+use lyceum_core::seams::{Exit, PythonInUse};
 use lyceum_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,7 @@ use crate::account::Account;
 use crate::variables::Variables;
 
 /// The version of this protocol. A broker answers its own and no other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most bytes that a message may have.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
@@ -167,8 +170,13 @@ pub enum Answer {
     State(ServerState),
     /// The last lines of a server, oldest first.
     Log(Vec<String>),
-    /// The servers that run.
-    Servers(Vec<RunningServer>),
+    /// The servers that run, or some of them.
+    Servers {
+        /// Which.
+        servers: Vec<RunningServer>,
+        /// Whether the next message has more.
+        more: bool,
+    },
     /// Space of a home.
     Home(HomeSpace),
     /// It was not done.
@@ -199,6 +207,8 @@ pub struct StartedServer {
     pub unit: String,
     /// The Python environment whose static files may be answered for it.
     pub environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    pub python: Option<PythonInUse>,
 }
 
 /// How a server is.

@@ -243,11 +243,16 @@ impl Server {
         answer: &Answer,
         process: Option<OwnedFd>,
     ) -> io::Result<()> {
-        let bytes = frame::encode(answer).map_err(io::Error::other)?;
-        let process = process.as_ref().map(|process| process.as_fd());
-        timeout(WRITE_LIMIT, transport::write(stream, &bytes, process))
+        let mut process = process.as_ref().map(|process| process.as_fd());
+        for bytes in frame::encode_answer(answer).map_err(io::Error::other)? {
+            timeout(
+                WRITE_LIMIT,
+                transport::write(stream, &bytes, process.take()),
+            )
             .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok(())
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) fn check(
     rules.limits();
     rules.profiles();
     rules.env();
+    rules.shared();
+    rules.courses();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -61,6 +63,7 @@ mod profiles;
 mod proxy;
 mod secrets;
 mod servers;
+mod shared;
 mod tls;
 
 pub(crate) use self::cull::is_culler;

@@ -42,11 +42,11 @@ const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 ///
 /// Its programs get nothing of our environment but what says how to reach the network, and where programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
+pub struct Account {
     /// Its number.
-    pub(crate) uid: u32,
+    pub uid: u32,
     /// The number of its group.
-    pub(crate) gid: u32,
+    pub gid: u32,
 }
 
 /// What another account's programs may know of our environment.
@@ -394,7 +394,12 @@ fn shown(step: &Step<'_>) -> String {
     let mut line = step.program.to_string_lossy().into_owned();
     for argument in &step.arguments {
         line.push(' ');
-        line.push_str(&argument.to_string_lossy());
+        let argument = argument.to_string_lossy();
+        // A program's whole text says less than its first line, which tells what it does.
+        match argument.split_once('\n') {
+            Some((first, _)) => line.extend(["'", first, " …'"]),
+            None => line.push_str(&argument),
+        }
     }
     line
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::python::Problem;
+
 /// Why an environment could not be prepared.
 ///
 /// [`EnvError::hint`] says what to do, [`EnvError::details`] shows the last lines of a program's output.
@@ -183,6 +185,14 @@ pub enum EnvError {
         /// The packages.
         different: Vec<String>,
     },
+    /// The environment was built, and does not work.
+    #[error("the environment does not work: {}", Several(problems))]
+    Unfit {
+        /// What does not work, most basic first; never empty.
+        problems: Vec<Problem>,
+        /// Where all of the output is.
+        log: PathBuf,
+    },
     /// A program failed.
     #[error("could not {doing}: {cause}")]
     Step {
@@ -263,6 +273,10 @@ impl EnvError {
                 "leave that package out, or ask its authors for a wheel".to_owned()
             }
             Self::NotAsLocked { .. } => "try again with --force".to_owned(),
+            Self::Unfit { problems, log } => problems
+                .iter()
+                .find_map(|problem| problem.advice.clone())
+                .unwrap_or_else(|| format!("read {}", log.display())),
             Self::Step { cause, log, .. } => match cause.hint() {
                 Some(hint) => hint,
                 None => format!("read {}", log.display()),
@@ -309,6 +323,10 @@ impl EnvError {
     pub fn details(&self) -> Option<&str> {
         match self {
             Self::Step { tail, .. } if !tail.is_empty() => Some(tail),
+            Self::Unfit { problems, .. } => problems
+                .iter()
+                .map(|problem| problem.tail.as_str())
+                .find(|tail| !tail.is_empty()),
             _ => None,
         }
     }
@@ -432,6 +450,18 @@ impl Cause {
             }
             .to_owned(),
         )
+    }
+}
+
+struct Several<'a>(&'a [Problem]);
+
+impl fmt::Display for Several<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let between = if index == 0 { "" } else { "; " };
+            write!(f, "{between}{problem}")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,12 +4,14 @@
 //! Nothing here starts a user's server; the crate hands out folders that servers run from.
 
 mod command;
+pub mod data;
 mod diagnosis;
 mod error;
 mod generations;
 pub mod library;
 mod progress;
 pub mod python;
+pub mod r;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};

@@ -16,7 +16,6 @@ use crate::progress::Progress;
 
 mod account;
 mod build;
-mod check;
 mod diff;
 mod edit;
 mod gc;

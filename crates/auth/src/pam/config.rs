@@ -13,6 +13,10 @@ pub struct PamConfig {
     /// Whether a session of PAM is opened for each server, for limits, mounts or keyrings. Only servers that systemd
     /// runs have one; the service must not use `pam_systemd` in it.
     pub session: bool,
+    /// Whether PAM's account part is asked before each start of a server, too, so that an account that was closed or has
+    /// expired after the login starts no more. Switch it off if modules there look at where people come from, such as
+    /// `pam_access` with addresses: at a start nobody comes from anywhere.
+    pub check_at_start: bool,
     /// How long PAM may take. Most modules wait for some seconds after a wrong password.
     pub limit: HumanDuration,
 }
@@ -22,6 +26,7 @@ impl Default for PamConfig {
         Self {
             service: "lyceum".to_owned(),
             session: false,
+            check_at_start: true,
             limit: HumanDuration::from_secs(20),
         }
     }

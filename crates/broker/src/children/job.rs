@@ -20,6 +20,13 @@ pub(crate) enum Job {
     },
     /// Ask PAM.
     Authenticate(Login),
+    /// Ask PAM's account part alone.
+    CheckAccount {
+        /// The service, a file in `/etc/pam.d`.
+        service: String,
+        /// The account.
+        name: String,
+    },
     /// Make an account.
     Create(Creation),
     /// Make the home folder of an account.
@@ -99,7 +106,7 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-/// What PAM says of a login.
+/// What PAM says of a login, or of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
@@ -125,7 +132,10 @@ impl Job {
     pub(super) fn must_be_finished(&self) -> bool {
         match self {
             Self::Create(_) | Self::MakeHome(_) => true,
-            Self::Find { .. } | Self::Authenticate(_) | Self::Space { .. } => false,
+            Self::Find { .. }
+            | Self::Authenticate(_)
+            | Self::CheckAccount { .. }
+            | Self::Space { .. } => false,
         }
     }
 
@@ -133,7 +143,7 @@ impl Job {
     pub(crate) fn doing(&self) -> &'static str {
         match self {
             Self::Find { .. } => "look up the account",
-            Self::Authenticate(_) => "ask PAM",
+            Self::Authenticate(_) | Self::CheckAccount { .. } => "ask PAM",
             Self::Create(_) => "make the account",
             Self::MakeHome(_) => "make the home folder",
             Self::Space { .. } => "look at the space of the home folder",

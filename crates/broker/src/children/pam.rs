@@ -1,4 +1,4 @@
-//! A login by PAM: authentication, then whether the account may be used.
+//! A login by PAM: authentication, then whether the account may be used; or the second alone.
 
 use std::ffi::{CStr, CString};
 
@@ -10,6 +10,8 @@ use super::job::{Login, Outcome, Verdict};
 /// How many messages of modules are kept, and how many characters of each.
 const MAX_MESSAGES: usize = 8;
 const MAX_MESSAGE: usize = 200;
+/// An account without a password is none that everybody may use.
+const FLAGS: Flag = Flag::DISALLOW_NULL_AUTHTOK;
 
 /// Asks PAM.
 pub(super) fn authenticate(login: &Login) -> Outcome {
@@ -17,31 +19,54 @@ pub(super) fn authenticate(login: &Login) -> Outcome {
     if login.password.expose().contains('\0') {
         return told(Verdict::Wrong, Vec::new());
     }
-    let conversation = Conversation {
-        password: login.password.clone(),
-        asked_more: false,
-        messages: Vec::new(),
-    };
-    let Ok(mut context) = Context::new(&login.service, Some(&login.name), conversation) else {
+    let password = Some(login.password.clone());
+    let Some(mut context) = context(&login.service, &login.name, password) else {
         return told(Verdict::Broken, Vec::new());
     };
     let place = (!login.client_addr.is_empty()).then_some(login.client_addr.as_str());
     let _ = context.set_rhost(place);
-    let _ = context.set_tty(Some("lyceum"));
-    let flags = Flag::DISALLOW_NULL_AUTHTOK;
-    let verdict = match context.authenticate(flags) {
+    let verdict = match context.authenticate(FLAGS) {
         Err(_) if context.conversation().asked_more => Verdict::Question,
         Err(error) => of_authentication(error.code()),
-        Ok(()) => match context.acct_mgmt(flags) {
-            Err(error) => of_account(error.code()),
-            Ok(()) if context.user().ok().as_deref() != Some(login.name.as_str()) => {
-                Verdict::OtherName
-            }
-            Ok(()) => Verdict::Accepted,
-        },
+        Ok(()) => may_be_used(&mut context, &login.name),
     };
     let messages = std::mem::take(&mut context.conversation_mut().messages);
     told(verdict, messages)
+}
+
+/// Asks PAM whether an account may be used now, without a password, as `cron` and `sshd` with a key do.
+pub(super) fn check_account(service: &str, name: &str) -> Outcome {
+    let Some(mut context) = context(service, name, None) else {
+        return told(Verdict::Broken, Vec::new());
+    };
+    let verdict = may_be_used(&mut context, name);
+    let messages = std::mem::take(&mut context.conversation_mut().messages);
+    told(verdict, messages)
+}
+
+fn context(
+    service: &str,
+    name: &str,
+    password: Option<Secret<String>>,
+) -> Option<Context<Conversation>> {
+    let conversation = Conversation {
+        password,
+        asked_more: false,
+        messages: Vec::new(),
+    };
+    let mut context = Context::new(service, Some(name), conversation).ok()?;
+    let _ = context.set_tty(Some("lyceum"));
+    Some(context)
+}
+
+/// Asks the account part.
+fn may_be_used(context: &mut Context<Conversation>, name: &str) -> Verdict {
+    match context.acct_mgmt(FLAGS) {
+        Err(_) if context.conversation().asked_more => Verdict::Question,
+        Err(error) => of_account(error.code()),
+        Ok(()) if context.user().ok().as_deref() != Some(name) => Verdict::OtherName,
+        Ok(()) => Verdict::Accepted,
+    }
 }
 
 fn told(verdict: Verdict, messages: Vec<String>) -> Outcome {
@@ -82,7 +107,8 @@ fn of_account(code: ErrorCode) -> Verdict {
 
 /// Answers PAM's modules: the password to whoever asks for something that is not shown, and nothing else to anybody.
 struct Conversation {
-    password: Secret<String>,
+    /// Nothing where only the account is asked about: a module that wants one gets none.
+    password: Option<Secret<String>>,
     asked_more: bool,
     messages: Vec<String>,
 }
@@ -104,9 +130,12 @@ impl ConversationHandler for Conversation {
         Err(ErrorCode::CONV_ERR)
     }
 
-    fn prompt_echo_off(&mut self, _prompt: &CStr) -> Result<CString, ErrorCode> {
+    fn prompt_echo_off(&mut self, prompt: &CStr) -> Result<CString, ErrorCode> {
+        let Some(password) = &self.password else {
+            return self.prompt_echo_on(prompt);
+        };
         // The process ends within moments; PAM's own copies are wiped by its modules.
-        CString::new(self.password.expose().as_str()).map_err(|_| ErrorCode::CONV_ERR)
+        CString::new(password.expose().as_str()).map_err(|_| ErrorCode::CONV_ERR)
     }
 
     fn text_info(&mut self, message: &CStr) {

@@ -44,6 +44,7 @@ fn run(job: Job) -> Outcome {
     let done = match job {
         Job::Find { name } => names::find(&name).map(Outcome::Account),
         Job::Authenticate(login) => Ok(authenticate(&login)),
+        Job::CheckAccount { service, name } => Ok(check_account(&service, &name)),
         Job::Create(creation) => creation::create(&creation),
         Job::MakeHome(wanted) => home::make(&wanted),
         Job::Space { account } => home::space(&account).map(Outcome::Space),
@@ -56,7 +57,22 @@ fn authenticate(login: &super::Login) -> Outcome {
     super::pam::authenticate(login)
 }
 
+#[cfg(feature = "pam")]
+fn check_account(service: &str, name: &str) -> Outcome {
+    super::pam::check_account(service, name)
+}
+
 #[cfg(not(feature = "pam"))]
 fn authenticate(_: &super::Login) -> Outcome {
+    without_pam()
+}
+
+#[cfg(not(feature = "pam"))]
+fn check_account(_: &str, _: &str) -> Outcome {
+    without_pam()
+}
+
+#[cfg(not(feature = "pam"))]
+fn without_pam() -> Outcome {
     Outcome::Failed("This Lyceum was built without PAM.".to_owned())
 }

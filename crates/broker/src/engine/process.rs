@@ -173,7 +173,7 @@ impl ProcessEngine {
         }
         let (unit, old) = (plan.unit.clone(), path.clone());
         blocking("look for a server", move || {
-            if let Some(record) = Record::read(&old) {
+            if let Some(record) = Record::read(&old)? {
                 if record.main.is_alive() || !record.family().members().is_empty() {
                     return Ok(Err(refuse::exists(&unit)));
                 }
@@ -312,7 +312,7 @@ impl Engine for ProcessEngine {
     async fn log(&self, unit: &str, lines: u32) -> Result<Vec<String>, Refusal> {
         let path = self.record(unit)?;
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-        blocking("read a server's log", move || match Record::read(&path) {
+        blocking("read a server's log", move || match Record::read(&path)? {
             Some(record) => log::tail(&record.log, lines),
             None => Ok(Vec::new()),
         })
@@ -331,7 +331,8 @@ impl Engine for ProcessEngine {
                 .filter_map(|entry| {
                     let name = entry.file_name().into_string().ok()?;
                     let unit = name.strip_suffix(".json")?.to_owned();
-                    let record = Record::read(&entry.path())?;
+                    // One that cannot be read is told of when somebody asks about its server.
+                    let record = Record::read(&entry.path()).ok()??;
                     let lives = record.main.is_alive() || !record.family().members().is_empty();
                     lives.then(|| (unit, groups::usage(&record.groups)))
                 })
@@ -357,7 +358,10 @@ fn known(identity: &Identity) -> Result<ProcessKey, Refusal> {
 }
 
 fn inspect(path: &Path, known: &ProcessKey) -> io::Result<(ServerState, Option<OwnedFd>)> {
-    let record = || Record::read(path).filter(|record| record.main == *known);
+    let record = || {
+        let record = Record::read(path).ok().flatten();
+        record.filter(|record| record.main == *known)
+    };
     let pidfd = machine::open_process(known.pid)?;
     // Asked after opening: if it is this process now, the descriptor is of it.
     if known.is_alive() {
@@ -381,7 +385,7 @@ fn inspect(path: &Path, known: &ProcessKey) -> io::Result<(ServerState, Option<O
 
 /// Ends a server. Tells whether it has ended.
 fn stop(path: &Path, known: Option<&ProcessKey>, grace: Option<Duration>) -> io::Result<bool> {
-    let Some(record) = Record::read(path) else {
+    let Some(record) = Record::read(path)? else {
         return Ok(true);
     };
     if known.is_some_and(|known| *known != record.main) {

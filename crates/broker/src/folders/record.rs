@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lyceum_core::random;
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::Exit;
+use lyceum_core::seams::{Exit, PythonInUse};
 use serde::{Deserialize, Serialize};
 
 use super::Folders;
@@ -32,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) upstream: Upstream,
     /// The Python environment whose static files may be answered for it.
     pub(crate) environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    #[serde(default)]
+    pub(crate) python: Option<PythonInUse>,
     /// The kind of the engine that it was started with; nothing in records of earlier versions.
     #[serde(default)]
     pub(crate) engine: Option<String>,
@@ -41,28 +44,50 @@ pub(crate) struct Record {
     pub(crate) exit: Option<Exit>,
 }
 
+/// What is found of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    /// Nothing: it was never started, or is forgotten.
+    Nothing,
+    /// A record that cannot be read, and why. Its server may well run.
+    Damaged(String),
+    /// Its record.
+    Record(Box<Record>),
+}
+
+impl Found {
+    /// The record, if there is one that can be read.
+    pub(crate) fn record(self) -> Option<Record> {
+        match self {
+            Self::Record(record) => Some(*record),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
 impl Folders {
     /// Where the engines have what they know: the folder that all this is in.
     pub(crate) fn state_dir(&self) -> &Path {
         self.records.parent().unwrap_or(&self.records)
     }
 
-    /// Finds the record of a unit. One that cannot be read as one counts as none: the server's next start clears up.
-    pub(crate) fn find_record(&self, unit: &str) -> io::Result<Option<Record>> {
+    /// Finds the record of a unit.
+    pub(crate) fn find_record(&self, unit: &str) -> io::Result<Found> {
         let path = self.record_path(unit);
+        let damaged = |why: &str| Ok(Found::Damaged(why.to_owned()));
         match fs::metadata(&path) {
             Ok(metadata) if metadata.len() <= MAX_RECORD => {}
-            Ok(_) => return Ok(unreadable(&path, "it is too long")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(_) => return damaged("it is too long"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         }
         match fs::read(&path) {
-            Ok(bytes) => Ok(match serde_json::from_slice::<Record>(&bytes) {
-                Ok(record) if record.unit == unit => Some(record),
-                Ok(_) => unreadable(&path, "it is about another unit"),
-                Err(error) => unreadable(&path, &error.to_string()),
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
+                Ok(record) if record.unit == unit => Ok(Found::Record(Box::new(record))),
+                Ok(_) => damaged("it is about another unit"),
+                Err(error) => damaged(&error.to_string()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
     }
@@ -98,7 +123,14 @@ impl Folders {
     pub(crate) fn list_records(&self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         for unit in self.recorded_units()? {
-            records.extend(self.find_record(&unit)?);
+            match self.find_record(&unit)? {
+                Found::Record(record) => records.push(*record),
+                Found::Damaged(why) => tracing::warn!(
+                    unit,
+                    "the record of a server cannot be read ({why}): a stop, or its next start, ends it if it runs"
+                ),
+                Found::Nothing => {}
+            }
         }
         Ok(records)
     }
@@ -137,12 +169,4 @@ impl Folders {
         // A unit's name has no slash, and does not begin with a dot.
         self.records.join(format!("{unit}.json"))
     }
-}
-
-fn unreadable(path: &Path, why: &str) -> Option<Record> {
-    tracing::warn!(
-        path = %path.display(),
-        "the record of a server cannot be read ({why}): if it runs, the next start of its user ends it"
-    );
-    None
 }

@@ -200,7 +200,7 @@ fn places_that_others_can_change_are_not_used() {
 }
 
 #[test]
-fn records_come_back_whole_and_damaged_ones_count_as_none() {
+fn records_come_back_whole_and_damaged_ones_are_told_from_none() {
     let room = room();
     let record = Record {
         key: ServerKey {
@@ -212,6 +212,7 @@ fn records_come_back_whole_and_damaged_ones_count_as_none() {
         uid: 1001,
         upstream: Upstream::Unix("/run/x".into()),
         environment: None,
+        python: None,
         engine: Some("process".to_owned()),
         identity: None,
         exit: Some(Exit::OutOfMemory),
@@ -219,14 +220,17 @@ fn records_come_back_whole_and_damaged_ones_count_as_none() {
     room.folders.write_record(&record).unwrap();
     assert_eq!(
         room.folders.find_record(UNIT).unwrap(),
-        Some(record.clone())
+        Found::Record(Box::new(record.clone()))
     );
     assert_eq!(room.folders.list_records().unwrap(), [record]);
     let path = room.dir.path().join("state/servers/lyceum-ada.json");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     fs::write(&path, "{").unwrap();
-    assert_eq!(room.folders.find_record(UNIT).unwrap(), None);
+    let damaged = room.folders.find_record(UNIT).unwrap();
+    assert!(matches!(damaged, Found::Damaged(_)), "{damaged:?}");
+    assert_eq!(room.folders.list_records().unwrap(), []);
     room.folders.remove_record(UNIT).unwrap();
     room.folders.remove_record(UNIT).unwrap();
+    assert_eq!(room.folders.find_record(UNIT).unwrap(), Found::Nothing);
     assert_eq!(room.folders.list_records().unwrap(), []);
 }

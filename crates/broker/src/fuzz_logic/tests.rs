@@ -44,7 +44,7 @@ proptest! {
         groups in prop::collection::vec(prop::sample::select(&["research", "sudo", "x"][..]), 0..3),
     ) {
         let server_part = if server.is_empty() { String::new() } else { format!("{server}/") };
-        let asked = json!({"version": 1, "request": {"start": {
+        let asked = json!({"version": crate::protocol::VERSION, "request": {"start": {
             "key": {"user": user, "server": server, "marker": marker},
             "environment": variables,
             "service_prefix": format!("{prefix}{user}/{server_part}"),

@@ -71,14 +71,7 @@ impl Server {
             password,
             client_addr: if plain { client_addr } else { "" }.to_owned(),
         });
-        let (verdict, messages) = match self
-            .children
-            .run(Purpose::Login, name, &job, pam.limit)
-            .await?
-        {
-            Outcome::Pam { verdict, messages } => (verdict, messages),
-            outcome => return Err(unexpected(&job, outcome)),
-        };
+        let (verdict, messages) = self.verdict(Purpose::Login, pam, name, &job).await?;
         if verdict != Verdict::Accepted {
             tracing::info!(
                 user.name = name,
@@ -87,33 +80,48 @@ impl Server {
                 "PAM does not let {name} in: {verdict}"
             );
         }
-        match verdict {
-            Verdict::Accepted => Ok(()),
-            Verdict::Wrong => Err(wrong()),
-            Verdict::PasswordExpired => Err(Refusal::new(
-                RefusalKind::PasswordExpired,
-                "The password has to be changed before it can be used here.",
-                "Change it with `passwd` on the machine, for example over SSH.",
-            )),
-            Verdict::Closed => Err(Refusal::new(
-                RefusalKind::AccountClosed,
-                "The account may not be used: it has expired, is locked, or is closed at this hour.",
-                "An administrator of the machine can tell which.",
-            )),
-            Verdict::Question => Err(Refusal::new(
-                RefusalKind::System,
-                "A module of PAM asks for more than a password, and nobody can answer.",
-                format!("See /etc/pam.d/{}.", pam.service),
-            )),
-            Verdict::Broken => Err(Refusal::new(
-                RefusalKind::System,
-                "PAM does not work: a service or a module is missing, or a directory does not answer.",
-                format!("See /etc/pam.d/{} and the machine's log.", pam.service),
-            )),
-            Verdict::OtherName => Err(Refusal::policy(
-                "A module of PAM has put another name in the place of the user's.",
-                "Log in with the account's own name.",
-            )),
+        of_verdict(pam, verdict)
+    }
+
+    /// Asks PAM whether an account may be used now: a login lasts for days, and an account may be closed meanwhile.
+    pub(super) async fn may_start(&self, policy: &Policy, name: &str) -> Result<(), Refusal> {
+        let Some(pam) = policy.pam.as_ref().filter(|pam| pam.check_at_start) else {
+            return Ok(());
+        };
+        let job = Job::CheckAccount {
+            service: pam.service.clone(),
+            name: name.to_owned(),
+        };
+        let (verdict, messages) = self.verdict(Purpose::Work, pam, name, &job).await?;
+        of_verdict(pam, verdict).map_err(|mut refusal| {
+            tracing::info!(
+                user.name = name,
+                ?messages,
+                "PAM does not let {name} start a server: {verdict}"
+            );
+            let about_the_account = matches!(
+                refusal.kind,
+                RefusalKind::AccountClosed | RefusalKind::PasswordExpired
+            );
+            // It is the account's own user who reads this.
+            if about_the_account && !messages.is_empty() {
+                let said = messages.join(" ");
+                refusal.message = format!("{} PAM says: “{}”", refusal.message, said.trim());
+            }
+            refusal
+        })
+    }
+
+    async fn verdict(
+        &self,
+        purpose: Purpose,
+        pam: &PamPolicy,
+        name: &str,
+        job: &Job,
+    ) -> Result<(Verdict, Vec<String>), Refusal> {
+        match self.children.run(purpose, name, job, pam.limit).await? {
+            Outcome::Pam { verdict, messages } => Ok((verdict, messages)),
+            outcome => Err(unexpected(job, outcome)),
         }
     }
 
@@ -246,6 +254,38 @@ fn makes_home(policy: &Policy, name: &str, account: &Account) -> bool {
     let rules = &policy.accounts;
     let ours = |creation: &AccountCreation| account.home == creation.home_root.join(name);
     rules.create_home || rules.create.as_ref().is_some_and(ours)
+}
+
+/// What a verdict means for whoever asks.
+fn of_verdict(pam: &PamPolicy, verdict: Verdict) -> Result<(), Refusal> {
+    match verdict {
+        Verdict::Accepted => Ok(()),
+        Verdict::Wrong => Err(wrong()),
+        Verdict::PasswordExpired => Err(Refusal::new(
+            RefusalKind::PasswordExpired,
+            "The password has to be changed before it can be used here.",
+            "Change it with `passwd` on the machine, for example over SSH.",
+        )),
+        Verdict::Closed => Err(Refusal::new(
+            RefusalKind::AccountClosed,
+            "The account may not be used: it has expired, is locked, or is closed at this hour.",
+            "An administrator of the machine can tell which.",
+        )),
+        Verdict::Question => Err(Refusal::new(
+            RefusalKind::System,
+            "A module of PAM asks for more than a password, and nobody can answer.",
+            format!("See /etc/pam.d/{}.", pam.service),
+        )),
+        Verdict::Broken => Err(Refusal::new(
+            RefusalKind::System,
+            "PAM does not work: a service or a module is missing, or a directory does not answer.",
+            format!("See /etc/pam.d/{} and the machine's log.", pam.service),
+        )),
+        Verdict::OtherName => Err(Refusal::policy(
+            "A module of PAM has put another name in the place of the user's.",
+            "Log in with the account's own name.",
+        )),
+    }
 }
 
 fn wrong() -> Refusal {

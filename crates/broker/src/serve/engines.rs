@@ -11,7 +11,7 @@ use super::Server;
 use crate::engine::process::ProcessEngine;
 use crate::engine::systemd::SystemdEngine;
 use crate::engine::{self, Engine};
-use crate::folders::Record;
+use crate::folders::{Found, Record};
 use crate::protocol::{Refusal, RefusalKind, ServerState};
 
 /// Where a machine shows that systemd runs it (`sd_booted(3)`).
@@ -82,15 +82,44 @@ impl Server {
     /// Ends what a broker that was killed has left in a unit, whichever engine it was started with.
     pub(super) async fn end_left_over(&self, unit: &str) -> Result<(), Refusal> {
         let own = self.engine()?;
-        if let Some(record) = self.record(unit).await?
-            && record
-                .engine
-                .as_deref()
-                .is_some_and(|kind| kind != own.kind())
-        {
-            self.stop_unit(&record, None).await?;
+        match self.record(unit).await? {
+            Found::Nothing => {}
+            Found::Damaged(_) => return self.end_by_name(unit, None).await,
+            Found::Record(record) => {
+                if record
+                    .engine
+                    .as_deref()
+                    .is_some_and(|kind| kind != own.kind())
+                {
+                    self.stop_unit(&record, None).await?;
+                }
+            }
         }
         own.stop(unit, None, None).await
+    }
+
+    /// Ends whatever runs under a unit's name, with every engine that may have started it: nothing else is known of it.
+    pub(super) async fn end_by_name(
+        &self,
+        unit: &str,
+        grace: Option<Duration>,
+    ) -> Result<(), Refusal> {
+        let state_dir = self.folders.state_dir();
+        let own = self.engine.as_deref().map(Engine::kind);
+        if let Some(engine) = &self.engine {
+            engine.stop(unit, None, grace).await?;
+        }
+        if own != Some(engine::systemd::KIND) && Path::new(BOOTED).exists() {
+            SystemdEngine::new(state_dir)
+                .stop(unit, None, grace)
+                .await?;
+        }
+        if own != Some(engine::process::KIND) {
+            ProcessEngine::new(state_dir)
+                .stop(unit, None, grace)
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::Server;
 use crate::decide;
-use crate::folders::{Folders, Record};
+use crate::folders::{Folders, Found, Record};
 use crate::policy::Policy;
 use crate::protocol::{Refusal, RefusalKind, RunningServer, ServerKey, ServerState};
 
@@ -57,7 +57,7 @@ impl Server {
         }
     }
 
-    pub(super) async fn record(&self, unit: &str) -> Result<Option<Record>, Refusal> {
+    pub(super) async fn record(&self, unit: &str) -> Result<Found, Refusal> {
         let unit = unit.to_owned();
         self.files("read what is known of the server", move |folders| {
             folders.find_record(&unit)
@@ -65,12 +65,16 @@ impl Server {
         .await
     }
 
-    /// The record of this very start, if it is the server's last one.
+    /// The record of this very start, if it is the server's last one. One that cannot be read is an error: nobody knows
+    /// whether its server runs.
     async fn record_of(&self, key: &ServerKey) -> Result<Option<Record>, Refusal> {
         decide::check_key(key)?;
         let unit = decide::unit_name(&key.user, &key.server);
-        let record = self.record(&unit).await?;
-        Ok(record.filter(|record| record.key == *key))
+        match self.record(&unit).await? {
+            Found::Nothing => Ok(None),
+            Found::Record(record) => Ok(Some(*record).filter(|record| record.key == *key)),
+            Found::Damaged(why) => Err(self.damaged(&unit, &why)),
+        }
     }
 
     pub(super) async fn inspect(
@@ -138,10 +142,12 @@ impl Server {
         decide::check_key(key)?;
         let unit = decide::unit_name(&key.user, &key.server);
         let _lock = self.units.take(&unit).await?;
-        let Some(record) = self.record_of(key).await? else {
-            return Ok(());
-        };
         let grace = grace.map(|grace| grace.min(MAX_GRACE));
+        let record = match self.record(&unit).await? {
+            Found::Record(record) if record.key == *key => *record,
+            Found::Record(_) | Found::Nothing => return Ok(()),
+            Found::Damaged(why) => return self.stop_damaged(&unit, &why, grace).await,
+        };
         self.stop_unit(&record, grace).await?;
         // It has ended: what lacks is seen to by the next question about it, or its next start.
         if let Err(refusal) = self.write_end(record, Exit::Unknown).await {
@@ -151,6 +157,43 @@ impl Server {
             );
         }
         Ok(())
+    }
+
+    /// Ends a server whose record cannot be read, by the name of its unit, which is that of no other server. Folder and
+    /// record go when it is certain that nothing runs there any more, and not before.
+    async fn stop_damaged(
+        &self,
+        unit: &str,
+        why: &str,
+        grace: Option<Duration>,
+    ) -> Result<(), Refusal> {
+        if let Err(refusal) = self.end_by_name(unit, grace).await {
+            tracing::error!(unit, "could not end a server by its name: {refusal}");
+            return Err(self.damaged(unit, why));
+        }
+        tracing::warn!(
+            unit,
+            "ended a server by its name, as its record cannot be read ({why})"
+        );
+        let unit = unit.to_owned();
+        self.files("remove the folder of the server", move |folders| {
+            folders.remove(&unit).and(folders.remove_record(&unit))
+        })
+        .await
+    }
+
+    /// What is said where a record cannot be read.
+    fn damaged(&self, unit: &str, why: &str) -> Refusal {
+        Refusal::new(
+            RefusalKind::System,
+            format!(
+                "The broker's record of the server {unit} cannot be read ({why}), so that nobody knows whether it runs."
+            ),
+            format!(
+                "Stop the server; if that fails, end its processes (`systemctl stop '{unit}.service'`), and remove {}.",
+                self.folders.record_path(unit).display()
+            ),
+        )
     }
 
     pub(super) async fn signal(&self, key: &ServerKey, signal: i32) -> Result<(), Refusal> {
@@ -242,7 +285,7 @@ impl Server {
 
     /// Whether a start of this unit runs.
     pub(super) async fn runs(&self, unit: &str) -> Result<bool, Refusal> {
-        match self.record(unit).await? {
+        match self.record(unit).await?.record() {
             Some(record) if record.exit.is_none() => {
                 let (state, _) = self.look_at(&record).await?;
                 Ok(matches!(state, ServerState::Running(_)))

@@ -63,7 +63,10 @@ impl Server {
                 server,
                 lines,
             } => Answer::Log(self.log_of(&user, &server, lines).await?),
-            Request::List {} => Answer::Servers(self.list().await?),
+            Request::List {} => Answer::Servers {
+                servers: self.list().await?,
+                more: false,
+            },
             Request::Forget { user, server } => {
                 self.forget(policy, &user, &server).await?;
                 Answer::Done {}

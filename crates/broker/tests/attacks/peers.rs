@@ -117,11 +117,11 @@ fn truncated_oversized_empty_and_foreign_questions_are_refused() {
             framed(b"{}"),
             framed(b"\xff\xfe"),
             framed("[".repeat(20_000).as_bytes()),
-            framed(br#"{"version":1,"request":{"shell":{"command":"id"}}}"#),
-            framed(br#"{"version":1,"request":{"list":{"and":"more"}}}"#),
-            framed(br#"{"version":1,"request":{"ensure-account":{"user":"../../etc"}}}"#),
-            framed(br#"{"version":1,"request":{"ensure-account":{"user":"ada\u0000"}}}"#),
-            framed(br#"{"version":1,"request":{"ensure-account":{"user":"ada","uid":0}}}"#),
+            framed(br#"{"version":2,"request":{"shell":{"command":"id"}}}"#),
+            framed(br#"{"version":2,"request":{"list":{"and":"more"}}}"#),
+            framed(br#"{"version":2,"request":{"ensure-account":{"user":"../../etc"}}}"#),
+            framed(br#"{"version":2,"request":{"ensure-account":{"user":"ada\u0000"}}}"#),
+            framed(br#"{"version":2,"request":{"ensure-account":{"user":"ada","uid":0}}}"#),
         ] {
             let answer = send_as(&room, 0, bytes.clone()).await;
             assert_eq!(refused(&answer).kind, RefusalKind::Protocol, "{bytes:?}");
@@ -132,11 +132,11 @@ fn truncated_oversized_empty_and_foreign_questions_are_refused() {
             assert_eq!(refused(&answer).kind, RefusalKind::Protocol);
             assert!(begun.elapsed() < Duration::from_secs(15));
         }
-        let other = framed(br#"{"version":2,"request":{"list":{}}}"#);
-        assert_eq!(
-            refused(&send_as(&room, 0, other).await).kind,
-            RefusalKind::Version
-        );
+        let other = framed(br#"{"version":1,"request":{"list":{}}}"#);
+        let refusal = refused(&send_as(&room, 0, other).await);
+        assert_eq!(refusal.kind, RefusalKind::Version);
+        assert!(refusal.message.contains("2 and 1"), "{refusal:?}");
+        assert!(refusal.hint.contains("restart"), "{refusal:?}");
         room.broker.status().await.unwrap();
     });
 }

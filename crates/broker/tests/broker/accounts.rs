@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use lyceum_broker::protocol::RefusalKind;
 
 use super::room::{
-    PASSWORD, Room, create, in_room, in_room_with, make_account, refusal, run, set_password, start,
+    PASSWORD, Room, create, in_room, in_room_with, key, make_account, refusal, run, set_password, start,
     until, user,
 };
 
@@ -50,6 +50,63 @@ fn pam_tells_right_wrong_expired_closed_and_locked_apart() {
         fs::write("/etc/nologin", "The machine is being repaired.").unwrap();
         check("ada", PASSWORD, RefusalKind::AccountClosed).await;
         check("ada", "wrong", RefusalKind::Credentials).await;
+    });
+}
+
+#[test]
+fn an_account_that_is_closed_after_the_login_starts_no_server_any_more() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        log_in(&room, "ada", PASSWORD).await.unwrap();
+        let mut number = 1_000_000_000;
+        let mut try_start = async || {
+            number += 1;
+            let marker = number.to_string();
+            let started = room.broker.start(start("ada", &marker)).await;
+            if started.is_ok() {
+                room.broker.stop(&key("ada", &marker), None).await.unwrap();
+            }
+            started.map(drop).map_err(|error| match error.refusal() {
+                Some(refusal) => (refusal.kind, refusal.message.clone()),
+                None => panic!("{error}"),
+            })
+        };
+        try_start().await.unwrap();
+        run("chage", &["--expiredate", "0", "ada"]);
+        let (kind, message) = try_start().await.unwrap_err();
+        assert_eq!(kind, RefusalKind::AccountClosed);
+        assert!(message.contains("account has expired"), "{message}");
+        assert_eq!(room.engine.count(), 0);
+        run("chage", &["--expiredate", "-1", "ada"]);
+        try_start().await.unwrap();
+        run("chage", &["--lastday", "0", "ada"]);
+        let (kind, _) = try_start().await.unwrap_err();
+        assert_eq!(kind, RefusalKind::PasswordExpired);
+        run("chage", &["--lastday", "-1", "ada"]);
+        fs::write("/etc/nologin", "The machine is being repaired.\n").unwrap();
+        let (kind, message) = try_start().await.unwrap_err();
+        assert_eq!(kind, RefusalKind::AccountClosed);
+        assert!(message.contains("being repaired"), "{message}");
+        fs::remove_file("/etc/nologin").unwrap();
+        // A locked password is no closed account, to PAM as to `sshd` with keys: `docs/security.md` says so.
+        run("usermod", &["--lock", "ada"]);
+        try_start().await.unwrap();
+        let missing = "account required pam_no_such_module.so\n";
+        fs::write("/etc/pam.d/lyceum", missing).unwrap();
+        let (kind, _) = try_start().await.unwrap_err();
+        assert_eq!(kind, RefusalKind::System, "no answer is no permission");
+    });
+}
+
+#[test]
+fn accounts_are_not_asked_about_at_starts_where_the_configuration_says_so() {
+    let off = |policy: &mut lyceum_broker::Policy| {
+        policy.pam.as_mut().unwrap().check_at_start = false;
+    };
+    in_room_with(off, async |room| {
+        make_account("ada", &[]);
+        run("chage", &["--expiredate", "0", "ada"]);
+        room.broker.start(start("ada", "1111111111")).await.unwrap();
     });
 }
 

@@ -262,6 +262,61 @@ fn change_record(room: &Room, engine: &str, identity: serde_json::Value) {
 }
 
 #[test]
+fn a_server_whose_record_is_damaged_is_no_ended_one_and_can_be_stopped_all_the_same() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        let path = room.policy.state_dir.join("servers/lyceum-ada.json");
+        for damaged in ["{".to_owned(), "x".repeat(100_000)] {
+            fs::write(&path, damaged).unwrap();
+            let error = room.broker.inspect(&key("ada", ONE)).await.unwrap_err();
+            let refused = error.refusal().unwrap();
+            assert_eq!(refused.kind, RefusalKind::System);
+            assert!(
+                refused.hint.contains("/servers/lyceum-ada.json"),
+                "{refused:?}"
+            );
+            assert!(room.broker.signal(&key("ada", ONE), 15).await.is_err());
+        }
+        // What cannot be ended keeps its folder, and the record that says that there is something.
+        room.engine.stuck.store(true, Ordering::Relaxed);
+        let error = room.broker.stop(&key("ada", ONE), None).await.unwrap_err();
+        assert!(error.refusal().unwrap().hint.contains("remove"), "{error}");
+        assert_eq!(room.engine.count(), 1);
+        assert_eq!(room.folders(), ["lyceum-ada"]);
+        assert!(path.exists());
+        room.engine.stuck.store(false, Ordering::Relaxed);
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        assert_eq!(room.engine.count(), 0);
+        assert!(room.folders().is_empty() && room.records().is_empty());
+        room.broker.start(start("ada", TWO)).await.unwrap();
+    });
+}
+
+#[test]
+fn thousands_of_servers_are_listed() {
+    in_room(async |room| {
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        let records = room.policy.state_dir.join("servers");
+        let record = fs::read_to_string(records.join("lyceum-ada.json")).unwrap();
+        for number in 0..2_500 {
+            let name = format!("a-student-with-an-ordinary-name-{number}");
+            let unit = format!("lyceum-{name}");
+            let other = record
+                .replace("\"lyceum-ada\"", &format!("\"{unit}\""))
+                .replace("\"ada\"", &format!("\"{name}\""));
+            fs::write(records.join(format!("{unit}.json")), other).unwrap();
+            room.engine.listed.lock().unwrap().push(unit);
+        }
+        let listed = room.broker.list().await.unwrap();
+        let units: std::collections::BTreeSet<&str> =
+            listed.iter().map(|one| one.unit.as_str()).collect();
+        assert_eq!((listed.len(), units.len()), (2_501, 2_501));
+    });
+}
+
+#[test]
 fn twenty_users_start_at_once() {
     in_room(async |room| {
         let names: Vec<String> = (0..20).map(|number| format!("student{number}")).collect();

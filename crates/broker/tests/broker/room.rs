@@ -106,6 +106,7 @@ pub(crate) fn policy() -> Policy {
         pam: Some(PamPolicy {
             service: text("lyceum"),
             session: false,
+            check_at_start: true,
             limit: Duration::from_secs(20),
         }),
         accounts: AccountPolicy {
@@ -145,6 +146,7 @@ pub(crate) fn policy() -> Policy {
             open_files: None,
             slice: text("lyceum-servers.slice"),
         },
+        python: None,
         profiles: [].into(),
         limits: LimitRules::default(),
         state_dir: "/run/lyceum-broker".into(),
@@ -303,6 +305,10 @@ pub(crate) struct TinyEngine {
     pub(crate) plans: Mutex<Vec<Plan>>,
     /// Whether starts fail.
     pub(crate) broken: std::sync::atomic::AtomicBool,
+    /// Whether stops fail.
+    pub(crate) stuck: std::sync::atomic::AtomicBool,
+    /// Units that are listed besides those that run.
+    pub(crate) listed: Mutex<Vec<String>>,
 }
 
 impl TinyEngine {
@@ -401,6 +407,9 @@ impl Engine for TinyEngine {
         _: Option<&Identity>,
         _: Option<Duration>,
     ) -> Result<(), Refusal> {
+        if self.stuck.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Refusal::new(RefusalKind::Slow, "It does not end.", ""));
+        }
         if let Some(pid) = self.running.lock().unwrap().remove(unit) {
             end(pid);
         }
@@ -421,7 +430,8 @@ impl Engine for TinyEngine {
 
     async fn list(&self) -> Result<Vec<(String, Usage)>, Refusal> {
         let running = self.running.lock().unwrap();
-        let units = running.keys().cloned();
+        let listed = self.listed.lock().unwrap();
+        let units = running.keys().chain(listed.iter()).cloned();
         Ok(units.map(|unit| (unit, Usage::default())).collect())
     }
 

@@ -4,6 +4,8 @@
 //! The generation in use is not touched at any point, and nothing is switched here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,15 +20,17 @@ use super::interpreters::{self, Interpreter};
 use super::lock::{Lock, Source};
 use super::requirements::{self, Requirements, normalized};
 use super::settings::{Places, Settings, remove};
-use super::share::{find_same, take_over, to_compile};
+use super::share::{Taken, byte_code_of, find_same, take_over};
 use super::tools::{Choosing, Tools};
-use super::{check, version};
+use super::version;
 use crate::command::{Log, end_left_over};
 use crate::error::{Cause, EnvError};
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 use crate::python::build::check_room;
+use crate::python::check::{self, CheckOptions, CheckReport};
 use crate::python::meter::{InstallerWatch, Meter};
+use crate::python::tune::{self, TuneReport};
 
 /// Changes when generations are made differently, so that the same packages make a new one.
 const FORMAT: u32 = 1;
@@ -36,7 +40,7 @@ pub(super) const LOCK_NAME: &str = "requirements.lock";
 const LOCK_LIMIT: Duration = Duration::from_hours(2);
 /// What a build takes on a usual connection.
 const ESTIMATE: Duration = Duration::from_mins(3);
-const COMPILE_LIMIT: Duration = Duration::from_mins(30);
+const COPY_LIMIT: Duration = Duration::from_mins(10);
 
 /// How an environment shall be built.
 #[derive(Debug, Clone, Default)]
@@ -313,11 +317,10 @@ impl Builder<'_> {
             built.notes.extend(self.keep_lock(&lock));
             return Ok(built);
         }
-        let taken = self.make(&lock, meter).await?;
+        let (taken, tuned) = self.make(&lock, meter).await?;
         let prefix = self.generations.path(self.number);
-        let packages = self.compare_with(&lock, &prefix)?;
-        meter.enter(Phase::Testing, "trying it out");
-        check::check(self.tools, self.settings, &prefix, &packages).await?;
+        let packages = installed(&prefix);
+        let checked = self.check(&prefix, &packages, meter).await?;
         let stamp = Stamp {
             format: FORMAT,
             lock: fingerprint(&lock),
@@ -338,6 +341,7 @@ impl Builder<'_> {
         } else {
             built.changes = changes(&BTreeMap::new(), &stamp.packages);
         }
+        built.notes.extend(told(&tuned, &checked));
         built.notes.extend(self.keep_lock(&lock));
         meter.enter(Phase::Done, "the new generation is ready");
         Ok(built)
@@ -488,19 +492,11 @@ impl Builder<'_> {
         let mut before = BTreeMap::new();
         if let Some((number, stamp)) = self.before()? {
             built.before = Some(number);
-            let locked = self.lock_of(number);
-            // The version of what comes from an address is not known before it is there.
-            let mut versions = stamp.packages;
-            versions.retain(|name, version| match locked.packages.get(name) {
-                Some(package) => {
-                    if let Source::Address(address) = &package.source {
-                        version.clone_from(address);
-                    }
-                    true
-                }
-                None => false,
-            });
-            before = versions;
+            // What a tuned generation goes without was chosen all the same.
+            before = match self.lock_of(number) {
+                Some(locked) => versions(&locked),
+                None => stamp.packages,
+            };
             let old = stamp
                 .python
                 .rsplit_once('.')
@@ -513,19 +509,14 @@ impl Builder<'_> {
                 ));
             }
         }
-        let after = lock
-            .packages
-            .iter()
-            .map(|(name, package)| (name.clone(), package.version().to_owned()))
-            .collect();
-        built.changes = changes(&before, &after);
+        built.changes = changes(&before, &versions(lock));
         Ok(built)
     }
 
-    fn lock_of(&self, number: u32) -> Lock {
+    fn lock_of(&self, number: u32) -> Option<Lock> {
         let path = self.generations.path(number).join(LOCK_NAME);
-        let text = requirements::read_text(&path).unwrap_or_default();
-        Lock::parse(&path, &text).unwrap_or_default()
+        let text = requirements::read_text(&path).ok()?;
+        Lock::parse(&path, &text).ok()
     }
 
     fn is_same(&self, lock: &Lock, number: u32, stamp: &Stamp) -> bool {
@@ -542,7 +533,7 @@ impl Builder<'_> {
         &self,
         lock: &Lock,
         meter: &mut Meter<'_>,
-    ) -> Result<super::share::Taken, EnvError> {
+    ) -> Result<(Taken, TuneReport), EnvError> {
         let prefix = self.generations.path(self.number);
         let version = self.tools.python.version.clone().unwrap_or_default();
         meter.enter(
@@ -580,42 +571,40 @@ impl Builder<'_> {
         if !lock.packages.contains_key("pip") {
             self.tools.add_pip(&prefix).await?;
         }
+        self.compare_with(lock, &prefix)?;
         meter.enter(
             Phase::Compiling,
             "compiling modules, so that servers start faster",
         );
         let owner = self.places.owner();
-        let donors = self.donors()?;
-        let staged = prefix.clone();
-        let (same, sources) = blocking(move || {
-            let same = find_same(&staged, owner, &donors)?;
-            let sources = to_compile(&staged, owner, &same)?;
-            Ok((same, sources))
-        })
-        .await?;
-        self.compile(&sources).await?;
+        let donors = self.donors();
+        self.take_byte_code(&prefix, &donors).await?;
+        let names: Vec<String> = self.wanted.names.iter().cloned().collect();
+        let tuned = tune::tune(&prefix, &names, self.tools.log).await?;
         meter.inside(Phase::Compiling, 0.8, "taking it over");
-        // Nothing of the builder is left that could still write: what is marked is ended, what is not can write only to
-        // what we have moved away.
+        // Nothing of the builder is left that could still write: what is marked is ended, and what is not can write only
+        // to what we have moved away.
         end_left_over(self.generations.folder()).await?;
         let user_packages = self.settings.user_packages;
-        blocking(move || {
+        let taken = blocking(move || {
             let staged = prefix.with_extension(BUILT.trim_start_matches('.'));
             fs::rename(&prefix, &staged).map_err(|source| EnvError::Io {
                 doing: "move",
                 path: prefix.clone(),
                 source,
             })?;
+            let same = find_same(&staged, owner, &donors)?;
             let taken = take_over(&staged, &prefix, owner, &same)?;
             super::user_site::place(&prefix, user_packages)?;
             remove(&staged)?;
             Ok(taken)
         })
-        .await
+        .await?;
+        Ok((taken, tuned))
     }
 
     /// Finished generations whose files may be the same: the newest of this environment, and the current ones of others.
-    fn donors(&self) -> Result<Vec<PathBuf>, EnvError> {
+    fn donors(&self) -> Vec<PathBuf> {
         let mut donors = Vec::new();
         donors.extend(
             self.newest
@@ -632,45 +621,61 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(donors)
+        donors
     }
 
-    async fn compile(&self, sources: &[PathBuf]) -> Result<(), EnvError> {
+    /// Lets the builder take byte-code of sources that are the same from finished generations: compiling them again is
+    /// most of the work. What it makes of it is compared again.
+    async fn take_byte_code(&self, prefix: &Path, donors: &[PathBuf]) -> Result<(), EnvError> {
+        let (staged, owner, donors) = (prefix.to_owned(), self.places.owner(), donors.to_vec());
+        let pairs =
+            blocking(move || Ok(byte_code_of(&find_same(&staged, owner, &donors)?))).await?;
+        if pairs.is_empty() {
+            return Ok(());
+        }
         let mut list = String::new();
-        for source in sources {
-            // A name that cannot be written on a line is compiled by nobody; Python does without.
-            if let Some(source) = source.to_str().filter(|source| !source.contains('\n')) {
-                list.push_str(source);
-                list.push('\n');
+        for (from, to) in pairs {
+            // A name that cannot be written on a line is compiled again.
+            if let (Some(from), Some(to)) = (from.to_str(), to.to_str())
+                && !from.contains(['\n', '\t'])
+                && !to.contains(['\n', '\t'])
+            {
+                let _ = writeln!(list, "{from}\t{to}");
             }
         }
-        let list = self.places.tell("sources.txt", &list)?;
-        let arguments = vec![
-            "-I".into(),
-            "-S".into(),
-            "-c".into(),
-            include_str!("compile.py").into(),
-            list.into(),
-        ];
+        let list = self.places.tell("byte-code.txt", &list)?;
+        let code = include_str!("byte_code.py");
+        let mut arguments = ["-I", "-S", "-c", code].map(OsString::from).to_vec();
+        arguments.extend([list.into(), prefix.into()]);
         let python = &self.tools.python.executable;
         self.tools
-            .run_python(
-                "compile the modules",
-                python,
-                arguments,
-                COMPILE_LIMIT,
-                &mut |_| {},
-            )
+            .run_python("take byte-code over", python, arguments, COPY_LIMIT)
             .await
-            .map(drop)
+    }
+
+    /// Tries it out as whoever builds, who may not change it any more.
+    async fn check(
+        &self,
+        prefix: &Path,
+        packages: &BTreeMap<String, String>,
+        meter: &mut Meter<'_>,
+    ) -> Result<CheckReport, EnvError> {
+        let options = CheckOptions {
+            modules: self.settings.smoke.clone(),
+            requirements: self.wanted.names.iter().cloned().collect(),
+            need_server: packages.contains_key("jupyterhub"),
+            ..CheckOptions::default()
+        };
+        meter.enter(Phase::Testing, "trying it out");
+        check::check(prefix, &options, self.tools.log, &mut |at, doing| {
+            meter.inside(Phase::Testing, at, doing);
+        })
+        .await
     }
 
     /// Compares what is there with what was chosen.
-    fn compare_with(
-        &self,
-        lock: &Lock,
-        prefix: &Path,
-    ) -> Result<BTreeMap<String, String>, EnvError> {
+    #[expect(clippy::unused_self, reason = "reads better beside the other steps")]
+    fn compare_with(&self, lock: &Lock, prefix: &Path) -> Result<(), EnvError> {
         let found = installed(prefix);
         let different: Vec<String> = lock
             .packages
@@ -686,7 +691,7 @@ impl Builder<'_> {
             })
             .collect();
         if different.is_empty() {
-            Ok(found)
+            Ok(())
         } else {
             Err(EnvError::NotAsLocked { different })
         }
@@ -718,6 +723,25 @@ impl Builder<'_> {
             .err()
             .map(|error| format!("could not write the lock file {}: {error}", path.display()))
     }
+}
+
+/// The versions in a lock, or the addresses of what has none before it is there.
+fn versions(lock: &Lock) -> BTreeMap<String, String> {
+    let packages = lock.packages.iter();
+    packages
+        .map(|(name, package)| (name.clone(), package.version().to_owned()))
+        .collect()
+}
+
+/// What people should know about a generation that works.
+fn told(tuned: &TuneReport, checked: &CheckReport) -> Vec<String> {
+    let slow = tuned.findings.iter().filter(|one| !one.mended);
+    let slow = slow.map(|one| match &one.advice {
+        Some(advice) => format!("{}: {advice}", one.text),
+        None => one.text.clone(),
+    });
+    slow.chain(checked.notes.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn real_python(prefix: &Path) -> Result<PathBuf, EnvError> {

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_file_and_line() {
         let dir = tempfile::tempdir().unwrap();
-        let bad = file(dir.path(), "bad.txt", "six\n\nnumpy >=> 2\n");
+        file(dir.path(), "bad.txt", "six\n\nnumpy >=> 2\n");
         let all = file(dir.path(), "all.txt", "-r bad.txt\n");
         let message = |path: &Path| read(path, None).unwrap_err().to_string();
         let text = message(&all);

@@ -44,7 +44,6 @@ pub(crate) fn find_same(
             mut file,
             stat,
         } = entry
-            && !is_byte_code(path)
         {
             for other in finished {
                 let other = other.join(path);
@@ -59,24 +58,36 @@ pub(crate) fn find_same(
     Ok(same)
 }
 
-/// Sources below `lib` that have no byte-code yet: those that are not shared.
-pub(crate) fn to_compile(
-    staged: &Path,
-    owner: Option<u32>,
-    same: &Same,
-) -> Result<Vec<PathBuf>, EnvError> {
-    let mut sources = Vec::new();
-    walk(staged, owner, &mut |entry| {
-        if let Entry::File { path, .. } = entry
-            && path.starts_with("lib")
-            && path.extension() == Some(OsStr::new("py"))
-            && !same.contains_key(path)
+/// The byte-code of the sources that are the same: the finished file, and its place below the environment.
+///
+/// It says of no time and of no place that its source has (see [`crate::python::tune`]), so that it is good for both.
+pub(crate) fn byte_code_of(same: &Same) -> Vec<(PathBuf, PathBuf)> {
+    let mut found = Vec::new();
+    for (path, other) in same {
+        let (Some(stem), true) = (path.file_stem(), path.extension() == Some(OsStr::new("py")))
+        else {
+            continue;
+        };
+        let (Some(folder), Some(from)) = (path.parent(), other.parent()) else {
+            continue;
+        };
+        for entry in fs::read_dir(from.join(BYTE_CODE))
+            .into_iter()
+            .flatten()
+            .flatten()
         {
-            sources.push(staged.join(path));
+            let name = entry.file_name();
+            // `x.cpython-311.pyc` is that of `x.py`, and `x.y.cpython-311.pyc` is not.
+            let rest = name
+                .as_encoded_bytes()
+                .strip_prefix(stem.as_encoded_bytes())
+                .unwrap_or_default();
+            if rest.starts_with(b".cpython-") && rest.ends_with(b".pyc") {
+                found.push((entry.path(), folder.join(BYTE_CODE).join(&name)));
+            }
         }
-        Ok(())
-    })?;
-    Ok(sources)
+    }
+    found
 }
 
 /// Makes `target` from what was installed in `staged`. Blocks.
@@ -115,15 +126,8 @@ pub(crate) fn take_over(
             if let Some(other) = same.get(path) {
                 if link(other, &to).map_err(|source| fail(path, source))? {
                     count(size(&stat), true);
-                    let linked = link_byte_code(other, &to).map_err(|source| fail(path, source))?;
-                    count(linked, true);
                     return Ok(());
                 }
-            } else if is_byte_code(path)
-                && source_of(path).is_some_and(|path| same.contains_key(&path))
-            {
-                // That of the shared source was linked with it.
-                return Ok(());
             }
             count(size(&stat), false);
             let executable = stat.st_mode & 0o100 != 0;
@@ -165,7 +169,7 @@ fn copy(from: &mut File, stat: &rustix::fs::Stat, to: &Path, executable: bool) -
         .open(to)?;
     io::copy(from, &mut file)?;
     file.set_permissions(mode(executable))?;
-    // Byte-code says of which time its source is.
+    // Servers tell browsers how old a file is.
     let time = Timespec {
         tv_sec: stat.st_mtime,
         tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
@@ -196,51 +200,6 @@ fn link(from: &Path, to: &Path) -> io::Result<bool> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Links the byte-code of a shared source, too: it says that it is of that very file. Returns its size.
-fn link_byte_code(source: &Path, to: &Path) -> io::Result<u64> {
-    let (Some(stem), true) = (
-        source.file_stem(),
-        source.extension() == Some(OsStr::new("py")),
-    ) else {
-        return Ok(0);
-    };
-    let (Some(from), Some(to)) = (source.parent(), to.parent()) else {
-        return Ok(0);
-    };
-    let (from, to) = (from.join(BYTE_CODE), to.join(BYTE_CODE));
-    let mut bytes = 0;
-    for entry in fs::read_dir(&from).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        // `x.cpython-311.pyc` and `x.cpython-311.opt-1.pyc` are those of `x.py`, and `x.y.cpython-311.pyc` is not.
-        let rest = name
-            .as_encoded_bytes()
-            .strip_prefix(stem.as_encoded_bytes())
-            .unwrap_or_default();
-        if !rest.starts_with(b".cpython-") || !rest.ends_with(b".pyc") {
-            continue;
-        }
-        make_folder(&to)?;
-        if link(&entry.path(), &to.join(&name))? {
-            bytes += entry.metadata().map_or(0, |data| data.len());
-        }
-    }
-    Ok(bytes)
-}
-
-fn is_byte_code(path: &Path) -> bool {
-    path.extension() == Some(OsStr::new("pyc"))
-        && path
-            .parent()
-            .is_some_and(|folder| folder.file_name() == Some(OsStr::new(BYTE_CODE)))
-}
-
-/// The source of a file of byte-code.
-fn source_of(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?;
-    let (stem, _) = name.split_once(".cpython-")?;
-    Some(path.parent()?.parent()?.join(format!("{stem}.py")))
 }
 
 /// Whether a finished file has the same content and the same mode.

@@ -299,17 +299,16 @@ impl<'a> Tools<'a> {
         self.run(step, &mut |_| {}).await
     }
 
-    /// Runs a program of the environment, or of the interpreter.
+    /// Runs a program of ours with an interpreter.
     pub(crate) async fn run_python(
         &self,
         doing: &'static str,
         python: &Path,
         arguments: Vec<OsString>,
         limit: Duration,
-        seen: Observer<'_>,
-    ) -> Result<Vec<String>, EnvError> {
+    ) -> Result<(), EnvError> {
         let step = self.step(doing, python, arguments, limit);
-        step.run(self.log, seen).await
+        self.run(step, &mut |_| {}).await
     }
 
     /// The beginning of a command line that installs into an environment.

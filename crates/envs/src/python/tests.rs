@@ -2,6 +2,8 @@
 //!
 //! What PyPI itself gives is tried by the browser tests.
 
+mod checked;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -356,7 +358,10 @@ async fn uv_makes_the_same_environment() {
         heard.phases()
     );
     let lock = fs::read_to_string(made.prefix.join("requirements.lock")).unwrap();
-    assert_eq!(lock, "jupyterhub==6.1.1\njupyterlab==4.6.6\n");
+    assert_eq!(
+        lock,
+        "jsonschema==4.26.0\njupyterhub==6.1.1\njupyterlab==4.6.6\n"
+    );
     let packages = meter::find_site_packages(&made.prefix).unwrap();
     assert!(
         packages.join("jupyterhub/__pycache__").is_dir(),

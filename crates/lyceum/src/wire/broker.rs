@@ -20,7 +20,7 @@ use lyceum_spawn::SystemdConfig;
 use lyceum_spawn::process::SocketKind;
 use nix::unistd::User;
 
-use super::limits;
+use super::{limits, python};
 
 /// How many files a server may have open at first, where the configuration says nothing.
 const OPEN_FILES: u64 = 1024;
@@ -76,12 +76,14 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
             AuthConfig::Pam(pam) => Some(PamPolicy {
                 service: pam.service.clone(),
                 session: pam.session,
+                check_at_start: pam.check_at_start,
                 limit: pam.limit.get(),
             }),
             AuthConfig::SharedPassword(_) | AuthConfig::Dummy(_) => None,
         },
         accounts: accounts(config)?,
         server,
+        python: python::folders(config),
         profiles: profiles(config),
         limits: config.limits.rules(limits::machine_memory()),
         state_dir: broker.state_dir.clone(),
@@ -149,6 +151,7 @@ fn profiles(config: &Config) -> BTreeMap<String, ProfilePolicy> {
             command: profile.command.clone(),
             environment: profile.environment.clone(),
             path: profile.path.clone(),
+            python: profile.python.clone(),
             default_url: profile.default_url.clone(),
             limits: profile.limits(),
         };
@@ -168,7 +171,7 @@ fn server(config: &Config) -> (Option<EngineKind>, ServerPolicy) {
     let policy = ServerPolicy {
         command: common.command.clone(),
         args: common.args.clone(),
-        environment: common.environment.clone(),
+        environment: python::variables(config, &common.environment),
         jupyter_paths: jupyter_paths(config),
         path: common.path.clone(),
         working_dir: common.working_dir.clone(),
@@ -187,7 +190,7 @@ fn units(config: &Config, systemd: &SystemdConfig) -> ServerPolicy {
     ServerPolicy {
         command: systemd.command.clone(),
         args: systemd.args.clone(),
-        environment: systemd.environment.clone(),
+        environment: python::variables(config, &systemd.environment),
         jupyter_paths: jupyter_paths(config),
         path: systemd.path.clone(),
         working_dir: systemd.working_dir.clone(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -15,6 +16,8 @@ use crate::engine::machine;
 
 /// How often one looks whether all have ended.
 const LOOK: Duration = Duration::from_millis(20);
+/// How many processes are held open at a time, while they are signalled.
+const OPEN: usize = 128;
 
 /// A server's processes.
 #[derive(Debug)]
@@ -35,12 +38,7 @@ impl Family<'_> {
 
     /// Sends a signal to all, and wakes those that were halted.
     pub(super) fn signal(&self, signal: Signal) {
-        for pid in self.members() {
-            if let Some(pid) = Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, signal);
-                let _ = rustix::process::kill_process(pid, Signal::CONT);
-            }
-        }
+        send(|| self.members(), &[signal, Signal::CONT]);
     }
 
     /// Waits until nobody is there. Tells whether that was in time. Blocks.
@@ -70,6 +68,43 @@ impl Family<'_> {
                 return false;
             }
             pause(LOOK);
+        }
+    }
+}
+
+/// Sends signals to all processes that `members` lists, and to no other that has got the number of one meanwhile.
+///
+/// Each is opened first, and the list is read again then: who is still in it under its number was in it when it was
+/// opened, or has ended, and the descriptor reaches nobody else.
+pub(super) fn send(members: impl Fn() -> BTreeSet<i32>, signals: &[Signal]) {
+    let all: Vec<i32> = members().into_iter().collect();
+    for some in all.chunks(OPEN) {
+        let opened: io::Result<Vec<(i32, Option<OwnedFd>)>> = some
+            .iter()
+            .map(|pid| Ok((*pid, machine::open_process(*pid)?)))
+            .collect();
+        let still = members();
+        match opened {
+            Ok(opened) => {
+                let opened = opened.iter().filter(|(pid, _)| still.contains(pid));
+                for pidfd in opened.filter_map(|(_, pidfd)| pidfd.as_ref()) {
+                    for signal in signals {
+                        let _ = machine::send(pidfd, *signal);
+                    }
+                }
+            }
+            // Before Linux 5.3 there are no such descriptors: a list of just now is the best there is.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOSYS) => {
+                let named = some.iter().filter(|pid| still.contains(pid));
+                for pid in named.filter_map(|pid| Pid::from_raw(*pid)) {
+                    for signal in signals {
+                        let _ = rustix::process::kill_process(pid, *signal);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "could not open a server's processes to signal them");
+            }
         }
     }
 }
@@ -173,5 +208,28 @@ mod tests {
         let stat = Stat::parse(text).unwrap();
         assert_eq!((stat.state, stat.parent, stat.start_time), ('S', 3, 4711));
         assert!(Stat::parse(b"12 (a").is_none());
+    }
+
+    #[test]
+    fn who_has_left_the_family_since_it_was_listed_gets_no_signal() {
+        use std::cell::Cell;
+        use std::os::unix::process::ExitStatusExt as _;
+        let sleeping = || {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("600").spawn().unwrap()
+        };
+        let (mut member, mut other) = (sleeping(), sleeping());
+        let (one, two) = (member.id().cast_signed(), other.id().cast_signed());
+        let listed = Cell::new(0);
+        // As if the number of a member had gone to a stranger's process after the first look.
+        let members = || match listed.replace(listed.get() + 1) {
+            0 => BTreeSet::from([one, two]),
+            _ => BTreeSet::from([one]),
+        };
+        send(members, &[Signal::KILL]);
+        assert_eq!(member.wait().unwrap().signal(), Some(9));
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -305,16 +305,8 @@ pub(super) fn kill(groups: &[Group]) {
         freezer.is_some_and(|group| fs::write(group.path.join("freezer.state"), word).is_ok())
     };
     state("FROZEN");
-    for pid in members(groups) {
-        signal(pid, rustix::process::Signal::KILL);
-    }
+    super::family::send(|| members(groups), &[rustix::process::Signal::KILL]);
     state("THAWED");
-}
-
-fn signal(pid: i32, signal: rustix::process::Signal) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, signal);
-    }
 }
 
 /// Removes groups that are empty. What has just ended holds its group for a moment longer, which is waited for; one that

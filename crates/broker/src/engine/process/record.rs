@@ -33,9 +33,22 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Reads a record; `None` if there is none, or it cannot be understood.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    /// Reads a record; `None` if there is none. One that cannot be understood is an error: its server may well run.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let record = serde_json::from_slice(&bytes).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} cannot be read ({error}); end the server's processes, then remove that file",
+                    path.display()
+                ),
+            )
+        })?;
+        Ok(Some(record))
     }
 
     /// Writes it, so that a reader sees the old or the new one.

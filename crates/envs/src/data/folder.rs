@@ -1,0 +1,206 @@
+//! Data from a folder or an archive, here or elsewhere.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+
+use super::fetch::{self, Fetcher};
+use super::place::{Place, remove_all};
+use super::unpack::{self, Bounds};
+use super::{DataError, DataStamp, Package, Rights};
+use crate::progress::{Phase, Progress, Report};
+
+/// What is to be put into a place.
+#[derive(Debug, Clone)]
+pub struct FolderWish {
+    /// A folder, an archive, or the address of one.
+    pub source: String,
+    /// What the archive's SHA-256 has to be.
+    pub sha256: Option<String>,
+    /// How large it may be, unpacked, in bytes.
+    pub max_size: u64,
+    /// Who may use it.
+    pub rights: Rights,
+}
+
+/// Puts a folder or an archive into a place, instead of what we have put there before. `None` if it is the same archive.
+///
+/// May be dropped at any moment: then the old is there, and a download goes on the next time.
+pub async fn add_folder(
+    path: &Path,
+    wish: &FolderWish,
+    progress: &dyn Progress,
+) -> Result<Option<DataStamp>, DataError> {
+    let is_url = wish.source.contains("://");
+    let url = is_url.then(|| fetch::parse(&wish.source)).transpose()?;
+    let expected = wish.sha256.as_deref().map(sum).transpose()?;
+    if let (Some(url), None) = (&url, &expected)
+        && url.scheme() == "http"
+    {
+        return Err(DataError::BadSource {
+            text: fetch::shown(url),
+            why: "over http:// anybody on the way can change it, unless --sha256 tells what it has to be",
+        });
+    }
+    let place = Place::take(path)?;
+    let old = place.replaceable()?;
+    let (file, source) = match &url {
+        Some(url) => {
+            let file = place.downloads()?.join("archive");
+            let whole = Whole {
+                url,
+                file: &file,
+                limit: wish.max_size,
+                expected: expected.as_deref(),
+            };
+            whole.download(progress).await?;
+            (file, fetch::shown(url))
+        }
+        None => (PathBuf::from(&wish.source), wish.source.clone()),
+    };
+    let said = Report {
+        phase: Phase::Installing,
+        text: format!("unpacking {source}"),
+        fraction: Some(0.7),
+        estimate: Duration::from_mins(1),
+    };
+    progress.report(&said);
+    let (wish, name) = (wish.clone(), source.clone());
+    blocking(path, move || {
+        let is_folder = fs::metadata(&file)
+            .map_err(DataError::io("read", &file))?
+            .is_dir();
+        let checksum = if is_folder {
+            String::new()
+        } else {
+            sha256(&file)?
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != checksum) {
+            return Err(DataError::Checksum {
+                what: source,
+                found: checksum,
+                expected,
+            });
+        }
+        let same = |old: &DataStamp| old.packages.iter().any(|one| one.checksum == checksum);
+        if !checksum.is_empty() && old.as_ref().is_some_and(same) {
+            return Ok(None);
+        }
+        let stage = place.stage()?;
+        let bounds = Bounds {
+            bytes: wish.max_size,
+            below: None,
+        };
+        let amount = if is_folder {
+            unpack::copy(&file, &stage, wish.max_size)?
+        } else {
+            unpack::archive(&file, &source, &stage, bounds)?
+        };
+        let id = path_name(place.path());
+        let stamp = DataStamp {
+            source: name,
+            packages: vec![Package {
+                id,
+                place: String::new(),
+                checksum,
+                files: amount.files,
+                bytes: amount.bytes,
+            }],
+        };
+        place.commit(&stamp, &wish.rights)?;
+        Ok(Some(stamp))
+    })
+    .await
+}
+
+/// A download that is checked when it is whole, if it is known what it has to be.
+pub(super) struct Whole<'a> {
+    pub(super) url: &'a reqwest::Url,
+    pub(super) file: &'a Path,
+    pub(super) limit: u64,
+    pub(super) expected: Option<&'a str>,
+}
+
+impl Whole<'_> {
+    async fn download(&self, progress: &dyn Progress) -> Result<(), DataError> {
+        if self.expected.is_none() {
+            // Two halves of different files could not be told from a whole one.
+            remove_all(self.file)?;
+        }
+        let name = fetch::shown(self.url);
+        let mut seen = |bytes: u64| {
+            progress.report(&Report {
+                phase: Phase::Downloading,
+                text: format!("downloading {name}: {} MiB", bytes >> 20),
+                fraction: None,
+                estimate: Duration::from_mins(1),
+            });
+        };
+        Fetcher::new()?
+            .to_file(self.url, self.file, self.limit, &mut seen)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Does what blocks elsewhere. If that breaks off, `path` is what we were working at.
+pub(super) async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, DataError> + Send + 'static,
+) -> Result<T, DataError> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(DataError::io("work at", path)(io::Error::other(error))),
+    }
+}
+
+fn path_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Reads a checksum as somebody has typed it.
+fn sum(text: &str) -> Result<String, DataError> {
+    let text = text.trim().to_ascii_lowercase();
+    if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(text);
+    }
+    Err(DataError::BadSource {
+        text,
+        why: "a SHA-256 has 64 digits of 0 to 9 and a to f",
+    })
+}
+
+pub(super) fn sha256(file: &Path) -> Result<String, DataError> {
+    digest::<Sha256>(file)
+}
+
+pub(super) fn md5(file: &Path) -> Result<String, DataError> {
+    digest::<Md5>(file)
+}
+
+fn digest<D: Digest>(file: &Path) -> Result<String, DataError> {
+    let failed = || DataError::io("read", file);
+    let mut input = File::open(file).map_err(failed())?;
+    let mut digest = D::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => digest.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+    let mut text = String::new();
+    for byte in digest.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}

@@ -1,0 +1,251 @@
+//! The place of shared data, in which something is complete or not there at all.
+//!
+//! ```text
+//! data/nltk               what everybody sees
+//! data/.nltk.new          what is gathered, or what was there before; removed by the next run
+//! data/.nltk.downloads    what has been downloaded so far; goes with the end of a run
+//! data/.nltk.lock         held by whoever changes it
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, fsync, renameat_with, statvfs, syncfs};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::stamp::{DataStamp, Found, find};
+use super::{DataError, Rights, rights};
+
+/// What is left free on a file system, in bytes.
+const RESERVE: u64 = 64 << 20;
+
+/// A place that this process alone may change.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    parent: PathBuf,
+    name: String,
+    _lock: File,
+}
+
+impl Place {
+    /// Takes a place, and makes the folder in which it is.
+    pub(super) fn take(path: &Path) -> Result<Self, DataError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+        else {
+            return Err(DataError::BadSource {
+                text: path.display().to_string(),
+                why: "it is no place for a folder",
+            });
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
+            .map_err(DataError::io("make the folder", parent))?;
+        let data = fs::metadata(parent).map_err(DataError::io("look at", parent))?;
+        // Whoever can rename what is in it could have us write elsewhere.
+        if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
+            return Err(DataError::io("use", parent)(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to somebody else, or others can write to it",
+            )));
+        }
+        let lock = parent.join(format!(".{name}.lock"));
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock)
+            .map_err(DataError::io("write", &lock))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                parent: parent.to_owned(),
+                name: name.to_owned(),
+                _lock: file,
+            }),
+            Err(TryLockError::WouldBlock) => Err(DataError::Busy {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(DataError::io("lock", &lock)(error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is there, if it may be replaced.
+    pub(super) fn replaceable(&self) -> Result<Option<DataStamp>, DataError> {
+        match find(&self.path)? {
+            Found::Nothing => Ok(None),
+            Found::Data(stamp) => Ok(Some(stamp)),
+            Found::Other => Err(DataError::NotOurs {
+                path: self.path.clone(),
+            }),
+        }
+    }
+
+    /// An empty folder that nobody else can enter, for what is gathered. Removes what a killed run has left. Blocks.
+    pub(super) fn stage(&self) -> Result<PathBuf, DataError> {
+        let stage = self.hidden("new");
+        remove_all(&stage)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&stage)
+            .map_err(DataError::io("make the folder", &stage))?;
+        Ok(stage)
+    }
+
+    /// A folder for downloads, with what a run that was broken off has left.
+    pub(super) fn downloads(&self) -> Result<PathBuf, DataError> {
+        let folder = self.hidden("downloads");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(DataError::io("make the folder", &folder))?;
+        Ok(folder)
+    }
+
+    /// Refuses what would not fit.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), DataError> {
+        let found = statvfs(&self.parent)
+            .map_err(io::Error::from)
+            .map_err(DataError::io("look at the space of", &self.parent))?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let needed = bytes.saturating_add(RESERVE);
+        if free >= needed {
+            return Ok(());
+        }
+        Err(DataError::DiskFull {
+            path: self.parent.clone(),
+            free_mib: free >> 20,
+            needed_mib: needed >> 20,
+        })
+    }
+
+    /// Puts what was gathered into its place, all at once. Blocks until it is on the disk.
+    ///
+    /// Killed before the exchange, the old is there, after it the new; the next run removes what is left of the other.
+    pub(super) fn commit(self, stamp: &DataStamp, rights: &Rights) -> Result<(), DataError> {
+        let stage = self.hidden("new");
+        stamp.write(&stage)?;
+        open_to_all(&stage)?;
+        rights::apply(&stage, rights, false)?;
+        let folder = File::open(&stage).map_err(DataError::io("read", &stage))?;
+        syncfs(&folder)
+            .map_err(io::Error::from)
+            .map_err(DataError::io("write", &stage))?;
+        self.exchange(&stage)?;
+        let parent = File::open(&self.parent).map_err(DataError::io("read", &self.parent))?;
+        fsync(&parent)
+            .map_err(io::Error::from)
+            .map_err(DataError::io("write", &self.parent))?;
+        remove_all(&stage)?;
+        remove_all(&self.hidden("downloads"))
+    }
+
+    fn exchange(&self, stage: &Path) -> Result<(), DataError> {
+        let rename = |from: &Path, to: &Path, flags| renameat_with(CWD, from, CWD, to, flags);
+        let path = self.path.as_path();
+        let mut done = rename(stage, path, RenameFlags::EXCHANGE);
+        if done == Err(Errno::NOENT) {
+            done = rename(stage, path, RenameFlags::NOREPLACE);
+        }
+        if matches!(done, Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) {
+            // A file system that cannot do it in one step, such as NFS: for a moment there is nothing.
+            let old = self.hidden("old");
+            remove_all(&old)?;
+            let moved = rename(path, &old, RenameFlags::empty());
+            done = match moved {
+                Ok(()) | Err(Errno::NOENT) => rename(stage, path, RenameFlags::empty()),
+                failed => failed,
+            };
+            if done.is_err() {
+                let _ = rename(&old, path, RenameFlags::empty());
+            }
+            remove_all(&old)?;
+        }
+        match done {
+            Ok(()) => Ok(()),
+            Err(Errno::BUSY | Errno::XDEV) => Err(DataError::Mounted {
+                path: self.path.clone(),
+            }),
+            Err(error) => Err(DataError::io("replace", path)(error.into())),
+        }
+    }
+
+    fn hidden(&self, what: &str) -> PathBuf {
+        self.parent.join(format!(".{}.{what}", self.name))
+    }
+}
+
+/// Removes data that we have put somewhere; gives what it was. Blocks.
+pub fn remove(path: &Path) -> Result<DataStamp, DataError> {
+    // Not made here, if there is nothing to remove.
+    if find(path)? == Found::Nothing {
+        return Err(DataError::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let place = Place::take(path)?;
+    let Some(stamp) = place.replaceable()? else {
+        return Err(DataError::Missing {
+            path: path.to_owned(),
+        });
+    };
+    let aside = place.hidden("new");
+    remove_all(&aside)?;
+    match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
+        Err(Errno::BUSY | Errno::XDEV) => {
+            return Err(DataError::Mounted {
+                path: path.to_owned(),
+            });
+        }
+        done => done
+            .map_err(io::Error::from)
+            .map_err(DataError::io("remove", path))?,
+    }
+    remove_all(&aside)?;
+    remove_all(&place.hidden("downloads"))?;
+    Ok(stamp)
+}
+
+/// Whatever root's umask was, everybody may read what is below; who may come in, the rights of the folder itself say.
+fn open_to_all(path: &Path) -> Result<(), DataError> {
+    let entries = fs::read_dir(path).map_err(DataError::io("read", path))?;
+    for entry in entries {
+        let entry = entry.map_err(DataError::io("read", path))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(DataError::io("look at", &path))?;
+        let mode = if kind.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            .map_err(DataError::io("change the mode of", &path))?;
+        if kind.is_dir() {
+            open_to_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove_all(path: &Path) -> Result<(), DataError> {
+    let done = match fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DataError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}

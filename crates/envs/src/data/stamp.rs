@@ -1,0 +1,127 @@
+//! What is written beside data that we have put somewhere, and what is found there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+
+/// The name of the record in the folder.
+pub(super) const FILE: &str = ".lyceum-data.json";
+/// The longest record that is read, in bytes.
+const MAX_STAMP: u64 = 4 << 20;
+
+/// What is in a folder of shared data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataStamp {
+    /// Where it comes from, without what may be secret.
+    pub source: String,
+    /// The pieces that it consists of, sorted by their names.
+    pub packages: Vec<Package>,
+}
+
+/// One piece of shared data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name.
+    pub id: String,
+    /// The file or folder that it is, relative to the data's folder; empty for the folder itself.
+    pub place: String,
+    /// The checksum of the file that it came in; empty for a folder that was copied.
+    pub checksum: String,
+    /// How many files it has.
+    pub files: u64,
+    /// How large they are together, in bytes.
+    pub bytes: u64,
+}
+
+/// What is in a place of shared data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or an empty folder.
+    Nothing,
+    /// What `lyceum data add` has put there.
+    Data(DataStamp),
+    /// Something else, which is left alone.
+    Other,
+}
+
+impl DataStamp {
+    /// How large all of it is, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.packages.iter().map(|package| package.bytes).sum()
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<&Package> {
+        self.packages.iter().find(|package| package.id == id)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), DataError> {
+        let path = folder.join(FILE);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(io::Error::other)
+            .map_err(DataError::io("write", &path))?;
+        fs::write(&path, text).map_err(DataError::io("write", &path))
+    }
+}
+
+/// Tells what is in a place. Blocks.
+pub fn find(path: &Path) -> Result<Found, DataError> {
+    let file = path.join(FILE);
+    match fs::symlink_metadata(&file) {
+        Ok(data) if data.is_file() && data.len() <= MAX_STAMP => {
+            let text = fs::read(&file).map_err(DataError::io("read", &file))?;
+            Ok(serde_json::from_slice(&text).map_or(Found::Other, Found::Data))
+        }
+        Ok(_) => Ok(Found::Other),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Found::Other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(path) {
+            Ok(mut entries) => Ok(match entries.next() {
+                None => Found::Nothing,
+                Some(_) => Found::Other,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(DataError::io("read", path)(error)),
+        },
+        Err(error) => Err(DataError::io("read", &file)(error)),
+    }
+}
+
+/// Looks whether everything is there that was put there; gives a sentence for each piece that is not. Blocks.
+pub fn check(path: &Path, stamp: &DataStamp) -> Result<Vec<String>, DataError> {
+    let mut wrong = Vec::new();
+    for package in &stamp.packages {
+        let place = path.join(&package.place);
+        let (mut files, mut bytes) = (0, 0);
+        match count(&place, &mut files, &mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                wrong.push(format!("{} is missing", package.id));
+            }
+            Err(error) => return Err(DataError::io("read", &place)(error)),
+            Ok(()) if (files, bytes) != (package.files, package.bytes) => wrong.push(format!(
+                "{} has changed: {files} files with {bytes} bytes, and not {} with {}",
+                package.id, package.files, package.bytes
+            )),
+            Ok(()) => {}
+        }
+    }
+    Ok(wrong)
+}
+
+fn count(place: &Path, files: &mut u64, bytes: &mut u64) -> io::Result<()> {
+    let data = fs::symlink_metadata(place)?;
+    if data.is_dir() {
+        for entry in fs::read_dir(place)? {
+            let entry = entry?;
+            if entry.file_name() != FILE {
+                count(&entry.path(), files, bytes)?;
+            }
+        }
+    } else {
+        *files += 1;
+        *bytes += data.len();
+    }
+    Ok(())
+}
