@@ -10,6 +10,7 @@ mod diagnosis;
 mod error;
 mod generations;
 pub mod kernels;
+pub mod library;
 mod progress;
 pub mod python;
 pub mod r;
