@@ -83,10 +83,11 @@ impl EnvConfig {
 }
 
 impl super::Config {
-    /// The variables that servers, kernels and shells all have: those of `env.variables`, over those of shared folders.
+    /// The variables that servers, kernels and shells all have: those of `env.variables`, and over them those that tell
+    /// where shared folders are.
     pub fn common_variables(&self) -> BTreeMap<String, String> {
-        let mut all = self.shared_variables();
-        all.extend(self.env.variables.clone());
+        let mut all = self.env.variables.clone();
+        all.extend(self.shared_variables());
         all
     }
 }

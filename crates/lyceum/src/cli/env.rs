@@ -18,12 +18,15 @@ pub(crate) enum EnvCommand {
     /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
     /// a change of `[env]` or `[shared]`, write it again.
     Shell(shell::ShellArgs),
+    /// Makes the environments as the files say: builds what differs, and switches to it
+    Apply(python::ApplyArgs),
 }
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
         EnvCommand::Shell(args) => shell::run(args),
+        EnvCommand::Apply(args) => python::apply(args),
     };
     match result {
         Ok(code) => code,
