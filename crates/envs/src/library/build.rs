@@ -580,7 +580,11 @@ impl Builder<'_> {
         let donors = self.donors();
         self.take_byte_code(&prefix, &donors).await?;
         let names: Vec<String> = self.wanted.names.iter().cloned().collect();
-        let tuned = tune::tune(&prefix, &names, self.tools.log).await?;
+        let options = tune::TuneOptions {
+            requirements: names,
+            ..tune::TuneOptions::default()
+        };
+        let tuned = tune::tune(&prefix, &options, self.tools.log).await?;
         meter.inside(Phase::Compiling, 0.8, "taking it over");
         // Nothing of the builder is left that could still write: what is marked is ended, and what is not can write only
         // to what we have moved away.
