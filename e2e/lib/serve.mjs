@@ -23,6 +23,15 @@ export function environmentOfVersion(version) {
   return folder;
 }
 
+/** The Python environment with nbgrader. */
+export function environmentWithNbgrader() {
+  const folder = process.env.LYCEUM_TEST_PYENV_NBGRADER;
+  if (!folder || !existsSync(join(folder, "bin/nbgrader"))) {
+    throw new Error("LYCEUM_TEST_PYENV_NBGRADER must name a Python environment with nbgrader; `cargo xtask envs` makes it");
+  }
+  return folder;
+}
+
 /** A `lyceum serve` where everybody may log in, with any password; root is an administrator. */
 export class Serve extends Demo {
   /** Starts it with users' servers from a Python environment. `spawner` is added to that section, `more.hub`
