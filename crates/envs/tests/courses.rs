@@ -12,39 +12,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lyceum_envs::course::{AccountMaking, CourseName, CourseWish, Courses, Seat};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
-/// The folder with nbgrader's programs, in an environment that is made once and kept.
+/// The folder with nbgrader's programs.
 fn nbgrader() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nbgrader-0.9.6");
-    let complete = folder.join("complete");
-    if !complete.is_file() {
-        let base = std::env::var_os("LYCEUM_TEST_PYENV")
-            .map(PathBuf::from)
-            .expect("LYCEUM_TEST_PYENV names a Python environment; `cargo xtask test` sets it");
-        let _ = fs::remove_dir_all(&folder);
-        run(Command::new(base.join("bin/python"))
-            .args(["-m", "venv"])
-            .arg(&folder));
-        let python = folder.join("bin/python");
-        let packages = ["nbgrader==0.9.6", "jupyterhub>=5", "ipykernel"];
-        let uv = base.join("bin/uv");
-        if uv.is_file() {
-            let install = [
-                "pip",
-                "install",
-                "--quiet",
-                "--compile-bytecode",
-                "--python",
-            ];
-            run(Command::new(uv).args(install).arg(&python).args(packages));
-        } else {
-            let install = ["-m", "pip", "install", "--quiet"];
-            run(Command::new(&python).args(install).args(packages));
-        }
-        fs::write(complete, "").unwrap();
-    }
-    folder.join("bin")
+    let environment = std::env::var_os("LYCEUM_TEST_PYENV_NBGRADER").map(PathBuf::from);
+    let bin = environment.map(|folder| folder.join("bin"));
+    bin.filter(|bin| bin.join("nbgrader").is_file()).expect(
+        "LYCEUM_TEST_PYENV_NBGRADER names a Python environment with nbgrader; `cargo xtask envs` makes it",
+    )
+}
+
+/// Gives this thread a copy of `/etc`, so that its accounts and groups are no others'.
+fn own_machine(etc: &Path) {
+    unshare(CloneFlags::CLONE_NEWNS).expect(
+        "this test makes accounts and groups on a copy of the machine, so it has to be run as root",
+    );
+    let none: Option<&str> = None;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(none, "/", none, private, none).unwrap();
+    run(Command::new("cp").arg("-a").arg("/etc").arg(etc));
+    mount(Some(etc), "/etc", none, MsFlags::MS_BIND, none).unwrap();
 }
 
 fn run(command: &mut Command) {
@@ -61,18 +51,13 @@ fn text(output: &Output) -> String {
 struct Machine {
     dir: TempDir,
     courses: Courses,
-    accounts: Vec<String>,
-    groups: Vec<String>,
     bin: PathBuf,
 }
 
 impl Machine {
     fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test makes accounts and groups, so it has to be run as root"
-        );
         let dir = tempfile::tempdir().unwrap();
+        own_machine(&dir.path().join("etc"));
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let courses = Courses {
             root: dir.path().join("courses"),
@@ -89,23 +74,8 @@ impl Machine {
         Self {
             dir,
             courses,
-            accounts: Vec::new(),
-            groups: Vec::new(),
-            bin: PathBuf::new(),
+            bin: nbgrader(),
         }
-    }
-
-    /// A name that no other run has.
-    fn name(&mut self, start: &str) -> String {
-        let name = format!("{start}{}", std::process::id());
-        self.accounts.push(name.clone());
-        name
-    }
-
-    fn course(&mut self, start: &str) -> CourseName {
-        let name = CourseName::parse(&format!("{start}-{}", std::process::id())).unwrap();
-        self.groups.extend([name.everybody(), name.teachers()]);
-        name
     }
 
     fn home(&self, account: &str) -> PathBuf {
@@ -174,17 +144,6 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for account in &self.accounts {
-            let _ = Command::new("userdel").arg(account).output();
-        }
-        for group in &self.groups {
-            let _ = Command::new("groupdel").arg(group).output();
-        }
-    }
-}
-
 /// An assignment with one solution, as a teacher writes it.
 fn notebook() -> String {
     serde_json::json!({
@@ -203,15 +162,9 @@ fn notebook() -> String {
 
 #[test]
 fn two_courses_of_real_accounts_go_from_release_to_collection() {
-    let mut machine = Machine::new();
-    machine.bin = nbgrader();
-    let (tina, theo, uwe) = (
-        machine.name("tina"),
-        machine.name("theo"),
-        machine.name("uwe"),
-    );
-    let (ada, bob) = (machine.name("ada"), machine.name("bob"));
-    let (stats, texts) = (machine.course("stats"), machine.course("texts"));
+    let machine = Machine::new();
+    let [tina, theo, uwe, ada, bob] = ["tina", "theo", "uwe", "ada", "bob"].map(str::to_owned);
+    let [stats, texts] = ["stats-2026", "texts"].map(|name| CourseName::parse(name).unwrap());
     let wish = CourseWish {
         title: Some("Statistics".to_owned()),
         timezone: Some("Asia/Tokyo".to_owned()),
