@@ -117,7 +117,7 @@ impl Brokered {
     ) -> Result<(StartedServer, std::os::fd::OwnedFd), BrokerError> {
         let start = || start_of(request.clone(), self.profiles);
         let started = self.broker.start(start()).await;
-        let Err(BrokerError::Lost(_)) = &started else {
+        let Err(lost @ BrokerError::Lost(_)) = started else {
             return started;
         };
         tracing::warn!(server = %request.server, "the broker has gone away during a start; asking the next one");
@@ -132,6 +132,8 @@ impl Brokered {
                 Err(BrokerError::NotRunning { .. }) if Instant::now() < until => {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
+                // It had started, and nobody could say so any more: what failed is the saying, and the hub ends it.
+                Err(error) if is_of(error, RefusalKind::Exists) => return Err(lost),
                 _ => return started,
             }
         }
