@@ -22,6 +22,8 @@ pub(crate) enum EnvCommand {
     Apply(python::ApplyArgs),
 }
 
+pub(crate) use shell::settings as shell_settings;
+
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
