@@ -333,15 +333,14 @@ impl Listening {
     }
 
     fn upstream(&self, start: &StartServer, uid: u32) -> Upstream {
-        let host = "127.0.0.1".to_owned();
         match self {
             Self::Socket(path) => Upstream::Owned {
                 path: path.clone(),
                 uid,
             },
-            Self::Port(port) => Upstream::Tcp { host, port: *port },
+            Self::Port(port) => Upstream::OwnedTcp { port: *port, uid },
             Self::Secure(port) => Upstream::Internal {
-                host,
+                host: Upstream::OWNED_HOST.to_owned(),
                 port: *port,
                 name: start
                     .tls

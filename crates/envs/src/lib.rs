@@ -9,9 +9,12 @@ pub mod data;
 mod diagnosis;
 mod error;
 mod generations;
+pub mod kernels;
+pub mod library;
 mod progress;
 pub mod python;
 pub mod r;
+pub mod shell;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};

@@ -2,13 +2,13 @@
 //!
 //! Made once, from PyPI or from a folder of wheels; afterwards finding it costs two small files.
 
-mod build;
-mod check;
-mod interpreter;
-mod meter;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod interpreter;
+pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
-mod tune;
+pub(crate) mod tune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ use crate::progress::{Phase, Progress, Report};
 
 pub use check::{CheckOptions, CheckReport, CheckedKernel, Problem};
 pub use interpreter::Host;
-pub use tune::{Finding, TuneReport};
+pub(crate) use interpreter::is_executable;
+pub use tune::{Finding, TuneOptions, TuneReport};
 
 /// Changes when we prepare environments differently, so that older ones are made anew.
 const FORMAT: u32 = 1;
@@ -191,7 +192,7 @@ impl Stamp {
                 .join("bin/python")
                 .canonicalize()
                 .is_ok_and(|real| real == self.interpreter)
-            && interpreter::is_executable(&prefix.join("bin/jupyterhub-singleuser"))
+            && is_executable(&prefix.join("bin/jupyterhub-singleuser"))
     }
 }
 

@@ -389,7 +389,7 @@ fn other_programs_and_tls_get_a_port() {
     let decision = decided(&policy, &other, ada()).unwrap();
     assert!(matches!(
         &decision.upstream,
-        Upstream::Tcp { port: 40_000, .. }
+        Upstream::OwnedTcp { port: 40_000, .. }
     ));
     for (part, bad) in [("name", "evil/../x"), ("key", "no PEM")] {
         let mut bad_tls = start("ada", "");

@@ -37,7 +37,7 @@ impl Server {
         let _lock = or_gone(gone, self.units.take(&unit)).await?;
         let account = or_gone(gone, self.account(policy, &key.user)).await?.0;
         if let Some(record) = self.record(&unit).await?.record()
-            && (record.key == key || self.runs(&unit).await?)
+            && (record.key == key && !was_broken_off(&record) || self.runs(&unit).await?)
         {
             return Err(exists());
         }
@@ -65,6 +65,7 @@ impl Server {
             (decided, _) => decided?,
         };
         let environment = self.find_program(&mut decision).await?;
+        or_gone(gone, self.try_sandbox(policy)).await?;
         self.put_links(policy, &decision.plan.account, links).await;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
@@ -180,6 +181,12 @@ impl Server {
         decision.plan.argv.extend(arguments);
         Ok(environment)
     }
+}
+
+/// Whether this is all that a broker has left that was killed in the middle of a start: whoever fails in order removes
+/// it, and whoever is at it holds the unit's lock. Such a start may be asked for again under its own mark.
+fn was_broken_off(record: &Record) -> bool {
+    record.identity.is_none() && record.exit.is_none()
 }
 
 /// Waits for something, but not for a client that has gone away.

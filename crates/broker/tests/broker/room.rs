@@ -351,6 +351,17 @@ impl Engine for TinyEngine {
         vec!["nothing is limited".to_owned()]
     }
 
+    async fn try_sandbox(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
+        if sandbox.properties.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalKind::Policy,
+            "There are no properties.",
+            "",
+        ))
+    }
+
     async fn start(&self, plan: &Plan) -> Result<Running, Refusal> {
         self.plans.lock().unwrap().push(plan.clone());
         let gate = self.gate.lock().unwrap().clone();

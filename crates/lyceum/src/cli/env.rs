@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 mod python;
+mod shell;
 
 /// What can be done with environments.
 #[derive(Debug, Subcommand)]
@@ -12,11 +13,20 @@ pub(crate) enum EnvCommand {
     /// Python environments: builds them, switches between their generations, and changes their packages
     #[command(subcommand)]
     Python(python::PythonCommand),
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
+    ///
+    /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
+    /// a change of `[env]` or `[shared]`, write it again.
+    Shell(shell::ShellArgs),
+    /// Makes the environments as the files say: builds what differs, and switches to it
+    Apply(python::ApplyArgs),
 }
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
+        EnvCommand::Shell(args) => shell::run(args),
+        EnvCommand::Apply(args) => python::apply(args),
     };
     match result {
         Ok(code) => code,
