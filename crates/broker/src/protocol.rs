@@ -199,6 +199,19 @@ pub struct StartedServer {
     pub unit: String,
     /// The Python environment whose static files may be answered for it.
     pub environment: Option<PathBuf>,
+    /// What was made for its user.
+    #[serde(default)]
+    pub made: Made,
+}
+
+/// What was made for a user since the last start of one of their servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The name of the account, if that was made.
+    pub account: Option<String>,
+    /// The home folder, if that was made.
+    pub home: Option<PathBuf>,
 }
 
 /// How a server is.

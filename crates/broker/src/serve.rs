@@ -58,6 +58,7 @@ pub struct Server {
     logins: Semaphore,
     ports: servers::Ports,
     limited: servers::Limited,
+    made: accounts::Untold,
 }
 
 impl Server {
@@ -83,6 +84,7 @@ impl Server {
             logins: Semaphore::new(MAX_LOGINS),
             ports: servers::Ports::default(),
             limited: servers::Limited::default(),
+            made: accounts::Untold::default(),
         })
     }
 

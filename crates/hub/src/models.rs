@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::error::RemoveError;
 use crate::permit::{ReadUser, StopServer};
 use crate::running::Outcome;
-use crate::{Action, Hub, Principal, ServerPermit, Snapshot, UserPermit};
+use crate::{Action, Actor, Hub, Principal, ServerPermit, Snapshot, UserPermit};
 
 /// A user with everything that belongs to them.
 #[derive(Debug, Clone)]
@@ -206,6 +206,7 @@ impl Hub {
         if !self.servers().remove(permit.server()).await? {
             return Ok(());
         }
+        self.note_deleted(Actor::Caller(permit.by()), permit.server(), "asked");
         self.forget_server(permit.server()).await;
         Ok(())
     }

@@ -91,6 +91,7 @@ impl fmt::Display for BrokeredHandle {
 mod tests {
     use std::path::Path;
 
+    use lyceum_broker::protocol::Made;
     use lyceum_core::route::Upstream;
     use lyceum_core::{ServerName, UserName};
     use serde_json::json;
@@ -110,6 +111,7 @@ mod tests {
             uid: 1000,
             unit: "lyceum-ada-lab".to_owned(),
             environment: Some("/opt/env".into()),
+            made: Made::default(),
         });
         for handle in [&early, &full] {
             let decoded = BrokeredHandle::decode(&handle.encode(), "systemd").unwrap();
