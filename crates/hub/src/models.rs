@@ -189,6 +189,13 @@ impl Hub {
             .collect())
     }
 
+    /// The groups by which the configuration gives a user profiles and limits: those of the hub, and those that the
+    /// login method told of at the last login. The latter give no rights in the hub.
+    pub async fn groups_that_count(&self, user: &User) -> Result<Vec<GroupName>, StoreError> {
+        let own = self.groups_of(user).await?;
+        Ok(with_told(own, user))
+    }
+
     /// Whether there is a record of a server.
     pub async fn server_exists<A: Action>(
         &self,
@@ -250,4 +257,15 @@ impl Hub {
         }
         Ok(self.remove_server(permit).await?)
     }
+}
+
+/// Adds the groups that the login method told of to those that a user is in.
+pub(crate) fn with_told(mut groups: Vec<GroupName>, user: &User) -> Vec<GroupName> {
+    let told = user.told_groups.iter();
+    let more: Vec<_> = told
+        .filter(|told| !groups.contains(told))
+        .cloned()
+        .collect();
+    groups.extend(more);
+    groups
 }

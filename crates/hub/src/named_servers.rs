@@ -10,7 +10,7 @@ use lyceum_store::{Kind, Phase, StoreError, User};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::models::ServerView;
+use crate::models::{ServerView, with_told};
 use crate::permit::{ManageServer, StartServer};
 use crate::profiles::NoSuchProfile;
 use crate::servers::{Change, Shared, StartInput};
@@ -323,11 +323,12 @@ pub(crate) async fn named_servers_of(
     let settings = &shared.settings;
     let rules = &settings.named_server_rules;
     let groups = if rules.has_groups() {
-        shared.store.groups_of_user(user.id).await?
+        let groups = shared.store.groups_of_user(user.id).await?;
+        with_told(groups.into_iter().map(|group| group.name).collect(), user)
     } else {
         Vec::new()
     };
-    let by_rules = rules.of(&user.name, groups.iter().map(|group| &group.name));
+    let by_rules = rules.of(&user.name, &groups);
     Ok(match by_rules {
         Some(allowed) => allowed,
         None if !settings.allow_named_servers => NamedServers::Off,
