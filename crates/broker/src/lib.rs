@@ -14,11 +14,14 @@ pub mod fuzz_logic;
 pub mod plan;
 pub mod policy;
 pub mod protocol;
+pub mod python;
 pub mod serve;
 pub mod static_files;
+mod trusted;
 mod variables;
 
 pub use account::Account;
 pub use client::Broker;
 pub use policy::Policy;
+pub use python::PythonFolders;
 pub use variables::Variables;

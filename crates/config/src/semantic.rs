@@ -42,6 +42,8 @@ pub(crate) fn check(
     rules.profiles();
     rules.env();
     rules.kernels();
+    rules.shared();
+    rules.courses();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -63,6 +65,7 @@ mod profiles;
 mod proxy;
 mod secrets;
 mod servers;
+mod shared;
 mod tls;
 
 pub(crate) use self::cull::is_culler;

@@ -9,6 +9,7 @@ mod limits;
 mod loading;
 mod paths;
 mod robust;
+mod shared;
 mod sites;
 
 use std::ffi::OsString;

@@ -38,12 +38,44 @@ const LEFT_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// The environment variable that names the folder for which a program works.
 const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 
+/// The account that downloads and builds what others have written, when we are root.
+///
+/// Its programs get nothing of our environment but what says how to reach the network, and where programs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
+/// What another account's programs may know of our environment.
+const HANDED_ON: &[&str] = &[
+    "PATH",
+    "LANG",
+    "TZ",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+];
+
 /// A place for the output of programs, and the folder for which they work.
 #[derive(Debug)]
 pub(crate) struct Log {
     file: File,
     path: PathBuf,
     folder: PathBuf,
+    account: Option<Account>,
+    directory: Option<PathBuf>,
 }
 
 impl Log {
@@ -59,7 +91,25 @@ impl Log {
                 path: path.clone(),
                 source,
             })?;
-        Ok(Self { file, path, folder })
+        Ok(Self {
+            file,
+            path,
+            folder,
+            account: None,
+            directory: None,
+        })
+    }
+
+    /// Lets the programs run under another account; only root can.
+    pub(crate) fn run_as(mut self, account: Option<Account>) -> Self {
+        self.account = account;
+        self
+    }
+
+    /// Lets the programs begin in this folder.
+    pub(crate) fn run_in(mut self, directory: PathBuf) -> Self {
+        self.directory = Some(directory);
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -238,7 +288,7 @@ enum Failed {
 
 async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> {
     let deadline = Instant::now() + step.limit;
-    let (child, reader) = start(step, &output.log.folder).map_err(Failed::NotStarted)?;
+    let (child, reader) = start(step, output.log).map_err(Failed::NotStarted)?;
     let mut running = Running::new(child);
     let mut lines = BufReader::new(reader).split(b'\n');
     let mut ticks = interval(TICK);
@@ -278,7 +328,7 @@ async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> 
 }
 
 /// Starts the program with both its outputs in one pipe, so that the order of the lines is kept.
-fn start(step: Step<'_>, folder: &Path) -> io::Result<(Child, pipe::Receiver)> {
+fn start(step: Step<'_>, log: &Log) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(step.program);
     command
@@ -288,7 +338,18 @@ fn start(step: Step<'_>, folder: &Path) -> io::Result<(Child, pipe::Receiver)> {
         .stderr(writer)
         .process_group(0)
         .kill_on_drop(true);
-    command.env(FOLDER_VARIABLE, folder);
+    if let Some(account) = &log.account {
+        command.env_clear().uid(account.uid).gid(account.gid);
+        for name in HANDED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+    }
+    if let Some(directory) = &log.directory {
+        command.current_dir(directory);
+    }
+    command.env(FOLDER_VARIABLE, &log.folder);
     for (name, value) in step.environment {
         match value {
             Some(value) => command.env(name, value),

@@ -57,13 +57,14 @@ impl Generations {
         Some((number, self.find_stamp(number)?))
     }
 
-    fn find_stamp<S: DeserializeOwned>(&self, number: u32) -> Option<S> {
+    /// The stamp of a generation, if it is complete.
+    pub(crate) fn find_stamp<S: DeserializeOwned>(&self, number: u32) -> Option<S> {
         let text = fs::read(self.path(number).join(STAMP)).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
     /// The numbers of all generations, complete or not, ascending.
-    fn list(&self) -> Result<Vec<u32>, EnvError> {
+    pub(crate) fn list(&self) -> Result<Vec<u32>, EnvError> {
         let fail = |source| self.error("read", &self.folder, source);
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(fail)? {
@@ -116,9 +117,15 @@ impl Generations {
     }
 
     /// Makes a generation complete and current. Blocks until all its files are on the disk.
+    pub(crate) fn finish<S: Serialize>(&self, number: u32, stamp: &S) -> Result<(), EnvError> {
+        self.complete(number, stamp)?;
+        self.switch(number)
+    }
+
+    /// Makes a generation complete. Blocks until all its files are on the disk.
     ///
     /// The order is what makes a crash harmless: files, then stamp, then `current`.
-    pub(crate) fn finish<S: Serialize>(&self, number: u32, stamp: &S) -> Result<(), EnvError> {
+    pub(crate) fn complete<S: Serialize>(&self, number: u32, stamp: &S) -> Result<(), EnvError> {
         let path = self.path(number);
         let stamp_path = path.join(STAMP);
         let text = serde_json::to_vec_pretty(stamp)
@@ -133,8 +140,7 @@ impl Generations {
             .map_err(fail)?;
         fs::rename(&draft, &stamp_path)
             .and_then(|()| folder.sync_all())
-            .map_err(fail)?;
-        self.switch(number)
+            .map_err(fail)
     }
 
     /// Makes a complete generation the current one, by one atomic rename.
@@ -159,7 +165,10 @@ impl Generations {
         limit: Duration,
         waiting: impl FnOnce(Option<&str>),
     ) -> Result<Lock, EnvError> {
-        let path = self.folder.with_extension("lock");
+        // Not `with_extension`: `4.2` and `4.3` would have the same lock.
+        let mut path = self.folder.clone().into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
         let fail = |source| self.error("lock", &path, source);
         let mut file = OpenOptions::new()
             .create(true)

@@ -11,6 +11,7 @@ mod generations;
 pub mod kernels;
 mod progress;
 pub mod python;
+pub mod r;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};

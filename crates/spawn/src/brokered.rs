@@ -22,8 +22,8 @@ use lyceum_broker::{Broker, Variables};
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, HomeSpace, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started,
-    StopMode, Usage,
+    Exit, Handle, HomeSpace, Liveness, PythonInUse, SpawnError, Spawner, StartProgress,
+    StartRequest, Started, StopMode, Usage,
 };
 
 use self::handle::BrokeredHandle;
@@ -333,6 +333,10 @@ impl Spawner for Brokered {
     fn environment(&self, handle: &Handle) -> Option<String> {
         let environment = self.decode(handle).ok()?.environment?;
         Some(environment.to_str()?.to_owned())
+    }
+
+    fn python(&self, handle: &Handle) -> Option<PythonInUse> {
+        self.decode(handle).ok()?.python
     }
 }
 

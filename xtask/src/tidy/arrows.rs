@@ -44,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap", &["lyceum", "xtask", "conformance"]),
     ("indicatif", &["lyceum"]),
     ("anyhow", &["lyceum", "xtask"]),
-    ("toml_edit", &["config"]),
+    ("toml_edit", &["config", "envs"]),
     ("annotate-snippets", &["config"]),
     ("zbus", &["broker"]),
     ("pam-client2", &["broker"]),

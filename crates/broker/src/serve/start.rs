@@ -4,16 +4,18 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lyceum_core::seams::PythonInUse;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::servers::exists;
-use crate::decide::{self, Decision};
+use crate::decide::{self, Decision, Findings};
 use crate::engine::Running;
 use crate::folders::{Record, find_program};
 use crate::policy::Policy;
 use crate::protocol::{Refusal, RefusalKind, StartServer, StartedServer};
+use crate::python::PythonError;
 use crate::static_files;
 
 /// How long the engine may take until the program runs.
@@ -45,7 +47,17 @@ impl Server {
         } else {
             None
         };
-        let mut decision = decide::decide(policy, &start, account, port)?;
+        let (python, no_python) = match self.find_python(policy, &start).await {
+            Ok(python) => (python, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let findings = Findings { port, python };
+        let decided = decide::decide(policy, &start, account, &findings);
+        // Who may not start it at all is told that, and not what the environment lacks.
+        let mut decision = match (decided, no_python) {
+            (Ok(_), Some(refusal)) => return Err(refusal),
+            (decided, _) => decided?,
+        };
         let environment = self.find_program(&mut decision).await?;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
@@ -56,6 +68,7 @@ impl Server {
             uid: decision.plan.account.uid,
             upstream: decision.upstream.clone(),
             environment,
+            python: findings.python,
             engine: Some(self.engine()?.kind().to_owned()),
             identity: None,
             exit: None,
@@ -102,12 +115,33 @@ impl Server {
             uid: written.uid,
             unit: written.unit.clone(),
             environment: written.environment.clone(),
+            python: written.python.clone(),
         };
         self.files("write down that the server runs", move |folders| {
             folders.write_record(&written)
         })
         .await?;
         Ok((started, pidfd))
+    }
+
+    /// Finds the generation that a start is from, if the configuration has environments.
+    async fn find_python(
+        &self,
+        policy: &Policy,
+        start: &StartServer,
+    ) -> Result<Option<PythonInUse>, Refusal> {
+        let (Some(folders), Some((name, program))) =
+            (&policy.python, decide::wanted_python(policy, start))
+        else {
+            return Ok(None);
+        };
+        let (folders, name, program) = (folders.clone(), name.to_owned(), program.to_owned());
+        let found = self
+            .files("look for the Python environment", move |_| {
+                Ok(folders.find(&name, &program))
+            })
+            .await?;
+        found.map(Some).map_err(|error| no_python(&error))
     }
 
     /// Puts the program's place into a plan, and finds the environment that it belongs to.
@@ -154,6 +188,11 @@ async fn or_gone<T>(
             "",
         )),
     }
+}
+
+fn no_python(error: &PythonError) -> Refusal {
+    tracing::error!("a server was not started: {error} {}", error.hint());
+    Refusal::new(RefusalKind::CommandMissing, error.to_string(), error.hint())
 }
 
 fn command_missing(name: &str, search: &[String]) -> Refusal {

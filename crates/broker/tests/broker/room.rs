@@ -146,6 +146,7 @@ pub(crate) fn policy() -> Policy {
             open_files: None,
             slice: text("lyceum-servers.slice"),
         },
+        python: None,
         profiles: [].into(),
         limits: LimitRules::default(),
         state_dir: "/run/lyceum-broker".into(),

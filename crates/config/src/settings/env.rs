@@ -38,6 +38,12 @@ pub struct EnvConfig {
     /// smoke = ["pandas", "statsmodels"]
     /// ```
     pub python: BTreeMap<String, PythonEnvConfig>,
+
+    /// Variables that servers, kernels, terminals and login shells all have, such as where shared data are. What is
+    /// said in `spawner.environment`, in a profile, or by the users themselves comes over them. Login shells have them
+    /// after `lyceum env shell --write`. Nothing secret belongs here: everybody can read it.
+    #[schemars(example = serde_json::json!({"NLTK_DATA": "/srv/lyceum/data/nltk_data"}))]
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Default for EnvConfig {
@@ -46,6 +52,7 @@ impl Default for EnvConfig {
             folder: "/opt/lyceum/envs".into(),
             default: "base".to_owned(),
             python: BTreeMap::new(),
+            variables: BTreeMap::new(),
         }
     }
 }

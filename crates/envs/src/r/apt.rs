@@ -1,0 +1,125 @@
+//! Packages of the distribution, ready-made: `r-cran-…` and `r-bioc-…`. Only root can install them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::command::{Log, Seen, Step, run};
+use crate::error::EnvError;
+
+const ASK_LIMIT: Duration = Duration::from_mins(2);
+const INSTALL_LIMIT: Duration = Duration::from_hours(2);
+
+/// What apt knows of a package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) installed: Option<String>,
+    pub(super) candidate: Option<String>,
+}
+
+/// Asks apt about packages; those that it does not know are left out.
+pub(super) async fn ask(names: &[String], log: &Log) -> Result<BTreeMap<String, State>, EnvError> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut arguments: Vec<&OsStr> = vec!["policy".as_ref()];
+    arguments.extend(names.iter().map(OsStr::new));
+    let step = Step {
+        doing: "ask apt about packages",
+        program: OsStr::new("apt-cache"),
+        arguments,
+        environment: environment(),
+        limit: ASK_LIMIT,
+    };
+    // All lines, not only the last ones that are kept for an error.
+    let mut text = String::new();
+    run(step, log, &mut |seen| {
+        if let Seen::Line(line) = seen {
+            text.push_str(line);
+            text.push('\n');
+        }
+    })
+    .await?;
+    Ok(parse(&text))
+}
+
+/// Installs packages, and nothing that removes others.
+pub(super) async fn install(names: &[String], log: &Log) -> Result<(), EnvError> {
+    let mut arguments: Vec<&OsStr> = [
+        "install",
+        "--yes",
+        "--quiet",
+        "--no-install-recommends",
+        "--no-remove",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "--",
+    ]
+    .map(OsStr::new)
+    .into();
+    arguments.extend(names.iter().map(OsStr::new));
+    let step = Step {
+        doing: "install packages with apt",
+        program: OsStr::new("apt-get"),
+        arguments,
+        environment: environment(),
+        limit: INSTALL_LIMIT,
+    };
+    run(step, log, &mut |_| {}).await.map(drop)
+}
+
+/// Whether this is a machine with apt.
+pub(super) fn is_there() -> bool {
+    Path::new("/usr/bin/apt-get").is_file()
+}
+
+fn environment() -> Vec<(&'static str, Option<String>)> {
+    vec![
+        ("LC_ALL", Some("C.UTF-8".to_owned())),
+        ("LANGUAGE", Some("en".to_owned())),
+        ("DEBIAN_FRONTEND", Some("noninteractive".to_owned())),
+    ]
+}
+
+fn parse(text: &str) -> BTreeMap<String, State> {
+    let mut found: BTreeMap<String, State> = BTreeMap::new();
+    let mut name = None;
+    for line in text.lines() {
+        let value = |key: &str| {
+            line.trim()
+                .strip_prefix(key)
+                .map(|value| Some(value.trim().to_owned()).filter(|value| value != "(none)"))
+        };
+        if !line.starts_with(' ')
+            && let Some(one) = line.strip_suffix(':')
+        {
+            name = Some(one.to_owned());
+            found.entry(one.to_owned()).or_default();
+        } else if let Some(state) = name.as_ref().and_then(|name| found.get_mut(name)) {
+            if let Some(version) = value("Installed:") {
+                state.installed = version;
+            } else if let Some(version) = value("Candidate:") {
+                state.candidate = version;
+            }
+        }
+    }
+    found.retain(|_, state| state.installed.is_some() || state.candidate.is_some());
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apts_answer_is_understood() {
+        let found = parse(
+            "r-cran-xml2:\n  Installed: 1.3.3-1\n  Candidate: 1.3.3-1\n  Version table:\n *** 1.3.3-1 500\n\
+             r-cran-zoo:\n  Installed: (none)\n  Candidate: 1.8\nr-cran-virtual:\n  Installed: (none)\n  Candidate: (none)\n",
+        );
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["r-cran-xml2"].installed.as_deref(), Some("1.3.3-1"));
+        assert_eq!(found["r-cran-zoo"].installed, None);
+    }
+}
