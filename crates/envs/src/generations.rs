@@ -20,9 +20,12 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use crate::error::EnvError;
+use crate::library::write_new;
 
 /// The file that makes a generation complete.
-const STAMP: &str = "lyceum-environment.json";
+pub(crate) const STAMP: &str = "lyceum-environment.json";
+/// How it is named until it is whole.
+pub(crate) const STAMP_DRAFT: &str = "lyceum-environment.json.new";
 /// How often we look whether the lock is free.
 const LOCK_PERIOD: Duration = Duration::from_millis(200);
 
@@ -138,10 +141,9 @@ impl Generations {
         let fail = |source| self.error("write", &stamp_path, source);
         let folder = File::open(&path).map_err(fail)?;
         rustix::fs::syncfs(&folder).map_err(|error| fail(error.into()))?;
-        let draft = path.join(format!("{STAMP}.new"));
-        let mut file = File::create(&draft).map_err(fail)?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
+        let draft = path.join(STAMP_DRAFT);
+        write_new(&draft, &text)
+            .and_then(|file| file.sync_all())
             .map_err(fail)?;
         fs::rename(&draft, &stamp_path)
             .and_then(|()| folder.sync_all())

@@ -589,7 +589,13 @@ impl Builder<'_> {
         // to what we have moved away.
         end_left_over(self.generations.folder()).await?;
         let user_packages = self.settings.user_packages;
+        let chosen = self.tools.python.executable.clone();
         let taken = blocking(move || {
+            let interpreter = chosen.canonicalize().map_err(|source| EnvError::Io {
+                doing: "find",
+                path: chosen,
+                source,
+            })?;
             let staged = prefix.with_extension(BUILT.trim_start_matches('.'));
             fs::rename(&prefix, &staged).map_err(|source| EnvError::Io {
                 doing: "move",
@@ -597,7 +603,8 @@ impl Builder<'_> {
                 source,
             })?;
             let same = find_same(&staged, owner, &donors)?;
-            let taken = take_over(&staged, &prefix, owner, &same)?;
+            let taken = take_over(&staged, &prefix, owner, &interpreter, &same)?;
+            check_python(&prefix, &interpreter)?;
             super::user_site::place(&prefix, user_packages)?;
             remove(&staged)?;
             Ok(taken)
@@ -705,7 +712,7 @@ impl Builder<'_> {
         let (text, stamp) = (lock.text(&self.settings.name), stamp.clone());
         blocking(move || {
             let path = generations.path(number).join(LOCK_NAME);
-            fs::write(&path, text).map_err(|source| EnvError::Io {
+            super::write_new(&path, text.as_bytes()).map_err(|source| EnvError::Io {
                 doing: "write",
                 path,
                 source,
@@ -745,6 +752,17 @@ fn told(tuned: &TuneReport, checked: &CheckReport) -> Vec<String> {
     });
     slow.chain(checked.notes.iter().map(ToString::to_string))
         .collect()
+}
+
+/// Refuses an environment whose Python is not the one that was chosen.
+fn check_python(prefix: &Path, interpreter: &Path) -> Result<(), EnvError> {
+    if real_python(prefix)? == interpreter {
+        return Ok(());
+    }
+    Err(EnvError::Strange {
+        path: "bin/python".into(),
+        what: format!("it is not {}, which was chosen", interpreter.display()),
+    })
 }
 
 fn real_python(prefix: &Path) -> Result<PathBuf, EnvError> {
