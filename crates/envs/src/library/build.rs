@@ -23,7 +23,7 @@ use super::settings::{Places, Settings, remove};
 use super::share::{Taken, byte_code_of, find_same, take_over};
 use super::tools::{Choosing, Tools};
 use super::version;
-use crate::command::{Log, end_left_over};
+use crate::command::{Log, end_left_over_of};
 use crate::error::{Cause, EnvError};
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
@@ -199,7 +199,7 @@ pub(super) async fn clean(
     generations: &Generations,
     progress: &dyn Progress,
 ) -> Result<(), EnvError> {
-    end_left_over(generations.folder()).await?;
+    end_left_over_of(generations.folder(), places.builder.as_ref()).await?;
     let (places, generations) = (places.clone(), generations.clone());
     let left = blocking(move || {
         let mut left = false;
@@ -585,9 +585,8 @@ impl Builder<'_> {
         };
         let tuned = tune::tune(&prefix, &options, self.tools.log).await?;
         meter.inside(Phase::Compiling, 0.8, "taking it over");
-        // Nothing of the builder is left that could still write: what is marked is ended, and what is not can write only
-        // to what we have moved away.
-        end_left_over(self.generations.folder()).await?;
+        // Nothing of the builder is left that could still write; and if anything were, only to what we have moved away.
+        end_left_over_of(self.generations.folder(), self.places.builder.as_ref()).await?;
         let user_packages = self.settings.user_packages;
         let chosen = self.tools.python.executable.clone();
         let taken = blocking(move || {
