@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::build::{GONE, Stamp, blocking, clean};
 use super::list::sizes;
 use super::settings::{Places, Settings, remove};
-use super::uses::{self, InUse, Uses};
+use super::uses::{self, Uses};
 use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::progress::Progress;
@@ -22,8 +22,6 @@ pub struct Removal {
     pub removed: Vec<Removed>,
     /// What stays.
     pub kept: Vec<Kept>,
-    /// Processes of which nobody can tell which generation they use: for their sake nothing is removed.
-    pub unclear: Vec<InUse>,
     /// Whether somebody is building at the moment, so that what is half-built was left alone.
     pub building: bool,
 }
@@ -97,7 +95,6 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
         return Ok(removal);
     };
     let uses = look(generations.folder())?;
-    removal.unclear.clone_from(&uses.through_link);
     let mut older = 0;
     for number in generations.list()?.into_iter().rev() {
         if generations.find_stamp::<Stamp>(number).is_none() {
@@ -114,8 +111,7 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
         };
         let why = match (why, users) {
             (Some(why), _) => Some(why),
-            (None, 0) if uses.through_link.is_empty() => None,
-            (None, 0) => Some("perhaps in use".to_owned()),
+            (None, 0) => None,
             (None, 1) => Some("in use by a process".to_owned()),
             (None, count) => Some(format!("in use by {count} processes")),
         };
