@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::diff::{Change, changes};
+use super::gc;
 use super::installed::installed;
 use super::interpreters::{self, Interpreter};
 use super::lock::{Lock, Source};
@@ -202,7 +203,8 @@ pub(super) async fn clean(
     end_left_over_of(generations.folder(), places.builder.as_ref()).await?;
     let (places, generations) = (places.clone(), generations.clone());
     let left = blocking(move || {
-        let mut left = false;
+        let in_use = |number| Ok(gc::look(generations.folder())?.includes(number));
+        let mut left = generations.clean_moved(in_use)?;
         for number in generations.list_half_built()? {
             left = true;
             remove(&generations.path(number))?;
@@ -214,10 +216,8 @@ pub(super) async fn clean(
         {
             let name = entry.file_name();
             let is_ours = name.to_str().is_some_and(|name| {
-                [BUILT, GONE].iter().any(|end| {
-                    name.strip_suffix(end)
-                        .is_some_and(|number| number.parse::<u32>().is_ok())
-                })
+                name.strip_suffix(BUILT)
+                    .is_some_and(|number| number.parse::<u32>().is_ok())
             });
             if is_ours {
                 left = true;
@@ -241,8 +241,6 @@ pub(super) async fn clean(
 
 /// How the folder ends that the builder has filled, and that is being taken over.
 const BUILT: &str = ".built";
-/// How the folder of a generation ends that is being removed.
-pub(super) const GONE: &str = ".gone";
 
 /// Does work that waits for the disk, on a thread that may.
 pub(super) async fn blocking<T: Send + 'static>(

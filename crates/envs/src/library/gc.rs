@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::build::{GONE, Stamp, blocking, clean};
+use super::build::{Stamp, blocking, clean};
 use super::list::sizes;
 use super::settings::{Places, Settings, remove};
 use super::uses::{self, Uses};
@@ -76,7 +76,7 @@ pub(super) async fn gc(
     .await
 }
 
-fn look(folder: &Path) -> Result<Uses, EnvError> {
+pub(super) fn look(folder: &Path) -> Result<Uses, EnvError> {
     uses::find(folder).map_err(|source| EnvError::Io {
         doing: "read",
         path: "/proc".into(),
@@ -126,26 +126,19 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
     Ok(removal)
 }
 
-/// Moves each generation away first and looks again: whoever has begun to use it meanwhile gets it back.
+/// Moves each generation away first and looks again: whoever has begun to use it meanwhile gets it back, and so does
+/// whoever has switched to it.
 fn take_away(generations: &Generations, removal: &mut Removal) -> Result<(), EnvError> {
     let mut removed = Vec::new();
     for one in std::mem::take(&mut removal.removed) {
-        let path = generations.path(one.number);
-        let gone = path.with_extension(GONE.trim_start_matches('.'));
-        let fail = |source| EnvError::Io {
-            doing: "remove",
-            path: path.clone(),
-            source,
-        };
-        fs::rename(&path, &gone).map_err(fail)?;
-        if look(generations.folder())?.includes(one.number) {
-            fs::rename(&gone, &path).map_err(fail)?;
+        let in_use = || Ok(look(generations.folder())?.includes(one.number));
+        let Some(gone) = generations.move_away(one.number, in_use)? else {
             removal.kept.push(Kept {
                 number: one.number,
-                why: "in use by a process".to_owned(),
+                why: "in use since a moment ago".to_owned(),
             });
             continue;
-        }
+        };
         remove(&gone)?;
         let _ = fs::remove_file(generations.log_path(one.number));
         removed.push(one);

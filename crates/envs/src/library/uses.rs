@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::unistd::{Uid, User, geteuid};
 use serde::Serialize;
 
-use super::build::GONE;
+use crate::generations::GONE;
 
 /// A process that uses a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -134,6 +134,8 @@ impl RLibrary {
             for number in half {
                 owned.remove(number)?;
             }
+            // Nobody uses what was moved away, or else it would not have been; but it may have become the current one.
+            owned.clean_moved(|_| Ok(false))?;
             Ok(())
         })
         .await?;
