@@ -65,12 +65,16 @@ scenario("a course shows to each what belongs to the role, and kernels find shar
     const port = await freePort();
     await host.write("/root/mirror.py", mirror, "600");
     await host.shell("mkdir /root/mirror; cd /root/mirror; python3 ../mirror.py");
-    host.start("python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/root/mirror", String(port));
+    const serving = `echo $$ > /root/mirror.pid; cd /root/mirror; exec python3 -m http.server --bind 127.0.0.1 ${port}`;
+    const server = host.start("sh", "-c", serving);
     const from = `http://127.0.0.1:${port}/`;
     await until("the mirror answers", async () => (await fetch(from)).ok, 20_000, 100);
     await host.run("lyceum", "data", "add", "nltk", "punkt", "--from", from);
     const again = await host.run("lyceum", "data", "add", "nltk", "punkt", "--from", from);
     assert.match(again, /has all of it already/);
+    const ended = new Promise((done) => server.on("exit", done));
+    await host.shell("kill $(cat /root/mirror.pid)");
+    await ended;
   });
   await step("a course is made, and once is enough", async () => {
     const add = ["lyceum", "course", "add", course, "--teachers", "tina", "--students", "ada", "--language", "cs"];
@@ -84,8 +88,9 @@ scenario("a course shows to each what belongs to the role, and kernels find shar
   await step("kernels find data, and homes show what is shared, though it does not answer", async () => {
     const code = "import nltk, os; print(nltk.data.find('tokenizers/punkt'), os.readlink('edu'))";
     await Promise.all(people.map((person) => person.mustLogIn()));
-    const printed = await Promise.all(people.map((person) => person.compute(code)));
-    for (const text of printed) assert.equal(text, "/srv/lyceum/data/nltk/tokenizers/punkt /net/down/edu");
+    for (const person of people) {
+      assert.equal(await person.compute(code), "/srv/lyceum/data/nltk/tokenizers/punkt /net/down/edu");
+    }
   });
   await step("JupyterLab shows to each what belongs to the role", async () => {
     const pages = await Promise.all(people.map((person) => person.go(`${person.base()}lab`)));

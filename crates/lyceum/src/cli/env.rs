@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod kernels;
 mod python;
 mod shell;
 
@@ -20,13 +21,19 @@ pub(crate) enum EnvCommand {
     Shell(shell::ShellArgs),
     /// Makes the environments as the files say: builds what differs, and switches to it
     Apply(python::ApplyArgs),
+    /// Kernels: which ones people find in JupyterLab, and places those of the configuration
+    #[command(subcommand)]
+    Kernels(kernels::KernelsCommand),
 }
+
+pub(crate) use shell::settings as shell_settings;
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
         EnvCommand::Shell(args) => shell::run(args),
         EnvCommand::Apply(args) => python::apply(args),
+        EnvCommand::Kernels(command) => kernels::run(command),
     };
     match result {
         Ok(code) => code,
