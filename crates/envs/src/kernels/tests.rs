@@ -293,6 +293,8 @@ fn a_kernels_folder_is_copied_with_the_places_that_it_means() {
     fs::write(folder.join("kernel.json"), spec.to_string()).unwrap();
     fs::write(folder.join("logo-64x64.png"), "png").unwrap();
     fs::write(folder.join("secret.txt"), "x").unwrap();
+    // What only root can read would be for all.
+    symlink(folder.join("secret.txt"), folder.join("logo-svg.svg")).unwrap();
     let plan = place.plan(&[kernel("julia", KernelSource::Folder(folder.clone()))]);
     plan.write().unwrap();
     let written = place.read("base/kernels/julia/kernel.json");
@@ -306,6 +308,7 @@ fn a_kernels_folder_is_copied_with_the_places_that_it_means() {
     );
     let there = jupyter_path(place.folder.path(), "base").join("kernels/julia");
     assert!(there.join("logo-64x64.png").exists() && !there.join("secret.txt").exists());
+    assert!(!there.join("logo-svg.svg").exists());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::room::Room;
 use super::site;
 use super::usage::{User, find_users};
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
-use crate::command::end_left_over;
+use crate::command::{end_left_over, end_left_over_of};
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 
@@ -128,12 +128,14 @@ impl RLibrary {
         let _lock = generations
             .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
             .await?;
-        end_left_over(generations.folder()).await?;
+        end_left_over_of(generations.folder(), spec.account.as_ref()).await?;
         let (owned, half) = (generations.clone(), generations.list_half_built()?);
         blocking(move || {
             for number in half {
                 owned.remove(number)?;
             }
+            // Nobody uses what was moved away, or else it would not have been; but it may have become the current one.
+            owned.clean_moved(|_| Ok(false))?;
             Ok(())
         })
         .await?;
