@@ -11,23 +11,20 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::apt;
+use super::choose::{Choice, plain};
 use super::error::{RError, io};
-use super::install::{self, Task, explain};
+use super::install::{self, Task};
 use super::list::{Entry, Method};
-use super::plan::{self, Chosen, From, Plan, Question};
+use super::plan::{Chosen, From};
 use super::room::{Room, sha256};
-use super::sources::{self, Got, NotGot};
+use super::sources;
 use super::tree::{How, mentions, transfer};
 use super::{BuildReport, Failure, Locked, PackageReport, RSpec, Stamp, State, Upgrade};
-use crate::command::Log;
 use crate::error::EnvError;
 use crate::progress::{Phase, Progress, Report};
 
 /// Changes when libraries are built differently, so that older ones are not shared.
 pub(super) const FORMAT: u32 = 1;
-/// How often the choice is made anew because of what was compiled with what.
-const ROUNDS: usize = 8;
 
 /// What a build works with.
 pub(super) struct Builder<'a> {
@@ -42,17 +39,6 @@ pub(super) struct Builder<'a> {
     pub(super) ours: PathBuf,
     pub(super) dry_run: bool,
     pub(super) begun: Instant,
-}
-
-/// What was chosen, and why the rest was not.
-struct Choice {
-    plan: Plan,
-    sources: BTreeMap<String, Got>,
-    /// Entries whose sources are what they were.
-    stay: BTreeSet<String>,
-    /// Entries of the list that cannot be had.
-    lost: BTreeMap<String, Failure>,
-    apt: Vec<String>,
 }
 
 impl Builder<'_> {
@@ -108,16 +94,27 @@ impl Builder<'_> {
             .collect();
         let count = tasks.len();
         install::install(room, tasks, &lacking, self.spec.jobs, |name, state, at| {
-            let word = if state.is_good() { "installed" } else { "could not install" };
+            let word = if state.is_good() {
+                "installed"
+            } else {
+                "could not install"
+            };
             #[expect(clippy::cast_precision_loss, reason = "a part of a bar")]
             let part = at as f32 / count.max(1) as f32;
-            self.tell(Phase::Installing, &format!("{word} {name} ({at} of {count})"), 0.25 + 0.6 * part);
+            self.tell(
+                Phase::Installing,
+                &format!("{word} {name} ({at} of {count})"),
+                0.25 + 0.6 * part,
+            );
         })
         .await
     }
 
-    fn tell(&self, phase: Phase, text: &str, fraction: f32) {
-        let estimate = self.previous.as_ref().map_or(600, |(stamp, _)| stamp.seconds.max(1));
+    pub(super) fn tell(&self, phase: Phase, text: &str, fraction: f32) {
+        let estimate = self
+            .previous
+            .as_ref()
+            .map_or(600, |(stamp, _)| stamp.seconds.max(1));
         self.progress.report(&Report {
             phase,
             text: text.to_owned(),
@@ -126,225 +123,36 @@ impl Builder<'_> {
         });
     }
 
-    /// What of the generation before may be shared, by name.
-    fn shareable(&self, name: &str) -> Option<&Locked> {
-        let (stamp, _) = self.previous.as_ref()?;
-        stamp.packages.get(name).filter(|locked| !locked.bound)
-    }
-
-    fn wants_anew(&self, name: &str) -> bool {
-        match self.upgrade {
-            Upgrade::Nothing => false,
-            Upgrade::Named(names) => names.iter().any(|one| one == name),
-            Upgrade::All => true,
-        }
-    }
-
-    async fn choose(&self, room: &Room<'_>) -> Result<Choice, RError> {
-        let mut fresh: BTreeSet<String> = match self.upgrade {
-            Upgrade::Nothing => BTreeSet::new(),
-            Upgrade::Named(names) => names.iter().cloned().collect(),
-            Upgrade::All => BTreeSet::from(["*".to_owned()]),
-        };
-        if let Some((stamp, _)) = &self.previous {
-            fresh.extend(stamp.packages.iter().filter(|(_, one)| one.bound).map(|(name, _)| name.clone()));
-        }
-        for entry in &self.spec.list.entries {
-            if self.shareable(&entry.name).is_some_and(|locked| !is_of(locked, entry)) {
-                fresh.insert(entry.name.clone());
-            }
-        }
-        let mut choice = Choice {
-            plan: Plan::default(),
-            sources: BTreeMap::new(),
-            stay: BTreeSet::new(),
-            lost: BTreeMap::new(),
-            apt: Vec::new(),
-        };
-        self.from_apt(room, &fresh, &mut choice).await?;
-        for _ in 0..ROUNDS {
-            self.get_sources(room, &fresh, &mut choice).await;
-            choice.plan = plan::ask(room, &self.question(room, &fresh, &choice)).await?;
-            let more = self.compiled_otherwise(&choice.plan);
-            if more.iter().all(|name| fresh.contains(name)) {
-                break;
-            }
-            fresh.extend(more);
-        }
-        for (name, reason) in &choice.plan.missing {
-            let offline = choice.plan.offline.first();
-            let failure = match offline {
-                Some((repository, said)) => Failure {
-                    cause: format!("the repository {repository} cannot be reached"),
-                    advice: format!("check the network connection and `repositories`, and try again ({said})"),
-                    log: PathBuf::new(),
-                    excerpt: String::new(),
-                },
-                None => plain(reason.clone(), "check its name, and that it exists for this version of R"),
-            };
-            choice.lost.entry(name.clone()).or_insert(failure);
-        }
-        Ok(choice)
-    }
-
-    fn question(&self, room: &Room<'_>, fresh: &BTreeSet<String>, choice: &Choice) -> Question {
-        let entries = self.spec.list.entries.iter();
-        Question {
-            wants: entries
-                .filter(|entry| !choice.lost.contains_key(&entry.name))
-                .filter(|entry| {
-                    entry.method.by_name() || !self.dry_run || self.shareable(&entry.name).is_some()
-                })
-                .map(|entry| (entry.name.clone(), entry.version.clone().unwrap_or_default(), entry.method))
-                .collect(),
-            repositories: self.spec.repositories.clone(),
-            bioconductor: self.spec.bioconductor.clone(),
-            libraries: room.libraries.clone(),
-            previous: self.previous.as_ref().map(|(_, library)| library.clone()),
-            fresh: fresh.clone(),
-            stay: choice.stay.difference(fresh).cloned().collect(),
-            absent: choice.lost.keys().cloned().collect(),
-            sources: choice.sources.values().map(|got| got.description.clone()).collect(),
-            prefer_here: self.spec.prefer_apt,
-        }
-    }
-
-    /// Installs what the distribution has ready-made. Its packages are everybody's at once, but they replace nothing of ours.
-    async fn from_apt(
-        &self,
-        room: &Room<'_>,
-        fresh: &BTreeSet<String>,
-        choice: &mut Choice,
-    ) -> Result<(), RError> {
-        let usable = self.spec.interpreter.is_distributions() && apt::is_there();
-        let is_there = |name: &str| room.libraries.iter().any(|folder| folder.join(name).join("DESCRIPTION").is_file());
-        let mut wanted: BTreeMap<String, &Entry> = BTreeMap::new();
-        for entry in &self.spec.list.entries {
-            let preferred = self.spec.prefer_apt
-                && matches!(entry.method, Method::Cran | Method::Bioc)
-                && entry.version.is_none()
-                && entry.sha256.is_none()
-                && (fresh.contains(&entry.name) || self.shareable(&entry.name).is_none());
-            if is_there(&entry.name) || !(entry.method == Method::Apt || preferred) {
-                continue;
-            }
-            if usable && let Some(name) = entry.debian_name() {
-                wanted.insert(name, entry);
-            } else if entry.method == Method::Apt {
-                let failure = plain(
-                    "packages from apt are made for the distribution's R, and this is another".to_owned(),
-                    "write method cran for it",
-                );
-                choice.lost.insert(entry.name.clone(), failure);
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let log = Log::create(room.log_path("apt"), room.mark.clone())?;
-        let names: Vec<String> = wanted.keys().cloned().collect();
-        let known = apt::ask(&names, &log).await?;
-        let may = rustix::process::geteuid().is_root();
-        let mut lost = BTreeMap::new();
-        for (name, entry) in &wanted {
-            let there = known.contains_key(name);
-            if there && (may || self.dry_run) {
-                choice.apt.push(name.clone());
-            } else if entry.method == Method::Apt {
-                lost.insert(entry.name.clone(), not_from_apt(name, there));
-            }
-        }
-        if !self.dry_run && !choice.apt.is_empty() {
-            self.tell(Phase::Downloading, &format!("installing {} packages with apt", choice.apt.len()), 0.03);
-            if apt::install(&choice.apt, &log).await.is_err() {
-                // Each alone, so that one that fails takes no other with it.
-                for name in choice.apt.clone() {
-                    let ran = apt::install(std::slice::from_ref(&name), &log).await;
-                    if let (Err(error), Some(entry)) = (ran, wanted.get(&name)) {
-                        choice.apt.retain(|one| *one != name);
-                        if entry.method == Method::Apt {
-                            lost.insert(entry.name.clone(), explain(&error));
-                        }
-                    }
-                }
-            }
-        }
-        choice.lost.extend(lost);
-        Ok(())
-    }
-
-    /// Gets the sources of entries that no repository has, as far as they are not there from before.
-    async fn get_sources(&self, room: &Room<'_>, fresh: &BTreeSet<String>, choice: &mut Choice) {
-        if self.dry_run {
-            return;
-        }
-        let wanted: Vec<&Entry> = self
-            .spec
-            .list
-            .entries
-            .iter()
-            .filter(|entry| !entry.method.by_name())
-            .filter(|entry| {
-                let name = &entry.name;
-                let known = choice.sources.contains_key(name) || choice.lost.contains_key(name);
-                !known && (!choice.stay.contains(name) || fresh.contains(name))
-            })
-            .filter(|entry| {
-                let anew = fresh.contains(&entry.name) || self.wants_anew(&entry.name);
-                anew || self.shareable(&entry.name).is_none()
-            })
-            .collect();
-        let works = wanted.into_iter().map(|entry| async move { (entry, sources::get(room, entry).await) });
-        let mut running = futures_util::stream::iter(works).buffer_unordered(self.spec.jobs.max(1));
-        while let Some((entry, got)) = running.next().await {
-            self.tell(Phase::Downloading, &format!("getting the sources of {}", entry.name), 0.05);
-            match got {
-                // An upgrade that would bring the same again brings nothing.
-                Ok(got) if self.shareable(&entry.name).is_some_and(|one| {
-                    !got.identity.is_empty() && one.identity == got.identity && is_of(one, entry)
-                }) && !fresh.contains(&entry.name) => {
-                    choice.stay.insert(entry.name.clone());
-                }
-                Ok(got) => {
-                    choice.sources.insert(entry.name.clone(), got);
-                }
-                Err(NotGot::Program(error)) => {
-                    choice.lost.insert(entry.name.clone(), explain(&error));
-                }
-                Err(NotGot::Wrong { cause, advice }) => {
-                    choice.lost.insert(entry.name.clone(), plain(cause, &advice));
-                }
-            }
-        }
-    }
-
-    /// Packages of the generation before that were compiled with headers of another version than is chosen now.
-    fn compiled_otherwise(&self, plan: &Plan) -> Vec<String> {
-        let kept = plan.packages.iter().filter(|(_, chosen)| chosen.from == From::Previous);
-        kept.filter(|(name, _)| {
-            self.shareable(name).is_none_or(|locked| {
-                locked.linking.iter().any(|(other, version)| {
-                    plan.packages.get(other).is_none_or(|chosen| chosen.version != *version)
-                })
-            })
-        })
-        .map(|(name, _)| name.clone())
-        .collect()
-    }
-
     fn is_the_same(&self, choice: &Choice) -> bool {
-        let Some((stamp, _)) = &self.previous else { return false };
-        let kept = |name: &String| choice.plan.packages.get(name).is_some_and(|one| one.from == From::Previous);
+        let Some((stamp, _)) = &self.previous else {
+            return false;
+        };
+        let kept = |name: &String| {
+            choice
+                .plan
+                .packages
+                .get(name)
+                .is_some_and(|one| one.from == From::Previous)
+        };
         stamp.failed.is_empty()
             && choice.lost.is_empty()
             && stamp.r == self.spec.interpreter.version.to_string()
             && stamp.packages.keys().all(kept)
-            && choice.plan.packages.iter().all(|(name, one)| match one.from {
-                From::Previous => stamp.packages.contains_key(name),
-                From::Here => self.spec.list.find(name).is_none() || stamp.here.contains_key(name),
-                From::Repository { .. } | From::Source => false,
-            })
-            && stamp.here.keys().all(|name| self.spec.list.find(name).is_some())
+            && choice
+                .plan
+                .packages
+                .iter()
+                .all(|(name, one)| match one.from {
+                    From::Previous => stamp.packages.contains_key(name),
+                    From::Here => {
+                        self.spec.list.find(name).is_none() || stamp.here.contains_key(name)
+                    }
+                    From::Repository { .. } | From::Source => false,
+                })
+            && stamp
+                .here
+                .keys()
+                .all(|name| self.spec.list.find(name).is_some())
     }
 
     /// How all packages stand before anything is installed.
@@ -369,8 +177,14 @@ impl Builder<'_> {
     }
 
     /// Puts the packages of the generation before into the new library, as the same files.
-    async fn link_kept(&self, room: &Room<'_>, choice: &Choice) -> Result<BTreeSet<String>, RError> {
-        let Some((_, library)) = &self.previous else { return Ok(BTreeSet::new()) };
+    async fn link_kept(
+        &self,
+        room: &Room<'_>,
+        choice: &Choice,
+    ) -> Result<BTreeSet<String>, RError> {
+        let Some((_, library)) = &self.previous else {
+            return Ok(BTreeSet::new());
+        };
         let names: BTreeSet<String> = choice
             .plan
             .packages
@@ -397,7 +211,9 @@ impl Builder<'_> {
         states: &mut BTreeMap<String, State>,
     ) -> Result<(BTreeMap<String, Task>, BTreeMap<String, Locked>), RError> {
         let packages = &choice.plan.packages;
-        let file_of = |name: &str, chosen: &Chosen| self.cache.join(format!("{name}_{}.tar.gz", chosen.version));
+        let file_of = |name: &str, chosen: &Chosen| {
+            self.cache.join(format!("{name}_{}.tar.gz", chosen.version))
+        };
         let files: Vec<_> = packages
             .iter()
             .filter_map(|(name, chosen)| match &chosen.from {
@@ -408,7 +224,11 @@ impl Builder<'_> {
             })
             .collect();
         if !files.is_empty() {
-            self.tell(Phase::Downloading, &format!("downloading {} packages", files.len()), 0.1);
+            self.tell(
+                Phase::Downloading,
+                &format!("downloading {} packages", files.len()),
+                0.1,
+            );
             sources::download(room, &files, "download").await?;
         }
         let (mut tasks, mut locked) = (BTreeMap::new(), BTreeMap::new());
@@ -423,18 +243,29 @@ impl Builder<'_> {
                     continue;
                 }
                 From::Source => {
-                    let (Some(got), Some(entry)) = (choice.sources.get(name), entry) else { continue };
+                    let (Some(got), Some(entry)) = (choice.sources.get(name), entry) else {
+                        continue;
+                    };
                     let locator = entry.locator.clone().unwrap_or_default();
-                    (got.folder.clone(), entry.method, locator, got.identity.clone())
+                    (
+                        got.folder.clone(),
+                        entry.method,
+                        locator,
+                        got.identity.clone(),
+                    )
                 }
                 From::Repository { address, .. } => {
                     let file = file_of(name, chosen);
                     let path = file.clone();
-                    let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await else {
+                    let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await
+                    else {
                         let log = room.log_path("download");
                         let failure = Failure {
                             cause: format!("{address} cannot be downloaded"),
-                            advice: format!("check the network connection and try again; {} tells more", log.display()),
+                            advice: format!(
+                                "check the network connection and try again; {} tells more",
+                                log.display()
+                            ),
                             log,
                             excerpt: String::new(),
                         };
@@ -444,7 +275,8 @@ impl Builder<'_> {
                     if let Some(wanted) = entry.and_then(|entry| entry.sha256.as_ref())
                         && *wanted != sum
                     {
-                        let cause = format!("the archive's sha256 is {sum}, and the list says {wanted}");
+                        let cause =
+                            format!("the archive's sha256 is {sum}, and the list says {wanted}");
                         let advice = "find out why it was changed; if it is right, write the new sha256 into the list";
                         states.insert(name.clone(), State::Failed(plain(cause, advice)));
                         continue;
@@ -458,19 +290,25 @@ impl Builder<'_> {
                 .iter()
                 .filter_map(|other| Some((other.clone(), packages.get(other)?.version.clone())))
                 .collect();
-            tasks.insert(name.clone(), Task {
-                from,
-                version: chosen.version.clone(),
-                needs: chosen.needs.clone(),
-            });
-            locked.insert(name.clone(), Locked {
-                version: chosen.version.clone(),
-                method: method.as_str().to_owned(),
-                source,
-                identity,
-                linking,
-                bound: false,
-            });
+            tasks.insert(
+                name.clone(),
+                Task {
+                    from,
+                    version: chosen.version.clone(),
+                    needs: chosen.needs.clone(),
+                },
+            );
+            locked.insert(
+                name.clone(),
+                Locked {
+                    version: chosen.version.clone(),
+                    method: method.as_str().to_owned(),
+                    source,
+                    identity,
+                    linking,
+                    bound: false,
+                },
+            );
         }
         Ok((tasks, locked))
     }
@@ -495,7 +333,8 @@ impl Builder<'_> {
             if account.is_some() {
                 std::os::unix::fs::chown(&library, Some(0), Some(0)).map_err(fail(&library))?;
             }
-            fs::set_permissions(&library, fs::Permissions::from_mode(0o755)).map_err(fail(&library))?;
+            fs::set_permissions(&library, fs::Permissions::from_mode(0o755))
+                .map_err(fail(&library))?;
             for entry in fs::read_dir(&library).map_err(fail(&library))? {
                 let entry = entry.map_err(fail(&library))?;
                 let path = entry.path();
@@ -519,7 +358,11 @@ impl Builder<'_> {
     }
 
     /// Loads every package of the list in a process of its own.
-    async fn try_out(&self, room: &Room<'_>, states: &mut BTreeMap<String, State>) -> Result<(), RError> {
+    async fn try_out(
+        &self,
+        room: &Room<'_>,
+        states: &mut BTreeMap<String, State>,
+    ) -> Result<(), RError> {
         self.tell(Phase::Testing, "loading each package once", 0.9);
         room.script("check.R", include_str!("check.R"))?;
         let names: Vec<&str> = self
@@ -530,7 +373,9 @@ impl Builder<'_> {
             .map(|entry| entry.name.as_str())
             .filter(|name| states.get(*name).is_some_and(State::is_good))
             .collect();
-        let works = names.into_iter().map(|name| async move { (name, install::load(room, name).await) });
+        let works = names
+            .into_iter()
+            .map(|name| async move { (name, install::load(room, name).await) });
         let mut running = futures_util::stream::iter(works).buffer_unordered(self.spec.jobs.max(1));
         while let Some((name, loaded)) = running.next().await {
             if let Err(failure) = loaded {
@@ -581,7 +426,11 @@ impl Builder<'_> {
                     Some((entry.name.clone(), chosen.version.clone()))
                 })
                 .collect(),
-            failed: entries.iter().filter(lacks).map(|entry| (entry.name.clone(), reason(entry))).collect(),
+            failed: entries
+                .iter()
+                .filter(lacks)
+                .map(|entry| (entry.name.clone(), reason(entry)))
+                .collect(),
             lacking: entries
                 .iter()
                 .filter(lacks)
@@ -606,7 +455,11 @@ impl Builder<'_> {
                 let entry = self.spec.list.find(name);
                 PackageReport {
                     name: name.clone(),
-                    version: choice.plan.packages.get(name).map(|chosen| chosen.version.clone()),
+                    version: choice
+                        .plan
+                        .packages
+                        .get(name)
+                        .map(|chosen| chosen.version.clone()),
                     state: state.clone(),
                     listed: entry.is_some(),
                     required: entry.is_some_and(|entry| entry.required),
@@ -625,47 +478,17 @@ impl Builder<'_> {
     }
 }
 
-/// Whether a package of an earlier generation is what an entry says.
-fn is_of(locked: &Locked, entry: &Entry) -> bool {
-    if entry.method.by_name() {
-        return matches!(locked.method.as_str(), "cran" | "bioc")
-            && entry.sha256.as_ref().is_none_or(|sum| *sum == locked.identity);
-    }
-    locked.method == entry.method.as_str()
-        && entry.locator.as_deref() == Some(&locked.source)
-        && !locked.identity.is_empty()
-        && entry.sha256.as_ref().is_none_or(|sum| *sum == locked.identity)
-        && entry.version.as_ref().is_none_or(|version| *version == locked.version)
-}
-
-fn plain(cause: String, advice: &str) -> Failure {
-    Failure {
-        cause,
-        advice: advice.to_owned(),
-        log: PathBuf::new(),
-        excerpt: String::new(),
-    }
-}
-
-fn not_from_apt(name: &str, there: bool) -> Failure {
-    if there {
-        let cause = format!("only root can install {name}");
-        plain(cause, &format!("as root: apt install {name}"))
-    } else {
-        let cause = format!("apt knows no package {name}");
-        plain(cause, "check its name, run `apt update`, or write method cran for it")
-    }
-}
-
 /// Does file work on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RError> + Send + 'static,
 ) -> Result<T, RError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(RError::Env(EnvError::Io {
-            doing: "finish work on",
-            path: PathBuf::from("files"),
-            source: error.into(),
-        }))
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(RError::Env(EnvError::Io {
+                doing: "finish work on",
+                path: PathBuf::from("files"),
+                source: error.into(),
+            }))
+        })
 }
