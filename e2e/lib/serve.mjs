@@ -23,10 +23,16 @@ export function environmentOfVersion(version) {
   return folder;
 }
 
+/** What `[spawner]` says of an environment that is not one of `[env]`. */
+const from = (environment) => `command = ["${environment}/bin/jupyterhub-singleuser"]
+path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]`;
+
 /** A `lyceum serve` where everybody may log in, with any password; root is an administrator. */
 export class Serve extends Demo {
-  /** Starts it with users' servers from a Python environment. `spawner` is added to that section, `more.hub`
-   * to `[hub]`, `more.gateway` to `[gateway]`, and `more.rest` to the end of the configuration. */
+  /**
+   * Starts it with users' servers from a Python environment, or from those that `more.rest` describes. `spawner` is added
+   * to that section, `more.hub` to `[hub]`, `more.gateway` to `[gateway]`, and `more.rest` to the end of the configuration.
+   */
   static async start(name, { environment, more = {}, spawner = "" }) {
     const folder = await newFolder(name);
     const port = await freePort();
@@ -54,8 +60,7 @@ allow_all = true
 admin_users = ["root"]
 [spawner]
 kind = "process"
-command = ["${environment}/bin/jupyterhub-singleuser"]
-path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+${environment ? from(environment) : ""}
 ${spawner}
 ${more.rest ?? ""}
 `,

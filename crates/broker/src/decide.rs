@@ -13,13 +13,16 @@ use std::path::{Path, PathBuf};
 use lyceum_core::escape;
 use lyceum_core::names::{GroupName, ServerRef, UserName};
 use lyceum_core::route::Upstream;
+use lyceum_core::seams::PythonInUse;
 
 use self::account::not_admitted;
 use self::variables::JUPYTER_PATH;
 use crate::account::Account;
+use crate::beside::CONFIG_PATH;
 use crate::plan::Plan;
 use crate::policy::{Policy, ProfilePolicy, SocketRule, matches};
 use crate::protocol::{Refusal, ServerKey, StartServer, TlsFiles};
+use crate::python::{self, JUPYTER_PROGRAMS};
 use crate::variables::Variables;
 
 pub(crate) use self::account::{account_name, check_account, check_new_account, is_portable};
@@ -27,8 +30,6 @@ pub(crate) use self::unit::{folder_name, unit_name};
 
 /// The variable by which the processes of one start of a server are known.
 const SERVER_VARIABLE: &str = "LYCEUM_SERVER";
-/// Programs that take JupyterHub's variables and Jupyter Server's options.
-const JUPYTER_PROGRAMS: [&str; 2] = ["jupyterhub-singleuser", "jupyter-labhub"];
 /// The port in the variables of a server that listens on a socket: it has to be Jupyter Server's default, any other is
 /// refused beside a socket. Nobody listens on it.
 const PORT_BESIDE_SOCKET: u16 = 8888;
@@ -46,6 +47,17 @@ pub(crate) const CLIENT_CA: (&str, &str) = ("client-ca.pem", "JUPYTERHUB_SSL_CLI
 const MAX_PEM: usize = 64 * 1024;
 /// The longest path below which a server answers, in bytes.
 const MAX_PREFIX: usize = 2048;
+
+/// What has been found out for a start that is to be decided.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// A free port, if [`needs_port`] says that there has to be one.
+    pub(crate) port: Option<u16>,
+    /// The generation to start from, if [`wanted_python`] says of which environment.
+    pub(crate) python: Option<PythonInUse>,
+    /// Folders of settings that follow from the account's courses.
+    pub(crate) config_path: Option<String>,
+}
 
 /// A start that has been decided, but for the place of its program.
 #[derive(Debug)]
@@ -68,14 +80,28 @@ pub(crate) fn needs_port(policy: &Policy, start: &StartServer) -> bool {
     match policy.server.socket {
         SocketRule::Unix => false,
         SocketRule::Tcp => true,
-        SocketRule::Auto => {
-            let profile = start
-                .profile
-                .as_ref()
-                .and_then(|name| policy.profiles.get(name));
-            !runs_jupyter(command(policy, profile))
-        }
+        SocketRule::Auto => !runs_jupyter(command(policy, named_profile(policy, start))),
     }
+}
+
+/// The Python environment that a start is from, and the program that is looked for in it; `None` if the configuration has
+/// none, or says where the program is.
+pub(crate) fn wanted_python<'a>(
+    policy: &'a Policy,
+    start: &StartServer,
+) -> Option<(&'a str, &'a str)> {
+    let folders = policy.python.as_ref()?;
+    let profile = named_profile(policy, start);
+    let command = command(policy, profile);
+    let program = command.first().filter(|_| python::is_plain(command))?;
+    let named = profile.and_then(|profile| profile.python.as_ref());
+    Some((named.unwrap_or(&folders.default), program))
+}
+
+/// The profile that a start names, whoever may choose it.
+fn named_profile<'a>(policy: &'a Policy, start: &StartServer) -> Option<&'a ProfilePolicy> {
+    let name = start.profile.as_ref()?;
+    policy.profiles.get(name)
 }
 
 /// Refuses a key that no start of a server can have.
@@ -90,12 +116,12 @@ pub(crate) fn check_key(key: &ServerKey) -> Result<(), Refusal> {
     }
 }
 
-/// Decides on a start. `port` is a free one, if [`needs_port`] says that there has to be one.
+/// Decides on a start.
 pub(crate) fn decide(
     policy: &Policy,
     start: &StartServer,
     account: Account,
-    port: Option<u16>,
+    findings: &Findings,
 ) -> Result<Decision, Refusal> {
     let user = &start.key.user;
     check_key(&start.key)?;
@@ -114,15 +140,23 @@ pub(crate) fn decide(
 
     let unit = unit_name(user, &start.key.server);
     let folder = policy.servers_dir.join(folder_name(&unit));
-    let listening = Listening::new(policy, start, &folder, port)?;
+    let listening = Listening::new(policy, start, &folder, findings.port)?;
+    let python = findings.python.as_ref();
+    let bin = python.map(|python| python.prefix.join("bin").display().to_string());
     let search: Vec<String> = profile
         .iter()
         .flat_map(|profile| &profile.path)
+        .chain(&bin)
         .chain(&policy.server.path)
         .cloned()
         .collect();
+    let chosen = Chosen {
+        profile,
+        python,
+        config_path: findings.config_path.as_deref(),
+    };
     let environment = environment(
-        policy, start, &account, profile, &listening, &folder, &search,
+        policy, start, &account, chosen, &listening, &folder, &search,
     );
     let upstream = listening.upstream(start, account.uid);
     Ok(Decision {
@@ -130,7 +164,7 @@ pub(crate) fn decide(
         static_files: policy.server.static_files,
         plan: Plan {
             key: start.key.clone(),
-            argv: arguments(policy, profile, &listening),
+            argv: arguments(policy, chosen, &listening),
             environment: Variables(environment),
             working_dir: account
                 .home
@@ -299,15 +333,14 @@ impl Listening {
     }
 
     fn upstream(&self, start: &StartServer, uid: u32) -> Upstream {
-        let host = "127.0.0.1".to_owned();
         match self {
             Self::Socket(path) => Upstream::Owned {
                 path: path.clone(),
                 uid,
             },
-            Self::Port(port) => Upstream::Tcp { host, port: *port },
+            Self::Port(port) => Upstream::OwnedTcp { port: *port, uid },
             Self::Secure(port) => Upstream::Internal {
-                host,
+                host: Upstream::OWNED_HOST.to_owned(),
                 port: *port,
                 name: start
                     .tls
@@ -319,12 +352,25 @@ impl Listening {
     }
 }
 
+/// What a start has that others have otherwise.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    profile: Option<&'a ProfilePolicy>,
+    python: Option<&'a PythonInUse>,
+    /// Folders of settings that follow from courses.
+    config_path: Option<&'a str>,
+}
+
 /// Computes the whole environment of a server; later entries win.
 fn environment(
     policy: &Policy,
     start: &StartServer,
     account: &Account,
-    profile: Option<&ProfilePolicy>,
+    Chosen {
+        profile,
+        python,
+        config_path,
+    }: Chosen<'_>,
     listening: &Listening,
     folder: &Path,
     search: &[String],
@@ -340,6 +386,9 @@ fn environment(
         (text("PATH"), search.join(":")),
         (text("JUPYTER_RUNTIME_DIR"), path(&folder.join(RUNTIME))),
     ]);
+    if let Some(python) = python {
+        all.insert(text(python::VARIABLE), path(&python.prefix));
+    }
     all.extend(start.environment.0.clone());
     all.insert(
         text("JUPYTERHUB_SERVICE_URL"),
@@ -365,11 +414,19 @@ fn environment(
             .unwrap_or_default(),
     );
     // Ours comes first, so that what the configuration has stays in force behind it.
-    let (ours, then) = (start.environment.0.get(JUPYTER_PATH), all.get(JUPYTER_PATH));
-    if let (Some(ours), Some(then)) = (ours, then)
-        && ours != then
-    {
-        all.insert(text(JUPYTER_PATH), format!("{ours}:{then}"));
+    for (name, ours) in [
+        (
+            JUPYTER_PATH,
+            start.environment.0.get(JUPYTER_PATH).map(String::as_str),
+        ),
+        (CONFIG_PATH, config_path),
+    ] {
+        let Some(ours) = ours else { continue };
+        let both = match all.get(name).filter(|then| *then != ours) {
+            Some(then) => format!("{ours}:{then}"),
+            None => text(ours),
+        };
+        all.insert(text(name), both);
     }
     // Last, as nobody may hide a process from us.
     all.insert(text(SERVER_VARIABLE), start.key.marker.clone());
@@ -379,10 +436,23 @@ fn environment(
 /// The program and its arguments. Everybody on the machine can read them: nothing secret is here.
 fn arguments(
     policy: &Policy,
-    profile: Option<&ProfilePolicy>,
+    Chosen {
+        profile, python, ..
+    }: Chosen<'_>,
     listening: &Listening,
 ) -> Vec<String> {
     let mut all = command(policy, profile).to_vec();
+    // Its own place, and not what `current` leads to by then: what it starts later is of the same generation.
+    if let (Some(program), Some(python)) = (all.first_mut(), python)
+        && JUPYTER_PROGRAMS.contains(&program.as_str())
+    {
+        *program = python
+            .prefix
+            .join("bin")
+            .join(&*program)
+            .display()
+            .to_string();
+    }
     if let Listening::Socket(socket) = listening {
         all.push(format!("--ServerApp.sock={}", socket.display()));
         // The folder gives it the group of Lyceum, which has to be able to connect.

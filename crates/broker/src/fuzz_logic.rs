@@ -10,11 +10,12 @@ use std::time::Duration;
 use lyceum_core::limits::LimitRules;
 
 use crate::account::Account;
-use crate::decide::{self, Decision};
+use crate::decide::{self, Decision, Findings};
 use crate::policy::{
     AccountPolicy, EngineKind, PamPolicy, Policy, ProfilePolicy, Sandbox, ServerPolicy, SocketRule,
 };
 use crate::protocol::{Request, StartServer, frame};
+use crate::python;
 
 /// Any bytes as a question: it is refused, or what is decided of it is within the policy.
 pub fn question(data: &[u8]) {
@@ -23,8 +24,13 @@ pub fn question(data: &[u8]) {
     };
     if let Request::Start(start) = request {
         let policy = policy();
+        let findings = Findings {
+            port: Some(40_000),
+            python: None,
+            config_path: Some("/srv/settings/student".to_owned()),
+        };
         for account in accounts(&start) {
-            if let Ok(decision) = decide::decide(&policy, &start, account, Some(40_000)) {
+            if let Ok(decision) = decide::decide(&policy, &start, account, &findings) {
                 check(&policy, &start, &decision);
             }
         }
@@ -47,7 +53,15 @@ pub(crate) fn check(policy: &Policy, start: &StartServer, decision: &Decision) {
         plan.folder.join("server.sock").display()
     );
     let own = |argument: &String| *argument == socket || argument == "--ServerApp.sock_mode=0660";
-    let words: Vec<&String> = plan.argv.iter().filter(|argument| !own(argument)).collect();
+    // A plain program's place is that in the environment which the broker has found.
+    let mut argv = plan.argv.clone();
+    if let (Some(program), Some(prefix)) =
+        (argv.first_mut(), plan.environment.0.get(python::VARIABLE))
+        && let Some(name) = program.strip_prefix(&format!("{prefix}/bin/"))
+    {
+        *program = name.to_owned();
+    }
+    let words: Vec<&String> = argv.iter().filter(|argument| !own(argument)).collect();
     let commands = policy
         .profiles
         .values()
@@ -132,6 +146,10 @@ pub(crate) fn policy() -> Policy {
             check_at_start: true,
             limit: Duration::from_secs(15),
         }),
+        links: Vec::new(),
+        courses: crate::beside::CoursePolicy {
+            settings: PathBuf::from("/srv/lyceum/course-settings"),
+        },
         accounts: AccountPolicy {
             name: text("{username}"),
             uids: 0..=60_000,
@@ -172,6 +190,7 @@ pub(crate) fn policy() -> Policy {
             open_files: Some(1024),
             slice: text("lyceum-servers.slice"),
         },
+        python: None,
         profiles: BTreeMap::from([
             (
                 text("big"),

@@ -5,6 +5,7 @@
 //! wish. Whatever stalls or reads what people can change happens in children with a time limit.
 
 pub mod account;
+pub mod beside;
 pub mod children;
 pub mod client;
 mod decide;
@@ -14,11 +15,14 @@ pub mod fuzz_logic;
 pub mod plan;
 pub mod policy;
 pub mod protocol;
+pub mod python;
 pub mod serve;
 pub mod static_files;
+mod trusted;
 mod variables;
 
 pub use account::Account;
 pub use client::Broker;
 pub use policy::Policy;
+pub use python::PythonFolders;
 pub use variables::Variables;

@@ -10,6 +10,9 @@ use lyceum_core::NamePattern;
 use lyceum_core::limits::{LimitRules, Limits};
 use lyceum_core::names::{GroupName, UserName};
 
+use crate::beside::{CoursePolicy, HomeLink};
+use crate::python::PythonFolders;
+
 /// Everything that is allowed.
 ///
 /// The broker's own folders and engine are those of its start; everything else may change while it runs.
@@ -27,6 +30,12 @@ pub struct Policy {
     pub accounts: AccountPolicy,
     /// How servers are run.
     pub server: ServerPolicy,
+    /// The Python environments that servers are started from; `None` if there are none of the configuration's.
+    pub python: Option<PythonFolders>,
+    /// Folders that are shown in homes when servers start.
+    pub links: Vec<HomeLink>,
+    /// Where courses are written down.
+    pub courses: CoursePolicy,
     /// What users may choose among, by name.
     pub profiles: BTreeMap<String, ProfilePolicy>,
     /// What servers may use.
@@ -206,6 +215,8 @@ pub struct ProfilePolicy {
     pub environment: BTreeMap<String, String>,
     /// Folders of programs that come first.
     pub path: Vec<String>,
+    /// The Python environment, instead of the default one.
+    pub python: Option<String>,
     /// The page that a server opens first.
     pub default_url: Option<String>,
     /// What servers may use, over everything else.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use lyceum_core::names::{GroupName, ServerName, UserName};
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::Exit;
+use lyceum_core::seams::{Exit, PythonInUse};
 use lyceum_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +207,8 @@ pub struct StartedServer {
     pub unit: String,
     /// The Python environment whose static files may be answered for it.
     pub environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    pub python: Option<PythonInUse>,
 }
 
 /// How a server is.

@@ -7,8 +7,13 @@ use crate::source::{Place, Source, SourceKind, Sources};
 use crate::tree::{Data, Leaf, Node, Step};
 
 /// The folders that `root` moves, and what they are called below it.
-const BELOW_ROOT: [(&str, &str, &str); 2] =
-    [("hub", "data_dir", "data"), ("hub", "runtime_dir", "run")];
+const BELOW_ROOT: [(&str, &str, &str); 5] = [
+    ("hub", "data_dir", "data"),
+    ("hub", "runtime_dir", "run"),
+    ("courses", "root", "courses"),
+    ("courses", "exchange", "exchange"),
+    ("courses", "settings", "course-settings"),
+];
 
 /// Gives the folders that are not set their places below `root`.
 pub(crate) fn place_below_root(tree: &mut Node, sources: &mut Sources) {

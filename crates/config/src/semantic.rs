@@ -41,6 +41,9 @@ pub(crate) fn check(
     rules.limits();
     rules.profiles();
     rules.env();
+    rules.shared();
+    rules.courses();
+    rules.kernels();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -55,12 +58,14 @@ mod cull;
 mod declared;
 mod env;
 mod internal_tls;
+mod kernels;
 mod limits;
 mod login;
 mod profiles;
 mod proxy;
 mod secrets;
 mod servers;
+mod shared;
 mod tls;
 
 pub(crate) use self::cull::is_culler;

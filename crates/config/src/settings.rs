@@ -18,12 +18,14 @@ mod accounts;
 mod audit;
 mod auth_state;
 mod broker;
+mod courses;
 mod cull;
 mod custom_scopes;
 mod declared;
 mod env;
 mod groups;
 mod hub;
+mod kernels;
 mod limits;
 mod log;
 mod metrics;
@@ -34,6 +36,7 @@ mod roles;
 mod sandbox;
 mod servers;
 mod services;
+mod shared;
 mod sites;
 mod throttle;
 
@@ -42,6 +45,7 @@ pub use accounts::{AccountsConfig, Mode};
 pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use broker::BrokerConfig;
+pub use courses::{CourseLanguage, CoursesConfig, is_timezone};
 pub use cull::{
     AlwaysOrDuration, ClassHoursError, CullConfig, CullOverride, OffOrDuration, Percent,
     PercentError, PressureConfig,
@@ -52,6 +56,7 @@ pub(crate) use env::is_environment_name;
 pub use env::{EnvConfig, PythonEnvConfig, REnvConfig};
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
+pub use kernels::KernelConfig;
 pub use limits::{LimitsConfig, LimitsEntry, MemoryShare, TotalLimitsConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
@@ -65,6 +70,8 @@ pub use roles::RoleConfig;
 pub use sandbox::SandboxConfig;
 pub use servers::{OldServerNames, OptionsFromForm, ServersConfig};
 pub use services::{SecretText, ServiceConfig};
+pub use shared::{SharedConfig, SharedNames, SharedWith, SharedWord};
+pub(crate) use shared::{is_link_name, is_place, is_shared_name};
 pub use sites::{AccessRule, AccessWord, ServiceAccess, ServiceKind};
 pub use throttle::ThrottleConfig;
 
@@ -74,7 +81,7 @@ pub use throttle::ThrottleConfig;
 #[schemars(title = "lyceum.toml")]
 pub struct Config {
     /// Puts everything that Lyceum writes below one folder, instead of `/var/lib/lyceum` and `/run/lyceum`:
-    /// data in `data`, sockets in `run`. A folder that is set by its own key stays where that key says.
+    /// data in `data`, sockets in `run`; and what `lyceum data` and `lyceum course` write, instead of `/srv/lyceum`. A folder that is set by its own key stays where that key says.
     #[schemars(example = "/opt/jupyter", extend("format" = "path"))]
     pub root: Option<PathBuf>,
 
@@ -151,6 +158,36 @@ pub struct Config {
 
     /// The environments that users' servers and kernels run from, built by `lyceum env`.
     pub env: EnvConfig,
+
+    /// Folders that many use, each under its name: data, teaching material, a place to give things to each other. See
+    /// `docs/shared-data.md`.
+    ///
+    /// ```toml
+    /// [shared.nltk]
+    /// variable = "NLTK_DATA"
+    ///
+    /// [shared.edu]
+    /// path = "/srv/edu"
+    /// write = { groups = ["teachers"] }
+    /// link = "edu"
+    /// ```
+    pub shared: BTreeMap<String, SharedConfig>,
+
+    /// Courses with nbgrader: where they are, and what new ones begin with.
+    pub courses: CoursesConfig,
+    /// Kernels that servers offer besides the one of their own environment, each under its name.
+    ///
+    /// ```toml
+    /// [env.python.stats-2026]
+    ///
+    /// [kernels.stats]
+    /// python = "stats-2026"
+    ///
+    /// [kernels.julia]
+    /// title = "Julia 1.11"
+    /// path = "/opt/julia/share/jupyter/kernels/julia"
+    /// ```
+    pub kernels: BTreeMap<String, KernelConfig>,
 
     /// When servers that nobody uses are stopped.
     pub cull: CullConfig,

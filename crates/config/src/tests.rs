@@ -4,10 +4,12 @@ mod declared;
 mod docs;
 mod env;
 mod errors;
+mod kernels;
 mod limits;
 mod loading;
 mod paths;
 mod robust;
+mod shared;
 mod sites;
 
 use std::ffi::OsString;

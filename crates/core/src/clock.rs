@@ -1,6 +1,8 @@
 //! Time as a value that is asked for, so that tests can hold it still.
 
 use std::fmt;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 pub use jiff::Timestamp;
 
@@ -8,6 +10,13 @@ pub use jiff::Timestamp;
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns the current instant, in UTC with at least microsecond precision.
     fn now(&self) -> Timestamp;
+
+    /// Returns how much time has passed since some fixed instant. Whoever sets the machine's clock does not move it, so
+    /// it is the one for "how long ago"; while the machine sleeps it may stand still.
+    fn steady(&self) -> Duration {
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        ORIGIN.elapsed()
+    }
 }
 
 /// The machine's own clock.

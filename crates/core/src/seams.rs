@@ -3,6 +3,7 @@
 //! No method may be called "only after" another: what must be remembered is a value that the caller keeps.
 
 mod credentials;
+mod python;
 mod report;
 mod service;
 mod usage;
@@ -22,6 +23,7 @@ use crate::route::{Route, RouteSpec, RouteStatus, Upstream};
 use crate::secret::Secret;
 
 pub use self::credentials::ServerCredentials;
+pub use self::python::{PythonInUse, PythonNow, Pythons};
 pub use self::report::{Gauge, Notice, Reporter};
 pub use self::service::{
     ServiceLaunch, ServiceLog, ServiceProcess, ServiceRunner, ServiceStartError,
@@ -144,6 +146,13 @@ pub trait Spawner: fmt::Debug + Send + Sync {
     /// Names the environment that the server of this handle was started from, if its static files may be
     /// answered without the server; see [`Route::ENVIRONMENT`]. Looks at the handle only.
     fn environment(&self, handle: &Handle) -> Option<String> {
+        let _ = handle;
+        None
+    }
+
+    /// Tells from which Python environment the server of this handle was started, if it is one of the
+    /// configuration's. Looks at the handle only.
+    fn python(&self, handle: &Handle) -> Option<PythonInUse> {
         let _ = handle;
         None
     }

@@ -394,7 +394,12 @@ fn shown(step: &Step<'_>) -> String {
     let mut line = step.program.to_string_lossy().into_owned();
     for argument in &step.arguments {
         line.push(' ');
-        line.push_str(&argument.to_string_lossy());
+        let argument = argument.to_string_lossy();
+        // A program's whole text says less than its first line, which tells what it does.
+        match argument.split_once('\n') {
+            Some((first, _)) => line.extend(["'", first, " …'"]),
+            None => line.push_str(&argument),
+        }
     }
     line
 }

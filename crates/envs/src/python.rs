@@ -2,11 +2,13 @@
 //!
 //! Made once, from PyPI or from a folder of wheels; afterwards finding it costs two small files.
 
-mod build;
-mod interpreter;
-mod meter;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod interpreter;
+pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +16,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::end_left_over;
+use crate::command::{Log, end_left_over};
 use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 
+pub use check::{CheckOptions, CheckReport, CheckedKernel, Problem};
 pub use interpreter::Host;
+pub(crate) use interpreter::is_executable;
+pub use tune::{Finding, TuneOptions, TuneReport};
 
 /// Changes when we prepare environments differently, so that older ones are made anew.
 const FORMAT: u32 = 1;
@@ -146,6 +151,19 @@ impl PythonEnvironment {
     }
 }
 
+/// Tries an environment out, as it is done before a new one is switched to: a server for a user answers, a cell runs in
+/// every kernel. What the programs print goes to the file `log`; `said` hears how far it is, from 0 to 1, and what is
+/// being tried. What does not work is [`EnvError::Unfit`].
+pub async fn check_environment(
+    prefix: &Path,
+    options: &CheckOptions,
+    log: PathBuf,
+    said: &mut (dyn FnMut(f32, &str) + Send),
+) -> Result<CheckReport, EnvError> {
+    let log = Log::create(log, prefix.to_owned())?;
+    check::check(prefix, options, &log, said).await
+}
+
 /// What a complete generation says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,7 +192,7 @@ impl Stamp {
                 .join("bin/python")
                 .canonicalize()
                 .is_ok_and(|real| real == self.interpreter)
-            && interpreter::is_executable(&prefix.join("bin/jupyterhub-singleuser"))
+            && is_executable(&prefix.join("bin/jupyterhub-singleuser"))
     }
 }
 

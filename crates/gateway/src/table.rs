@@ -80,6 +80,8 @@ struct Latest(AtomicI64);
 const NEVER: i64 = i64::MIN;
 /// Activity that close to the last, in microseconds, is not noted.
 const FINEST: i64 = 5_000;
+/// So much before the last one, in microseconds, activity comes only if the clock was set back.
+const SET_BACK: i64 = 10_000_000;
 
 impl Activity {
     fn new() -> Self {
@@ -98,9 +100,14 @@ impl Latest {
     /// Moves it forward; never back.
     fn touch(&self, now: Timestamp) {
         let now = now.as_microsecond();
+        let last = self.0.load(Ordering::Relaxed);
+        let passed = now.saturating_sub(last);
         // Reading is cheap while nobody writes; several threads that write the same place are not.
-        if now.saturating_sub(self.0.load(Ordering::Relaxed)) > FINEST {
+        if passed > FINEST {
             self.0.fetch_max(now, Ordering::Relaxed);
+        } else if passed < -SET_BACK {
+            // The clock was set back. What comes now is later, whatever it says.
+            self.0.store(now, Ordering::Relaxed);
         }
     }
 

@@ -238,8 +238,13 @@ impl Activity {
             if let Some((id, at)) = user {
                 note(&mut pending.gathered.users, id, at);
             }
+            let now = self.clock.now();
             for (id, at) in servers {
                 note(&mut pending.gathered.servers, *id, *at);
+                // What was reported before the clock was set back must not hide what is reported from then on.
+                if let Some(known) = pending.reported.get_mut(id) {
+                    *known = now.min(*known);
+                }
                 note(&mut pending.reported, *id, *at);
             }
             pending.reports.push(sender);

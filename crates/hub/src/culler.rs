@@ -39,22 +39,11 @@ const SETTLE: Duration = Duration::from_secs(1);
 const MOST_FOR_MEMORY: usize = 20;
 
 /// The culler's own state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Culler {
-    begun: Timestamp,
     memory: Memory,
     /// Checks follow each other.
     turn: Mutex<()>,
-}
-
-impl Culler {
-    pub(crate) fn new(now: Timestamp) -> Self {
-        Self {
-            begun: now,
-            memory: Memory::default(),
-            turn: Mutex::default(),
-        }
-    }
 }
 
 /// Why servers could not be looked at.
@@ -185,11 +174,11 @@ impl Hub {
         let Some(started) = self.servers().snapshot(server).started else {
             return;
         };
-        let now = self.now();
-        let memory = &self.culler().memory;
-        memory.of(server, started, || started);
-        memory.change(server, started, |known| {
-            known.action = known.action.max(now);
+        let present = self.present();
+        let place = |at| self.timeline().place(at, present);
+        let first = || (place(started), place(started));
+        self.culler().memory.of(server, started, first, |known| {
+            known.action = known.action.max(present.steady);
             // What cannot be put off stays.
             known.warned = known
                 .warned
@@ -197,7 +186,8 @@ impl Hub {
         });
         if let Some(row) = row {
             // Stored, too: a restart and other programs must know of it.
-            self.activity().server_used(permit.user().id, row, now);
+            self.activity()
+                .server_used(permit.user().id, row, present.wall);
             self.activity().write_soon();
         }
         tracing::info!(server.name = %server, "the server {server} is kept running, as somebody has asked for it");
@@ -207,31 +197,47 @@ impl Hub {
     fn step(&self, candidate: &Candidate) -> Step {
         let settings = &self.settings().cull;
         let seen = &candidate.evidence;
+        let present = candidate.present;
         let last = candidate.last_use(self);
         let due = due(&candidate.rule, seen.started, last, &settings.class_hours);
-        let warned = self.culler().memory.warned(&candidate.server, seen.started);
+        let warned = self
+            .culler()
+            .memory
+            .warned(&candidate.server, candidate.run);
         decide(
             due,
             seen.now,
             settings.warn,
-            warned.map(|warned| warned.since),
-            crate::sessions::after(self.culler().begun, settings.grace),
+            warned.map(|warned| present.on_clock(warned.since)),
+            present.on_clock(self.cull_earliest()),
             &settings.class_hours,
         )
     }
 
+    /// Before this instant nothing is culled: right after a start of Lyceum it is not known what people did before.
+    fn cull_earliest(&self) -> Timestamp {
+        crate::sessions::after(self.timeline().begun(), self.settings().cull.grace)
+    }
+
     fn set_warning(&self, candidate: &Candidate, due: Option<Due>) {
-        let now = candidate.evidence.now;
+        let present = candidate.present;
         let warn = !self.settings().cull.warn.is_zero();
-        let (server, started) = (&candidate.server, candidate.evidence.started);
-        self.culler().memory.change(server, started, |known| {
-            let since = known.warned.map_or(now, |warned| warned.since);
-            known.warned = due.filter(|_| warn).map(|due| Warned { since, due });
+        let (server, run) = (&candidate.server, candidate.run);
+        self.culler().memory.change(server, run, |known| {
+            let since = known.warned.map_or(present.steady, |warned| warned.since);
+            known.warned = due.filter(|_| warn).map(|due| Warned {
+                since,
+                due: Due {
+                    at: present.on_line(due.at),
+                    ..due
+                },
+            });
         });
     }
 
+    /// How long a server was not used when it was looked at: whatever becomes of the clock meanwhile.
     fn idle_time(&self, candidate: &Candidate) -> Duration {
-        between(candidate.last_use(self).at, self.now())
+        between(candidate.last_use(self).at, candidate.evidence.now)
     }
 
     /// Stops servers, several at a time.
@@ -267,7 +273,7 @@ impl Hub {
         let culled = Culled {
             server: candidate.server,
             reason,
-            idle: between(last.at, self.now()),
+            idle: self.idle_time(&again),
             last,
         };
         match self.servers().stop(&culled.server).await {
@@ -337,8 +343,7 @@ impl Hub {
         let is_short = || {
             pressure::memory_in_use(&pressure.meminfo).is_some_and(|share| share >= pressure.memory)
         };
-        // Right after a start of Lyceum it is not known what people did before.
-        let early = self.now() < crate::sessions::after(self.culler().begun, settings.grace);
+        let early = self.steady_now() < self.cull_earliest();
         if early || !is_short() || settings.class_hours.contain(self.now()) {
             return Ok(culled);
         }

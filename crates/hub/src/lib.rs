@@ -23,6 +23,7 @@ pub mod principal;
 pub mod profiles;
 pub mod provision;
 pub mod proxy;
+pub mod pythons;
 pub mod reserve;
 pub mod restart;
 pub mod running;
@@ -36,6 +37,7 @@ pub mod shutdown;
 pub mod sites;
 pub mod tasks;
 pub mod throttle;
+mod timeline;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -69,6 +71,7 @@ pub use permit::{
 pub use principal::{Owner, Principal, Via};
 pub use profiles::{NoSuchProfile, OfferedProfile, Profile, ProfileChoice, Profiles};
 pub use provision::ProvisionError;
+pub use pythons::ServerPython;
 pub use reserve::Reserve;
 pub use servers::{Counts, Snapshot, StartInput};
 pub use services::{CreateServiceError, DeleteServiceError, ServiceView};
@@ -87,6 +90,7 @@ use crate::servers::{Servers, Shared};
 use crate::services::Services;
 use crate::shutdown::Endings;
 use crate::throttle::Throttle;
+use crate::timeline::{Present, Timeline};
 use crate::usage::Usages;
 
 /// The version of JupyterHub whose behaviour on the wire we have; clients compare its major number.
@@ -112,6 +116,7 @@ struct Inner {
     services: Services,
     usages: Usages,
     culler: Culler,
+    timeline: Timeline,
 }
 
 /// What a hub is made of.
@@ -162,7 +167,8 @@ impl Hub {
             known: Known::new(&shared.store),
             throttle: Throttle::new(&shared.settings.throttle),
             place_key: OnceCell::new(),
-            culler: Culler::new(parts.clock.now()),
+            culler: Culler::default(),
+            timeline: Timeline::new(parts.clock.as_ref()),
             shared,
             authenticator: parts.authenticator,
             usages: Usages::new(parts.clock.now()),
@@ -218,6 +224,20 @@ impl Hub {
             self.inner.shared.spawner.kind(),
             self.inner.authenticator.kind(),
         )
+    }
+
+    /// The current instant, on the line of time that nobody can set.
+    pub(crate) fn steady_now(&self) -> Timestamp {
+        self.present().steady
+    }
+
+    /// The current instant, on the line of time that nobody can set and on the clock.
+    pub(crate) fn present(&self) -> Present {
+        self.timeline().look(self.inner.shared.clock.as_ref())
+    }
+
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.inner.timeline
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -94,7 +94,7 @@ impl Hub {
             .await?;
         // Said before a password is looked at; it tells nothing that the rules of names do not tell.
         if let Err(error) = typed {
-            tried.wrong(self.now());
+            tried.wrong(self.steady_now());
             return Err(LoginError::Name(error));
         }
         let step = match timeout(AUTHENTICATOR_LIMIT, self.authenticator().begin(attempt)).await {
@@ -118,7 +118,7 @@ impl Hub {
                 if let Step::Refused(reason) = step {
                     tracing::debug!(reason, "the authenticator refused a login");
                 }
-                tried.wrong(self.now());
+                tried.wrong(self.steady_now());
                 return Err(LoginError::Credentials);
             }
         };
@@ -135,7 +135,7 @@ impl Hub {
         let account = name.map(|name| throttle.account(name));
         let mut known = false;
         if let (Some(name), Some(account)) = (name, account)
-            && throttle.asks_whether_known(place, account, self.now())
+            && throttle.asks_whether_known(place, account, self.steady_now())
             && let Some(tag) = self.place_tag(place).await?
         {
             let since = self.now().checked_sub(KNOWN_FOR);
@@ -143,7 +143,7 @@ impl Hub {
             known = self.store().has_logged_in_from(name, &tag, since).await?;
         }
         throttle
-            .begin(addr, account, known, self.now())
+            .begin(addr, account, known, self.steady_now())
             .map_err(|slowed| LoginError::Slowed {
                 seconds: whole_seconds(slowed.wait),
                 reason: slowed.reason,

@@ -27,6 +27,8 @@ pub struct Profile {
     pub description: String,
     /// Members of these groups may choose it; everybody if it is `None`.
     pub groups: Option<BTreeSet<GroupName>>,
+    /// What people see of the Python environment that it names, if it names one.
+    pub python: Option<String>,
     /// It is the one for whoever has not chosen.
     pub default: bool,
     /// Its own limits.
@@ -75,6 +77,8 @@ pub struct OfferedProfile {
     pub title: String,
     /// A sentence about it; may be empty.
     pub description: String,
+    /// What people see of the Python environment that it names, if it names one.
+    pub python: Option<String>,
     /// The limits that the user's server would have.
     pub limits: Limits,
 }
@@ -198,6 +202,7 @@ impl Hub {
             name: profile.name.clone(),
             title: profile.title.clone(),
             description: profile.description.clone(),
+            python: profile.python.clone(),
             limits: settings
                 .limit_rules
                 .of(&permit.user().name, &groups, Some(&profile.limits)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lyceum_core::declared::Declared;
 use lyceum_core::limits::{LimitRules, NamedServerRules};
-use lyceum_core::seams::Reporter;
+use lyceum_core::seams::{Pythons, Reporter};
 use lyceum_core::{GroupName, NamePattern, UserName, lifecycle};
 
 use crate::{
@@ -69,6 +69,8 @@ pub struct HubSettings {
     pub named_server_rules: NamedServerRules,
     /// What users may choose among before a start.
     pub profiles: Profiles,
+    /// What is known of the Python environments that servers are started from, if the configuration has any.
+    pub pythons: Option<Arc<dyn Pythons>>,
     /// What servers may use, for showing it: the spawner keeps them to it.
     pub limit_rules: LimitRules,
     /// Memory that stays for the system.
@@ -222,6 +224,7 @@ impl Default for HubSettings {
             named_server_limit: 0,
             named_server_rules: NamedServerRules::default(),
             profiles: Profiles::default(),
+            pythons: None,
             limit_rules: LimitRules::default(),
             reserve: None,
             concurrent_spawn_limit: 100,

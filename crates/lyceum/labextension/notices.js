@@ -1,4 +1,5 @@
-// Tells the people at a JupyterLab or Notebook page that their server is about to be stopped, and lets them keep it.
+// Tells the people at a JupyterLab or Notebook page that their server is about to be stopped, and lets them keep it;
+// what has happened to it; and that another version of its Python environment waits for its next start.
 //
 // Loaded by the page as the entry of a prebuilt extension (a container of module federation) without any plugin: it
 // uses nothing of JupyterLab but its colours, so it works with every version that loads such extensions.
@@ -39,6 +40,10 @@
   let dismissed = null;
   /** What has happened, and the person does not want to hear of any more. */
   let heard = null;
+  /** Where it is kept which version of the environment was told of and put away: one is told of once. */
+  const READ = `${NAME} python ${url}`;
+  /** The same, where the browser keeps nothing. */
+  let read = null;
   let timer = 0;
   let bar = null;
 
@@ -74,17 +79,37 @@
   function show() {
     const stop = told?.stop?.at === dismissed ? null : told?.stop;
     const news = told?.news?.at === heard ? null : told?.news;
-    // What is about to happen is more urgent than what has happened.
-    const note = stop ?? news;
+    const python = told?.python?.at === lastRead() ? null : told?.python;
+    // What is about to happen is more urgent than what has happened, and all else can wait.
+    const note = stop ?? news ?? python;
     if (!note) return hide();
     bar ??= build();
     bar.root.lang = told.language;
+    // Only what cannot wait interrupts whoever has the page read aloud.
+    bar.root.setAttribute("role", note === python ? "status" : "alert");
     write(bar.text, note.text.replace("{minutes}", String(Math.max(1, Math.ceil((end - Date.now()) / 60_000)))));
     write(bar.keep, note.keep ?? "");
     bar.keep.hidden = !note.keep;
     write(bar.dismiss, note.dismiss);
     bar.shown = note;
     if (!bar.root.isConnected) document.body.append(bar.root);
+  }
+
+  function lastRead() {
+    try {
+      return localStorage.getItem(READ) ?? read;
+    } catch {
+      return read;
+    }
+  }
+
+  function putAway(at) {
+    read = at;
+    try {
+      localStorage.setItem(READ, at);
+    } catch {
+      // Told again at the next visit, then.
+    }
   }
 
   /** Writes a text if it is another: what is written is read aloud. */
@@ -99,7 +124,6 @@
   function build() {
     const root = document.createElement("div");
     root.id = "lyceum-notice";
-    root.setAttribute("role", "alert");
     Object.assign(root.style, {
       position: "fixed",
       insetInline: "0",
@@ -121,7 +145,8 @@
     keep.addEventListener("click", () => look("POST"));
     const dismiss = button("transparent", "#1f1400");
     dismiss.addEventListener("click", () => {
-      if (bar.shown === told?.news) heard = bar.shown.at;
+      if (bar.shown === told?.python) putAway(bar.shown.at);
+      else if (bar.shown === told?.news) heard = bar.shown.at;
       else dismissed = told?.stop?.at ?? null;
       show();
     });

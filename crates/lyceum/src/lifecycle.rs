@@ -94,6 +94,7 @@ pub(crate) async fn run(
         external,
         services,
         statics,
+        pythons,
         admin,
         commands,
     } = assembly;
@@ -111,6 +112,10 @@ pub(crate) async fn run(
     let static_sets = statics
         .as_ref()
         .map_or_else(StaticSets::new, |statics| statics.sets.clone());
+    if let Some(pythons) = pythons {
+        let looking = pythons.keep_looking();
+        hub.tasks().spawn("watch Python environments", looking);
+    }
     if let Some(statics) = statics {
         hub.tasks().spawn("static files", statics.keep_up());
     }

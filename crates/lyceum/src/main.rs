@@ -11,6 +11,7 @@ mod lifecycle;
 mod logging;
 mod memory;
 mod places;
+mod pythons;
 mod statics;
 mod wire;
 

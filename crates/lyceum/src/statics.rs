@@ -3,7 +3,7 @@
 //! Nothing depends on it: what is in no set is answered by the servers themselves.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use lyceum_gateway::{Coding, RouteTable, StaticError, StaticSet, StaticSets};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+
+use crate::pythons::WatchedPythons;
 
 /// How often it is looked whether there is another environment, or one has changed.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -29,6 +31,8 @@ pub(crate) struct Statics {
     pub(crate) cache: PathBuf,
     /// The environment of servers that are started from now on.
     pub(crate) expected: Option<PathBuf>,
+    /// The environments of the configuration: servers start from what is current in them.
+    pub(crate) pythons: Option<Arc<WatchedPythons>>,
     /// Tells which environments servers were started from that still run.
     pub(crate) routes: RouteTable,
 }
@@ -85,7 +89,9 @@ impl Statics {
         let running = routes
             .iter()
             .filter_map(|status| status.route.environment());
-        let expected = self.expected.as_deref().and_then(Path::to_str);
+        let current = self.pythons.iter().flat_map(|pythons| pythons.prefixes());
+        let expected: Vec<PathBuf> = self.expected.iter().cloned().chain(current).collect();
+        let expected = expected.iter().filter_map(|path| path.to_str());
         running.chain(expected).map(str::to_owned).collect()
     }
 
@@ -172,6 +178,7 @@ async fn compress(set: &Arc<StaticSet>, codings: &'static [Coding]) -> Result<()
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use lyceum_core::{Route, RouteSpec, Upstream};
 
@@ -221,6 +228,7 @@ mod tests {
             sets: sets.clone(),
             cache: cache.clone(),
             expected: Some(PathBuf::from(&next)),
+            pythons: None,
             routes: routes.clone(),
         };
         let mut tasks = tokio::task::JoinSet::new();
@@ -251,6 +259,7 @@ mod tests {
             sets: sets.clone(),
             cache: base.path().join("cache"),
             expected: None,
+            pythons: None,
             routes: RouteTable::new(),
         };
         statics.look(&key).await.unwrap();

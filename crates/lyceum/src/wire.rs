@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+mod beside;
 pub(crate) mod broker;
 pub(crate) mod cull;
 pub(crate) mod external;
@@ -8,6 +9,7 @@ pub(crate) mod internal_tls;
 pub(crate) mod limits;
 mod profiles;
 pub(crate) mod proxy;
+pub(crate) mod python;
 mod security;
 mod servers;
 mod spawner;
@@ -20,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::admin::{self, Commands};
 use crate::lifecycle;
+use crate::pythons::WatchedPythons;
 use crate::statics::Statics;
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -28,7 +31,7 @@ use lyceum_certs::{ClientTls, Manager};
 use lyceum_config::settings::{Config, Language as ConfigLanguage, PagesConfig};
 use lyceum_core::declared::Declared;
 use lyceum_core::limits::{LimitRules, NamedServerRules};
-use lyceum_core::seams::{Authenticator, Reporter, Routes, ServiceRunner};
+use lyceum_core::seams::{Authenticator, Pythons, Reporter, Routes, ServiceRunner};
 use lyceum_core::xsrf::XsrfKey;
 use lyceum_core::{Clock as _, SystemClock, random};
 use lyceum_gateway::{BoundGateway, Gateway, GatewayConfig, ListenAddress, RouteTable};
@@ -67,6 +70,8 @@ pub(crate) struct Assembly {
     pub(crate) services: Arc<dyn ServiceRunner>,
     /// The static files of users' servers, if Lyceum answers them.
     pub(crate) statics: Option<Statics>,
+    /// What looks at the Python environments, if servers are started from any.
+    pub(crate) pythons: Option<Arc<WatchedPythons>>,
     /// The listener for the owner's commands, and who answers them.
     pub(crate) admin: BoundGateway,
     pub(crate) commands: Commands,
@@ -130,8 +135,16 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
             .context("could not start the thread for services")?,
     );
     let routes = RouteTable::new();
-    let (spawner, statics) =
-        spawner::make(&config, extras.programs, &instance, open_files, &routes).await?;
+    let pythons = python::watched(&config).await;
+    let (spawner, statics) = spawner::make(
+        &config,
+        extras.programs,
+        &instance,
+        open_files,
+        &routes,
+        pythons.as_ref(),
+    )
+    .await?;
     let external = external::proxy(&config, &gateway).await?;
     let hub_routes: Arc<dyn Routes> = match &external {
         Some(external) => Arc::<ExternalProxy>::clone(external),
@@ -151,6 +164,9 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     let cull_settings = cull::settings(&config)?;
     let settings = HubSettings {
         profiles: profiles::hub(&config),
+        pythons: pythons
+            .clone()
+            .map(|pythons| -> Arc<dyn Pythons> { pythons }),
         limit_rules: limits.rules,
         allow_named_servers: config.hub.named_servers.allowed() || limits.named_servers.allow_any(),
         named_server_rules: limits.named_servers,
@@ -202,6 +218,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         external,
         services,
         statics,
+        pythons,
         admin,
         commands,
     })
@@ -344,6 +361,7 @@ fn hub_settings(config: &Config, api_port: u16, declared: Declared) -> HubSettin
         named_server_limit: hub.named_servers.limit(),
         named_server_rules: NamedServerRules::default(),
         profiles: Profiles::default(),
+        pythons: None,
         limit_rules: LimitRules::default(),
         reserve: None,
         concurrent_spawn_limit: hub.concurrent_spawn_limit,

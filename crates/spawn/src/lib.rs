@@ -41,6 +41,14 @@ impl SpawnerConfig {
         }
     }
 
+    /// The program that is a user's server, and its first arguments.
+    pub fn command(&self) -> &[String] {
+        match self {
+            Self::Process(process) => &process.command,
+            Self::Systemd(systemd) => &systemd.command,
+        }
+    }
+
     /// How long a server is given after it was asked to end.
     pub fn stop_timeout(&self) -> Duration {
         match self {

@@ -27,11 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lyceum_broker::PythonFolders;
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, HomeSpace, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started,
-    StopMode, Usage,
+    Exit, Handle, HomeSpace, Liveness, PythonInUse, SpawnError, Spawner, StartProgress,
+    StartRequest, Started, StopMode, Usage,
 };
 use thiserror::Error;
 
@@ -191,6 +192,8 @@ struct Settings {
     config: ProcessConfig,
     places: Places,
     profiles: BTreeMap<String, Profile>,
+    /// The Python environments that servers are started from, if the configuration has any.
+    python: Option<PythonFolders>,
     instance: String,
     recent_ports: Mutex<VecDeque<u16>>,
     /// The letters in the names of folders that were made since Lyceum's start.
@@ -224,6 +227,7 @@ impl ProcessSpawner {
                 config,
                 places,
                 profiles: BTreeMap::new(),
+                python: None,
                 instance: instance.to_owned(),
                 recent_ports: Mutex::default(),
                 life: credentials::new_life(),
@@ -243,15 +247,23 @@ impl ProcessSpawner {
         }
         Ok(Self {
             settings: Arc::new(Settings {
-                config: self.settings.config.clone(),
-                places: self.settings.places.clone(),
                 profiles,
-                instance: self.settings.instance.clone(),
-                recent_ports: Mutex::default(),
-                life: self.settings.life.clone(),
+                ..self.settings.again()
             }),
             ..self
         })
+    }
+
+    /// Has servers started from the current generation of a Python environment, if the command is a plain name.
+    #[must_use]
+    pub fn with_python(self, python: Option<PythonFolders>) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                python,
+                ..self.settings.again()
+            }),
+            ..self
+        }
     }
 
     /// How long a server is given after each polite signal, as configured.
@@ -280,6 +292,19 @@ impl ProcessSpawner {
 }
 
 impl Settings {
+    /// The same for a spawner that has not started anything yet.
+    fn again(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            places: self.places.clone(),
+            profiles: self.profiles.clone(),
+            python: self.python.clone(),
+            instance: self.instance.clone(),
+            recent_ports: Mutex::default(),
+            life: self.life.clone(),
+        }
+    }
+
     fn home(&self, safe_user: &str) -> PathBuf {
         let home = self.config.home.replace("{username}", safe_user);
         self.places.data_dir.join(home)
@@ -460,6 +485,13 @@ impl Spawner for ProcessSpawner {
     fn environment(&self, handle: &Handle) -> Option<String> {
         let environment = ProcessHandle::decode(handle).ok()?.environment?;
         Some(environment.to_str()?.to_owned())
+    }
+
+    fn python(&self, handle: &Handle) -> Option<PythonInUse> {
+        ProcessHandle::decode(handle)
+            .ok()?
+            .python
+            .map(|python| *python)
     }
 
     async fn usage(&self, handle: &Handle) -> Option<Usage> {

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use lyceum_hub::culler::CullNotice;
 use lyceum_hub::culler::rules::Reason;
 use lyceum_hub::permit::AccessServer;
-use lyceum_hub::{Happening, ServerNotice, ServerPermit};
+use lyceum_hub::{Happening, ServerNotice, ServerPermit, ServerPython};
 use serde_json::{Value, json};
 
 use crate::caller::{Accept, identify, not_logged_in, store_failed};
@@ -30,6 +30,9 @@ const ASK_EVERY: Duration = Duration::from_mins(1);
 /// What is said of an idle server, and of one that has run for too long. The page fills in the minutes.
 pub(crate) const IDLE: &str = "cull-notice-idle";
 pub(crate) const AGE: &str = "cull-notice-age";
+/// What is said of another generation of the environment.
+pub(crate) const PYTHON_NEWER: &str = "python-newer";
+pub(crate) const PYTHON_OLDER: &str = "python-older";
 /// On the button that hides it.
 pub(crate) const DISMISS: &str = "dismiss";
 
@@ -106,7 +109,11 @@ fn answer(web: &Web, parts: &Parts, permit: &ServerPermit<AccessServer>) -> Resp
         Language::choose(cookie.as_deref(), accept, default.unwrap_or_default())
     };
     let warn = web.hub().settings().cull.warn;
-    let again = ASK_EVERY.min(warn / 4).max(Duration::from_secs(1));
+    let again = if warn.is_zero() {
+        ASK_EVERY
+    } else {
+        ASK_EVERY.min(warn / 4).max(Duration::from_secs(1))
+    };
     let stop = web
         .hub()
         .cull_notice(permit.server())
@@ -116,9 +123,14 @@ fn answer(web: &Web, parts: &Parts, permit: &ServerPermit<AccessServer>) -> Resp
         .server_notices(permit.server())
         .last()
         .map(|notice| happened(web, language, notice));
+    let python = web
+        .hub()
+        .server_python(permit.server())
+        .and_then(|python| waits(web, language, &python));
     let body = json!({
         "stop": stop,
         "news": news,
+        "python": python,
         "language": language.code(),
         "again": again.as_secs(),
     });
@@ -138,6 +150,23 @@ fn happened(web: &Web, language: Language, notice: &ServerNotice) -> Value {
         "text": format!("{} {}", text("out-of-memory"), text("out-of-memory-next")),
         "dismiss": text(DISMISS),
     })
+}
+
+/// Another generation of the server's Python environment waits for its next start. `at` is the same as long as it is the
+/// same one, so that whoever has read it once need not again.
+fn waits(web: &Web, language: Language, server: &ServerPython) -> Option<Value> {
+    let text = |key: &str| web.renderer().text(language, key);
+    let next = server.next?;
+    let key = if server.is_newer_ready() {
+        PYTHON_NEWER
+    } else {
+        PYTHON_OLDER
+    };
+    Some(json!({
+        "at": format!("{}/{next}", server.python.name),
+        "text": text(key),
+        "dismiss": text(DISMISS),
+    }))
 }
 
 fn words(web: &Web, language: Language, notice: CullNotice) -> Value {

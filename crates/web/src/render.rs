@@ -30,7 +30,7 @@ pub use pages::{
 };
 pub use site::{Announcement, AnnouncementLevel, Branding, Link, Notice, Options, Viewer, Visit};
 pub use token_page::{ApplicationLine, Lifetime, LifetimeKind, MadeToken, TokenLine, TokenPage};
-pub use usage::{Meter, ProfileOption, ServerNews, SpaceLine, SpaceState};
+pub use usage::{Meter, ProfileOption, PythonLine, ServerNews, SpaceLine, SpaceState};
 
 /// What the pages need of a browser, and nothing else: scripts, styles and pictures of our own, no framing.
 ///

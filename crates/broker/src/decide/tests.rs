@@ -7,6 +7,7 @@ use super::*;
 use crate::fuzz_logic;
 use crate::policy::Admitted;
 use crate::protocol::RefusalKind;
+use crate::python::PythonFolders;
 
 fn start(user: &str, server: &str) -> StartServer {
     let key = ServerKey {
@@ -29,7 +30,17 @@ fn start(user: &str, server: &str) -> StartServer {
 }
 
 fn decided(policy: &Policy, start: &StartServer, account: Account) -> Result<Decision, Refusal> {
-    let decision = decide(policy, start, account, Some(40_000));
+    let python = wanted_python(policy, start).map(|(name, _)| PythonInUse {
+        name: name.to_owned(),
+        generation: 3,
+        prefix: Path::new("/opt/envs/python").join(name).join("3"),
+    });
+    let findings = Findings {
+        port: Some(40_000),
+        python,
+        config_path: Some("/srv/settings/teacher:/srv/settings/common".to_owned()),
+    };
+    let decision = decide(policy, start, account, &findings);
     if let Ok(decision) = &decision {
         fuzz_logic::check(policy, start, decision);
     }
@@ -64,6 +75,10 @@ fn a_usual_start_has_the_command_account_socket_and_environment_of_the_configura
     assert_eq!(get("HOME"), Some("/home/ada"));
     assert_eq!(get("SHELL"), Some("/bin/bash"));
     assert_eq!(get("TZ"), Some("Europe/Prague"));
+    assert_eq!(
+        get("JUPYTER_CONFIG_PATH"),
+        Some("/srv/settings/teacher:/srv/settings/common")
+    );
     assert_eq!(
         get("JUPYTERHUB_SERVICE_URL"),
         Some("http://127.0.0.1:8888/base/user/ada/lab/")
@@ -374,7 +389,7 @@ fn other_programs_and_tls_get_a_port() {
     let decision = decided(&policy, &other, ada()).unwrap();
     assert!(matches!(
         &decision.upstream,
-        Upstream::Tcp { port: 40_000, .. }
+        Upstream::OwnedTcp { port: 40_000, .. }
     ));
     for (part, bad) in [("name", "evil/../x"), ("key", "no PEM")] {
         let mut bad_tls = start("ada", "");
@@ -394,4 +409,68 @@ fn other_programs_and_tls_get_a_port() {
         });
         assert!(decided(&policy, &bad_tls, ada()).is_err(), "{part}");
     }
+}
+
+fn with_python() -> Policy {
+    let mut policy = policy();
+    policy.python = Some(PythonFolders {
+        folder: "/opt/envs".into(),
+        default: "base".to_owned(),
+        names: ["base", "stats"].map(str::to_owned).into(),
+    });
+    let stats = ProfilePolicy {
+        python: Some("stats".to_owned()),
+        path: vec!["/opt/stats/tools".to_owned()],
+        ..ProfilePolicy::default()
+    };
+    policy.profiles.insert("stats".to_owned(), stats);
+    policy
+}
+
+#[test]
+fn a_start_is_from_the_generation_that_was_found_for_it() {
+    let policy = with_python();
+    let program = |profile: Option<&str>| {
+        let mut start = start("ada", "");
+        start.profile = profile.map(str::to_owned);
+        start.groups = vec![GroupName::parse("research").unwrap()];
+        let decision = decided(&policy, &start, ada()).unwrap();
+        let variable = decision.plan.environment.0.get("LYCEUM_PYTHON").cloned();
+        (
+            decision.plan.argv.into_iter().next().unwrap(),
+            decision.search,
+            variable,
+        )
+    };
+    let (argv, search, variable) = program(None);
+    assert_eq!(argv, "/opt/envs/python/base/3/bin/jupyterhub-singleuser");
+    assert_eq!(search[0], "/opt/envs/python/base/3/bin");
+    assert_eq!(variable.as_deref(), Some("/opt/envs/python/base/3"));
+    let (argv, search, _) = program(Some("stats"));
+    assert_eq!(argv, "/opt/envs/python/stats/3/bin/jupyterhub-singleuser");
+    assert_eq!(
+        search[..2],
+        ["/opt/stats/tools", "/opt/envs/python/stats/3/bin"]
+    );
+    // Its program is somewhere else, and so is all that belongs to it.
+    let (argv, search, variable) = program(Some("big"));
+    assert_eq!(argv, "/opt/big/bin/jupyter-labhub");
+    assert_eq!((search[0].as_str(), variable), ("/opt/lyceum/bin", None));
+}
+
+#[test]
+fn a_wrapper_is_looked_for_and_runs_what_the_environment_has() {
+    let mut policy = with_python();
+    policy.server.command = vec!["wrapper".to_owned()];
+    let decision = decided(&policy, &start("ada", ""), ada()).unwrap();
+    assert_eq!(decision.plan.argv[0], "wrapper");
+    assert_eq!(decision.search[0], "/opt/envs/python/base/3/bin");
+}
+
+#[test]
+fn the_hub_does_not_say_which_generation() {
+    let mut start = start("ada", "");
+    let own = ("LYCEUM_PYTHON".to_owned(), "/home/ada/env".to_owned());
+    start.environment.0.extend([own]);
+    assert!(decided(&with_python(), &start, ada()).is_err());
 }

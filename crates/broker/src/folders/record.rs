@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lyceum_core::random;
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::Exit;
+use lyceum_core::seams::{Exit, PythonInUse};
 use serde::{Deserialize, Serialize};
 
 use super::Folders;
@@ -32,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) upstream: Upstream,
     /// The Python environment whose static files may be answered for it.
     pub(crate) environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    #[serde(default)]
+    pub(crate) python: Option<PythonInUse>,
     /// The kind of the engine that it was started with; nothing in records of earlier versions.
     #[serde(default)]
     pub(crate) engine: Option<String>,

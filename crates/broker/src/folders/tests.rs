@@ -212,6 +212,7 @@ fn records_come_back_whole_and_damaged_ones_are_told_from_none() {
         uid: 1001,
         upstream: Upstream::Unix("/run/x".into()),
         environment: None,
+        python: None,
         engine: Some("process".to_owned()),
         identity: None,
         exit: Some(Exit::OutOfMemory),

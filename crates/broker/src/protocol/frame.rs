@@ -183,7 +183,7 @@ mod tests {
         );
         assert_eq!(refused(&deep).kind, RefusalKind::Protocol);
         assert!(
-            decode_question(b"{\"version\":1,\"request\":{\"status\":{}},\"\xff\":1}").is_err()
+            decode_question(b"{\"version\":2,\"request\":{\"status\":{}},\"\xff\":1}").is_err()
         );
     }
 

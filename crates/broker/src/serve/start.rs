@@ -4,16 +4,19 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lyceum_core::seams::PythonInUse;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::servers::exists;
-use crate::decide::{self, Decision};
+use crate::beside::Seats;
+use crate::decide::{self, Decision, Findings};
 use crate::engine::Running;
 use crate::folders::{Record, find_program};
 use crate::policy::Policy;
 use crate::protocol::{Refusal, RefusalKind, StartServer, StartedServer};
+use crate::python::PythonError;
 use crate::static_files;
 
 /// How long the engine may take until the program runs.
@@ -34,7 +37,7 @@ impl Server {
         let _lock = or_gone(gone, self.units.take(&unit)).await?;
         let account = or_gone(gone, self.account(policy, &key.user)).await?.0;
         if let Some(record) = self.record(&unit).await?.record()
-            && (record.key == key || self.runs(&unit).await?)
+            && (record.key == key && !was_broken_off(&record) || self.runs(&unit).await?)
         {
             return Err(exists());
         }
@@ -45,8 +48,25 @@ impl Server {
         } else {
             None
         };
-        let mut decision = decide::decide(policy, &start, account, port)?;
+        let (python, no_python) = match self.find_python(policy, &start).await {
+            Ok(python) => (python, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let Seats { config_path, links } = self.seats(policy, &account).await;
+        let findings = Findings {
+            port,
+            python,
+            config_path,
+        };
+        let decided = decide::decide(policy, &start, account, &findings);
+        // Who may not start it at all is told that, and not what the environment lacks.
+        let mut decision = match (decided, no_python) {
+            (Ok(_), Some(refusal)) => return Err(refusal),
+            (decided, _) => decided?,
+        };
         let environment = self.find_program(&mut decision).await?;
+        or_gone(gone, self.try_sandbox(policy)).await?;
+        self.put_links(policy, &decision.plan.account, links).await;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
         self.end_left_over(&unit).await?;
@@ -56,6 +76,7 @@ impl Server {
             uid: decision.plan.account.uid,
             upstream: decision.upstream.clone(),
             environment,
+            python: findings.python,
             engine: Some(self.engine()?.kind().to_owned()),
             identity: None,
             exit: None,
@@ -102,12 +123,33 @@ impl Server {
             uid: written.uid,
             unit: written.unit.clone(),
             environment: written.environment.clone(),
+            python: written.python.clone(),
         };
         self.files("write down that the server runs", move |folders| {
             folders.write_record(&written)
         })
         .await?;
         Ok((started, pidfd))
+    }
+
+    /// Finds the generation that a start is from, if the configuration has environments.
+    async fn find_python(
+        &self,
+        policy: &Policy,
+        start: &StartServer,
+    ) -> Result<Option<PythonInUse>, Refusal> {
+        let (Some(folders), Some((name, program))) =
+            (&policy.python, decide::wanted_python(policy, start))
+        else {
+            return Ok(None);
+        };
+        let (folders, name, program) = (folders.clone(), name.to_owned(), program.to_owned());
+        let found = self
+            .files("look for the Python environment", move |_| {
+                Ok(folders.find(&name, &program))
+            })
+            .await?;
+        found.map(Some).map_err(|error| no_python(&error))
     }
 
     /// Puts the program's place into a plan, and finds the environment that it belongs to.
@@ -141,6 +183,12 @@ impl Server {
     }
 }
 
+/// Whether this is all that a broker has left that was killed in the middle of a start: whoever fails in order removes
+/// it, and whoever is at it holds the unit's lock. Such a start may be asked for again under its own mark.
+fn was_broken_off(record: &Record) -> bool {
+    record.identity.is_none() && record.exit.is_none()
+}
+
 /// Waits for something, but not for a client that has gone away.
 async fn or_gone<T>(
     gone: &CancellationToken,
@@ -154,6 +202,11 @@ async fn or_gone<T>(
             "",
         )),
     }
+}
+
+fn no_python(error: &PythonError) -> Refusal {
+    tracing::error!("a server was not started: {error} {}", error.hint());
+    Refusal::new(RefusalKind::CommandMissing, error.to_string(), error.hint())
 }
 
 fn command_missing(name: &str, search: &[String]) -> Refusal {

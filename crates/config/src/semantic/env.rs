@@ -1,5 +1,7 @@
 //! Rules for `[env]`.
 
+mod variables;
+
 use std::path::Path;
 
 use super::Rules;
@@ -42,6 +44,8 @@ impl Rules<'_> {
             let what = "is not one of the Python environments";
             self.refuse("env.default", what, "no such environment", &help);
         }
+        self.variables();
+        self.servers_elsewhere();
         for (name, environment) in &self.config.env.python {
             self.environment_name(&["env", "python"], name);
             self.python_environment(name, environment);

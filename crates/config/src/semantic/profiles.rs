@@ -54,6 +54,9 @@ impl Rules<'_> {
                 }
             }
         }
+        if let Some(python) = &profile.python {
+            self.profile_python(name, profile, python);
+        }
         // What a server can be started with, the spawner knows.
         let usual = ProcessConfig::default();
         let started = ProcessConfig {
@@ -73,5 +76,33 @@ impl Rules<'_> {
             );
         }
         self.limits_of(&["profiles", name].map(Step::from), &profile.limits());
+    }
+
+    /// The environment has to be there, and the program has to be looked for in it.
+    fn profile_python(&mut self, name: &str, profile: &ProfileConfig, python: &str) {
+        let path = ["profiles", name, "python"].map(Step::from);
+        let known = &self.config.env.python;
+        if !known.contains_key(python) {
+            let title = format!("there is no Python environment `{python}`");
+            let names: Vec<_> = known.keys().map(|name| format!("`{name}`")).collect();
+            let help = if names.is_empty() {
+                format!("add a section `[env.python.{python}]`")
+            } else {
+                format!("there are {}", names.join(", "))
+            };
+            let problem = Problem::error(title).help(help);
+            self.fault(&path, false, problem, "no such environment");
+            return;
+        }
+        let usual = self.config.spawner.command();
+        let command = profile.command.as_deref().unwrap_or(usual);
+        if command.first().is_some_and(|program| program.contains('/')) {
+            let title = format!(
+                "the profile `{name}` names an environment, but its program is somewhere else"
+            );
+            let help = "leave `command` out, or write a plain name such as `jupyterhub-singleuser`";
+            let problem = Problem::error(title).help(help);
+            self.fault(&path, false, problem, "not looked for in it");
+        }
     }
 }

@@ -57,6 +57,11 @@ pub struct EnvConfig {
     /// packages = "/srv/courses/stats-2026/packages.toml"
     /// ```
     pub r: BTreeMap<String, REnvConfig>,
+    /// Variables that servers, kernels, terminals and login shells all have, such as where shared data are. What is
+    /// said in `spawner.environment`, in a profile, or by the users themselves comes over them. Login shells have them
+    /// after `lyceum env shell --write`. Nothing secret belongs here: everybody can read it.
+    #[schemars(example = serde_json::json!({"NLTK_DATA": "/srv/lyceum/data/nltk_data"}))]
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Default for EnvConfig {
@@ -67,6 +72,7 @@ impl Default for EnvConfig {
             python: BTreeMap::new(),
             default_r: "base".to_owned(),
             r: BTreeMap::new(),
+            variables: BTreeMap::new(),
         }
     }
 }

@@ -38,6 +38,11 @@ with_limits! {
         #[schemars(example = 10)]
         pub order: i32,
 
+        /// The name of the Python environment (`[env.python.NAME]`) that its servers are started from, in place of
+        /// `env.default`.
+        #[schemars(example = &"stats-2026")]
+        pub python: Option<String>,
+
         /// Another program that is the server, and its first arguments, in place of `spawner.command`.
         #[schemars(example = ["/opt/julia/bin/jupyterhub-singleuser"])]
         pub command: Option<Vec<String>>,

@@ -78,6 +78,36 @@ build_as = \"\"
 }
 
 #[test]
+fn what_servers_and_shells_cannot_have_of_an_environment_is_all_shown() {
+    assert_snapshot!(
+        Folder::with(
+            "\
+[spawner]
+kind = \"process\"
+command = [\"/opt/old/bin/jupyterhub-singleuser\"]
+
+[env.python.base]
+
+[env.variables]
+NLTK_DATA = \"/srv/lyceum/data/nltk_data\"
+PATH = \"/opt/bin\"
+LD_PRELOAD = \"x.so\"
+JUPYTERHUB_HOST = \"x\"
+\"A-B\" = \"x\"
+TWO = \"one\\ntwo\"
+
+[profiles.stats]
+python = \"stats-2026\"
+
+[profiles.old]
+python = \"base\"
+"
+        )
+        .bad()
+    );
+}
+
+#[test]
 fn lists_of_r_packages_have_a_usual_place_and_may_be_elsewhere() {
     let folder = Folder::with("[env.r.stats]\n[env.r.zoo]\npackages = \"zoo.toml\"\n");
     let loaded = folder.load().unwrap();

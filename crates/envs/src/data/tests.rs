@@ -92,10 +92,10 @@ impl Mirror {
     }
 
     fn wish(&self, names: &[&str]) -> NltkWish {
-        self.wish_from(names, self.path().to_str().unwrap())
+        Self::wish_from(names, self.path().to_str().unwrap())
     }
 
-    fn wish_from(&self, names: &[&str], source: &str) -> NltkWish {
+    fn wish_from(names: &[&str], source: &str) -> NltkWish {
         NltkWish {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             source: NltkSource::parse(Some(source)).unwrap(),
@@ -181,7 +181,7 @@ fn ids(stamp: &DataStamp) -> Vec<&str> {
 async fn packages_come_from_a_mirror_and_a_broken_download_goes_on() {
     let (mirror, target) = (Mirror::new(), target());
     let (address, asked) = mirror.serve("punkt.zip");
-    let wish = mirror.wish_from(&[], &address);
+    let wish = Mirror::wish_from(&[], &address);
     let stamp = add_nltk(&target.path, &wish, &Silent)
         .await
         .unwrap()
@@ -262,7 +262,7 @@ async fn a_zip_of_everything_will_do_and_planning_changes_nothing() {
             .unwrap();
     }
     writer.finish().unwrap();
-    let wish = mirror.wish_from(&["punkt"], zip.to_str().unwrap());
+    let wish = Mirror::wish_from(&["punkt"], zip.to_str().unwrap());
     let plan = plan_nltk(&target.path, &wish).await.unwrap();
     assert_eq!(plan.wanted[0].place, "tokenizers/punkt");
     assert!(!target.path.parent().unwrap().exists());
@@ -305,7 +305,7 @@ async fn what_a_killed_run_has_left_is_in_nobodys_way() {
     let half = parent.join(format!(".nltk.downloads/punkt-{sum}.zip"));
     fs::write(half, "wrong").unwrap();
     let (address, _asked) = mirror.serve("");
-    let wish = mirror.wish_from(&["punkt"], &address);
+    let wish = Mirror::wish_from(&["punkt"], &address);
     add_nltk(&target.path, &wish, &Silent).await.unwrap();
     assert!(
         target

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::interpreter::{self, Found, Host, Maker};
-use super::meter::{InstallerWatch, Meter, find_site_packages};
-use super::{ESTIMATE, FORMAT, PackageSource, PythonEnvironment, PythonSpec, Stamp, remove};
+use super::meter::{InstallerWatch, Meter};
+use super::{ESTIMATE, FORMAT, PackageSource, PythonEnvironment, PythonSpec, Stamp, remove, tune};
 use crate::command::{Log, Seen, Step, run};
 use crate::error::{Cause, EnvError};
 use crate::generations::Generations;
@@ -25,7 +25,6 @@ const NEEDED_MIB: u64 = 700;
 
 const CREATE_LIMIT: Duration = Duration::from_mins(10);
 const INSTALL_LIMIT: Duration = Duration::from_hours(1);
-const COMPILE_LIMIT: Duration = Duration::from_mins(15);
 const SHORT_LIMIT: Duration = Duration::from_mins(3);
 
 /// Builds a generation and makes it the current one.
@@ -42,7 +41,7 @@ pub(super) async fn build(
             Duration::from_secs(stamp.seconds.max(1))
         });
     let mut meter = Meter::new(progress, estimate);
-    check_room(generations.folder())?;
+    check_room(generations.folder(), NEEDED_MIB)?;
     meter.enter(Phase::Searching, "looking for Python");
     let found = interpreter::find(host, spec.python.as_deref()).await?;
     let number = generations.next_number()?;
@@ -114,7 +113,8 @@ impl Builder<'_> {
     async fn all(&self, meter: &mut Meter<'_>) -> Result<BTreeMap<String, String>, EnvError> {
         self.create(meter).await?;
         self.install(meter).await?;
-        self.compile(meter).await?;
+        self.tune(meter).await?;
+        self.write_lock().await?;
         self.try_out(meter).await
     }
 
@@ -212,8 +212,30 @@ impl Builder<'_> {
         step.arguments
             .extend(self.spec.packages.iter().map(OsStr::new));
         let mut watch = InstallerWatch::new(&self.prefix, EXPECTED_PACKAGES);
-        run(step, &self.log, &mut |seen| watch.see(seen, meter)).await?;
-        self.remove_slow_format_check().await?;
+        run(step, &self.log, &mut |seen| watch.see(seen, meter))
+            .await
+            .map(drop)
+    }
+
+    /// Compiles all modules and mends what slows a start: users' servers may not write here.
+    async fn tune(&self, meter: &mut Meter<'_>) -> Result<(), EnvError> {
+        meter.enter(
+            Phase::Compiling,
+            "compiling modules, so that servers start faster",
+        );
+        let options = tune::TuneOptions {
+            requirements: self.spec.packages.clone(),
+            title: String::new(),
+        };
+        let report = tune::tune(&self.prefix, &options, &self.log).await?;
+        for finding in report.findings.iter().filter(|finding| !finding.mended) {
+            tracing::debug!(finding = finding.name, "{}", finding.text);
+        }
+        Ok(())
+    }
+
+    /// Writes down what is in the environment.
+    async fn write_lock(&self) -> Result<(), EnvError> {
         let lines = self.package_command("list the packages", "freeze").await?;
         let path = self.prefix.join("requirements.lock");
         fs::write(&path, lines.join("\n") + "\n").map_err(|source| EnvError::Io {
@@ -221,57 +243,6 @@ impl Builder<'_> {
             path,
             source,
         })
-    }
-
-    /// Removes `rfc3987-syntax`, which compiles a grammar each time it is imported: half of a server's start,
-    /// measured as 1 s of 2.4 s, and 15 MiB.
-    ///
-    /// jsonschema uses it for the formats `iri` and `iri-reference` only, and leaves these two out where it is
-    /// missing (`jsonschema/_format.py`); Jupyter's events declare neither. The try-out checks that jsonschema works on.
-    async fn remove_slow_format_check(&self) -> Result<(), EnvError> {
-        let folder = find_site_packages(&self.prefix);
-        if folder.is_none_or(|folder| !folder.join("rfc3987_syntax").is_dir()) {
-            return Ok(());
-        }
-        let mut step = self.package_step("remove a slow package", "uninstall", SHORT_LIMIT);
-        if !self.with_uv() {
-            step.arguments.push("--yes".as_ref());
-        }
-        step.arguments.push("rfc3987-syntax".as_ref());
-        run(step, &self.log, &mut |_| {}).await.map(drop)
-    }
-
-    /// Compiles all modules, since users' servers may not write here: without it every start costs 2 s more.
-    async fn compile(&self, meter: &mut Meter<'_>) -> Result<(), EnvError> {
-        meter.enter(
-            Phase::Compiling,
-            "compiling modules, so that servers start faster",
-        );
-        let library = self.prefix.join("lib");
-        let step = Step {
-            doing: "compile the modules",
-            program: self.python.as_os_str(),
-            arguments: vec![
-                "-I".as_ref(),
-                "-m".as_ref(),
-                "compileall".as_ref(),
-                "-q".as_ref(),
-                "-j".as_ref(),
-                "0".as_ref(),
-                library.as_os_str(),
-            ],
-            environment: environment(),
-            limit: COMPILE_LIMIT,
-        };
-        match run(step, &self.log, &mut |_| {}).await {
-            // A package may ship a file that is a template, or for another Python: Python says so with status 1,
-            // after having compiled all others.
-            Err(EnvError::Step {
-                cause: Cause::Other(_),
-                ..
-            }) => Ok(()),
-            other => other.map(drop),
-        }
     }
 
     async fn try_out(&self, meter: &mut Meter<'_>) -> Result<BTreeMap<String, String>, EnvError> {
@@ -363,7 +334,7 @@ impl Builder<'_> {
 
 /// What is changed in our own environment, which otherwise goes to the installer as it is: proxies, certificates
 /// and mirrors are set there.
-fn environment() -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn environment() -> Vec<(&'static str, Option<String>)> {
     let mut changes: Vec<_> = [
         "PYTHONHOME",
         "PYTHONPATH",
@@ -398,7 +369,7 @@ fn environment() -> Vec<(&'static str, Option<String>)> {
 }
 
 /// Refuses at once what would fail after minutes.
-fn check_room(folder: &Path) -> Result<(), EnvError> {
+pub(crate) fn check_room(folder: &Path, needed_mib: u64) -> Result<(), EnvError> {
     let fail = |source| EnvError::Io {
         doing: "look at the free space of",
         path: folder.to_owned(),
@@ -406,11 +377,11 @@ fn check_room(folder: &Path) -> Result<(), EnvError> {
     };
     let system = rustix::fs::statvfs(folder).map_err(|error| fail(error.into()))?;
     let free_mib = system.f_bavail.saturating_mul(system.f_frsize) / (1024 * 1024);
-    if free_mib < NEEDED_MIB {
+    if free_mib < needed_mib {
         return Err(EnvError::DiskFull {
             path: folder.to_owned(),
             free_mib,
-            needed_mib: NEEDED_MIB,
+            needed_mib,
         });
     }
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //! What PyPI itself gives is tried by the browser tests.
 
+mod checked;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -199,6 +201,7 @@ async fn an_environment_is_made_once_and_then_found_at_once() {
     let nothing = Host {
         path: "/nonexistent".into(),
         system_python: "/nonexistent/python3".into(),
+        python_folders: Vec::new(),
     };
     let begun = Instant::now();
     let found = PythonEnvironment::ensure_on(&nothing, &place.root(), &spec, &Silent)
@@ -355,7 +358,10 @@ async fn uv_makes_the_same_environment() {
         heard.phases()
     );
     let lock = fs::read_to_string(made.prefix.join("requirements.lock")).unwrap();
-    assert_eq!(lock, "jupyterhub==6.1.1\njupyterlab==4.6.6\n");
+    assert_eq!(
+        lock,
+        "jsonschema==4.26.0\njupyterhub==6.1.1\njupyterlab==4.6.6\n"
+    );
     let packages = meter::find_site_packages(&made.prefix).unwrap();
     assert!(
         packages.join("jupyterhub/__pycache__").is_dir(),

@@ -65,7 +65,14 @@ impl Builder<'_> {
         let stamp = self.stamp(room, &choice, &states, locked).await;
         let mut report = self.report(room, &choice, &states, true);
         report.complete = stamp.lacking.is_empty();
-        let worth = report.complete || !stamp.packages.is_empty();
+        // What failed before and has failed again makes no new generation.
+        let nothing_new = self.previous.as_ref().is_some_and(|(before, _)| {
+            before.packages == stamp.packages
+                && before.here == stamp.here
+                && before.lacking == stamp.lacking
+                && before.failed.keys().eq(stamp.failed.keys())
+        });
+        let worth = !nothing_new && (report.complete || !stamp.packages.is_empty());
         Ok((report, worth.then_some(stamp)))
     }
 

@@ -76,7 +76,7 @@ impl Builder<'_> {
             lost: BTreeMap::new(),
             apt: Vec::new(),
         };
-        self.from_apt(room, &fresh, &mut choice).await?;
+        self.take_from_apt(room, &fresh, &mut choice).await?;
         for _ in 0..ROUNDS {
             self.get_sources(room, &fresh, &mut choice).await;
             choice.plan = plan::ask(room, &self.question(room, &fresh, &choice)).await?;
@@ -145,7 +145,7 @@ impl Builder<'_> {
     }
 
     /// Installs what the distribution has ready-made. Its packages are everybody's at once, but they replace nothing of ours.
-    async fn from_apt(
+    async fn take_from_apt(
         &self,
         room: &Room<'_>,
         fresh: &BTreeSet<String>,

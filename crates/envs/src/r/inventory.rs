@@ -71,14 +71,14 @@ impl RLibrary {
         for series in self.series() {
             let generations = self.generations(&series);
             let current = self.find_current(&series);
-            for (number, stamp) in self.stamps(&generations)? {
+            for (number, stamp) in Self::stamps(&generations)? {
                 let path = generations.path(number);
                 let (bytes, own_bytes) = size(&path);
                 let finished = fs::metadata(&path)
                     .and_then(|data| data.modified())
                     .map_err(io("look at", &path))?;
                 list.push(GenerationInfo {
-                    users: self.users(&generations, number, interpreters, &series),
+                    users: Self::users(&generations, number, interpreters, &series),
                     series: series.clone(),
                     number,
                     current: current == Some(number),
@@ -96,7 +96,6 @@ impl RLibrary {
     }
 
     fn users(
-        &self,
         generations: &Generations,
         number: u32,
         interpreters: &[Interpreter],
@@ -155,7 +154,7 @@ impl RLibrary {
             let generations = self.generations(&series);
             let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
             end_left_over(generations.folder()).await?;
-            let stamps = self.stamps(&generations)?;
+            let stamps = Self::stamps(&generations)?;
             let current = self.find_current(&series);
             let older: Vec<u32> = stamps
                 .iter()
@@ -180,7 +179,7 @@ impl RLibrary {
                 if stays {
                     continue;
                 }
-                let users = self.users(&generations, number, interpreters, &series);
+                let users = Self::users(&generations, number, interpreters, &series);
                 if !users.is_empty() {
                     collected.in_use.push((series.clone(), number, users));
                     continue;

@@ -149,7 +149,7 @@ impl RLibrary {
             spec,
             upgrade,
             progress,
-            previous: self.previous(generations)?,
+            previous: Self::previous(generations)?,
             cache,
             ours: self.root.clone(),
             dry_run: false,
@@ -192,7 +192,7 @@ impl RLibrary {
             spec,
             upgrade,
             progress,
-            previous: self.previous(&generations)?,
+            previous: Self::previous(&generations)?,
             cache: scratch.0.clone(),
             ours: self.root.clone(),
             dry_run: true,
@@ -203,7 +203,7 @@ impl RLibrary {
     }
 
     /// The newest generation that was finished, whether it can be switched to or not.
-    fn previous(&self, generations: &Generations) -> Result<Option<(Stamp, PathBuf)>, RError> {
+    fn previous(generations: &Generations) -> Result<Option<(Stamp, PathBuf)>, RError> {
         if !generations.folder().is_dir() {
             return Ok(None);
         }
@@ -221,7 +221,7 @@ impl RLibrary {
         number: Option<u32>,
     ) -> Result<(u32, Option<u32>), RError> {
         let generations = self.generations(series);
-        let all = self.stamps(&generations)?;
+        let all = Self::stamps(&generations)?;
         let number = match number {
             Some(number) => number,
             None => all
@@ -267,8 +267,7 @@ impl RLibrary {
         let current = generations
             .find_current::<Stamp>()
             .map(|(number, _)| number);
-        let found = self
-            .stamps(&generations)?
+        let found = Self::stamps(&generations)?
             .into_iter()
             .rev()
             .find(|(number, stamp)| {
@@ -282,7 +281,7 @@ impl RLibrary {
         }
     }
 
-    pub(super) fn stamps(&self, generations: &Generations) -> Result<BTreeMap<u32, Stamp>, RError> {
+    pub(super) fn stamps(generations: &Generations) -> Result<BTreeMap<u32, Stamp>, RError> {
         if !generations.folder().is_dir() {
             return Ok(BTreeMap::new());
         }
@@ -378,7 +377,7 @@ impl Scratch {
                 Err(error)
                     if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
-                    number += 1
+                    number += 1;
                 }
                 Err(error) => return Err(io("create the folder", path)(error)),
             }

@@ -13,6 +13,7 @@ use super::question;
 use super::rules::{Evidence, LastUse, Rule, Subject};
 use crate::Hub;
 use crate::sessions::after;
+use crate::timeline::Present;
 
 /// How many servers are asked at the same time.
 pub(super) const AT_ONCE: usize = 10;
@@ -29,7 +30,11 @@ pub(super) struct Candidate {
     pub(super) rule: Rule,
     pub(super) row: Server,
     pub(super) user: UserId,
-    /// Without what it says of itself, as long as it was not asked.
+    /// When its run began, by the clock as it was then: by this the run is known.
+    pub(super) run: Timestamp,
+    /// When this was gathered.
+    pub(super) present: Present,
+    /// By the clock as it was then; without what it says of itself, as long as it was not asked.
     pub(super) evidence: Evidence,
     /// Whether it has said what it computes; `None` if it was not asked.
     pub(super) answered: Option<bool>,
@@ -73,8 +78,11 @@ impl Hub {
                 admin: owner.user.admin,
             });
             let route = routes.get(&self.servers().spec_of(&server));
+            let present = self.present();
             candidates.push(Candidate {
-                evidence: self.evidence(&server, started, &row, route),
+                evidence: self.evidence(&server, started, &row, route, present),
+                present,
+                run: started,
                 upstream: upstream.clone(),
                 user: owner.user.id,
                 answered: None,
@@ -97,16 +105,18 @@ impl Hub {
         candidate: &Candidate,
     ) -> Result<Option<Candidate>, CullError> {
         let snapshot = self.servers().snapshot(&candidate.server);
-        let started = candidate.evidence.started;
+        let started = candidate.run;
         if !snapshot.state.is_ready() || snapshot.started != Some(started) {
             return Ok(None);
         }
         let spec = self.servers().spec_of(&candidate.server);
         let routes = self.list_routes().await?;
         let route = routes.iter().find(|status| status.route.spec == spec);
-        let evidence = self.evidence(&candidate.server, started, &candidate.row, route);
+        let (row, present) = (&candidate.row, self.present());
+        let evidence = self.evidence(&candidate.server, started, row, route, present);
         Ok(Some(Candidate {
             evidence,
+            present,
             answered: None,
             ..candidate.clone()
         }))
@@ -118,25 +128,30 @@ impl Hub {
         started: Timestamp,
         row: &Server,
         route: Option<&RouteStatus>,
+        present: Present,
     ) -> Evidence {
-        let now = self.now();
-        let known = self.culler().memory.of(server, started, || {
-            if started >= self.culler().begun {
-                return started;
+        let timeline = self.timeline();
+        let first = || {
+            let begun = timeline.place(started, present);
+            if begun >= timeline.begun() {
+                return (begun, begun);
             }
             // Of actions before Lyceum's start nothing is known, but none was later than this.
-            row.last_activity.unwrap_or(started).min(now)
+            let last = row.last_activity.unwrap_or(started);
+            (begun, timeline.place(last, present))
+        };
+        let known = self.culler().memory.of(server, started, first, |known| {
+            if let Some(action) = route.and_then(|status| status.last_action) {
+                timeline.see(&mut known.seen_action, action, present);
+            }
+            if let Some(traffic) = route.and_then(|status| status.last_activity) {
+                timeline.see(&mut known.traffic, traffic, present);
+            }
+            if let Some(reported) = self.activity().reported_of(row.id) {
+                timeline.see(&mut known.reported, reported, present);
+            }
         });
-        let action = route.and_then(|status| status.last_action);
-        Evidence {
-            now,
-            started,
-            action: known.action.max(action.unwrap_or(known.action)),
-            traffic: route.and_then(|status| status.last_activity),
-            busy: known.busy,
-            kernel: known.kernel,
-            reported: None,
-        }
+        known.evidence(present, false)
     }
 
     /// Asks servers what they compute, several at a time, and gives them back with what they say. What one reports by
@@ -162,21 +177,16 @@ impl Hub {
                 None
             }
         };
-        let now = self.now();
-        let started = candidate.evidence.started;
-        candidate.evidence.now = now;
+        let (timeline, present) = (self.timeline(), self.present());
+        candidate.present = present;
         candidate.answered = Some(answer.is_some());
-        if let Some(answer) = answer {
-            self.culler()
-                .memory
-                .change(&candidate.server, started, |known| {
-                    known.add(answer, now);
-                    candidate.evidence.busy = known.busy;
-                    candidate.evidence.kernel = known.kernel;
-                });
-        } else {
-            candidate.evidence.reported = self.activity().reported_of(candidate.row.id);
-        }
+        let (server, started) = (&candidate.server, candidate.run);
+        self.culler().memory.change(server, started, |known| {
+            if let Some(answer) = answer {
+                known.add(answer, timeline, present);
+            }
+            candidate.evidence = known.evidence(present, answer.is_none());
+        });
         candidate
     }
 
@@ -184,12 +194,8 @@ impl Hub {
     /// server and nothing else, and goes with the server.
     async fn question_token(&self, candidate: &Candidate) -> Result<Secret<String>, StoreError> {
         let now = self.now();
-        let started = candidate.evidence.started;
-        let known = self
-            .culler()
-            .memory
-            .of(&candidate.server, started, || started);
-        if let Some((token, until)) = known.token
+        let (server, started) = (&candidate.server, candidate.run);
+        if let Some((token, until)) = self.culler().memory.token(server, started)
             && now < until
         {
             return Ok(token);
@@ -211,11 +217,9 @@ impl Hub {
         .await?;
         tx.commit().await?;
         let until = ends.checked_sub(TOKEN_RESERVE).unwrap_or(now);
-        self.culler()
-            .memory
-            .change(&candidate.server, started, |known| {
-                known.token = Some((secret.clone(), until));
-            });
+        self.culler().memory.change(server, started, |known| {
+            known.token = Some((secret.clone(), until));
+        });
         Ok(secret)
     }
 }

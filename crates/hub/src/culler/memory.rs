@@ -1,4 +1,6 @@
 //! What the culler remembers of servers that run, from one check to the next. Gone when Lyceum ends.
+//!
+//! Its instants are of the line of time that nobody can set (`timeline.rs`), but for the one that a run is known by.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lyceum_core::{Secret, ServerRef, Timestamp};
 
 use super::question::Answer;
-use super::rules::Due;
+use super::rules::{Due, Evidence};
+use crate::timeline::{Present, Seen, Timeline};
 
 /// Of all servers.
 #[derive(Debug, Default)]
@@ -15,18 +18,26 @@ pub(super) struct Memory(Mutex<HashMap<ServerRef, Remembered>>);
 /// Of one run of a server.
 #[derive(Debug, Clone)]
 pub(super) struct Remembered {
-    /// When the run began.
+    /// When the run began, by the clock as it was then: by this it is known.
     pub(super) started: Timestamp,
+    /// When it began.
+    pub(super) begun: Timestamp,
     /// When a person last did something, as far as is known from elsewhere than the gateway: the start, what was
     /// stored when Lyceum began, and the wish to keep it running.
     pub(super) action: Timestamp,
+    /// When a person last did something, as the gateway says.
+    pub(super) seen_action: Option<Seen>,
+    /// When anything last passed between a browser and it, as the gateway says.
+    pub(super) traffic: Option<Seen>,
     /// When it was last found to compute.
     pub(super) busy: Option<Timestamp>,
-    /// When its kernels and terminals last did something.
-    pub(super) kernel: Option<Timestamp>,
+    /// When its kernels and terminals last did something, as it says.
+    pub(super) kernel: Option<Seen>,
+    /// When it was last active, as it has reported.
+    pub(super) reported: Option<Seen>,
     /// What people are told, and since when.
     pub(super) warned: Option<Warned>,
-    /// What it is asked with, and until when.
+    /// What it is asked with, and until when, by the clock: tokens end by it.
     pub(super) token: Option<(Secret<String>, Timestamp)>,
 }
 
@@ -35,43 +46,79 @@ pub(super) struct Remembered {
 pub(super) struct Warned {
     /// Since when.
     pub(super) since: Timestamp,
-    /// When it goes, and why.
+    /// When it goes, and why; like all instants here not by the clock.
     pub(super) due: Due,
+}
+
+impl Warned {
+    /// When it goes and why, by the clock.
+    pub(super) fn due(self, present: Present) -> Due {
+        Due {
+            at: present.on_clock(self.due.at),
+            ..self.due
+        }
+    }
 }
 
 impl Remembered {
     /// Notes what the server says of itself. What has counted once goes on counting, also when the kernel is gone.
-    pub(super) fn add(&mut self, answer: Answer, now: Timestamp) {
+    pub(super) fn add(&mut self, answer: Answer, timeline: &Timeline, present: Present) {
         if answer.busy {
-            self.busy = Some(now);
+            self.busy = Some(present.steady);
         }
-        self.kernel = self.kernel.max(answer.last.map(|last| last.min(now)));
+        if let Some(last) = answer.last {
+            timeline.see(&mut self.kernel, last, present);
+        }
+    }
+
+    /// What is known, by the clock as it is now. What the server has reported is only said if it is asked for.
+    pub(super) fn evidence(&self, present: Present, with_reports: bool) -> Evidence {
+        let seen = |seen: Option<Seen>| seen.map(|seen| present.on_clock(seen.at));
+        let action = self
+            .seen_action
+            .map_or(self.action, |seen| self.action.max(seen.at));
+        Evidence {
+            now: present.wall,
+            started: present.on_clock(self.begun),
+            action: present.on_clock(action),
+            traffic: seen(self.traffic),
+            busy: self.busy.map(|busy| present.on_clock(busy)),
+            kernel: seen(self.kernel),
+            reported: seen(self.reported.filter(|_| with_reports)),
+        }
     }
 }
 
 impl Memory {
-    /// Gives what is remembered of a run; `first` says what is known of a person's last action if it is new.
+    /// Changes what is remembered of a run, and gives it; `first` says of a new one when it began, and what is known of
+    /// a person's last action.
     pub(super) fn of(
         &self,
         server: &ServerRef,
         started: Timestamp,
-        first: impl FnOnce() -> Timestamp,
+        first: impl FnOnce() -> (Timestamp, Timestamp),
+        change: impl FnOnce(&mut Remembered),
     ) -> Remembered {
         let mut all = self.lock();
         let known = all.get(server).filter(|known| known.started == started);
-        if let Some(known) = known {
-            return known.clone();
-        }
-        let new = Remembered {
-            started,
-            action: first().max(started),
-            busy: None,
-            kernel: None,
-            warned: None,
-            token: None,
-        };
-        all.insert(server.clone(), new.clone());
-        new
+        let mut known = known.cloned().unwrap_or_else(|| {
+            let (begun, action) = first();
+            Remembered {
+                started,
+                begun,
+                action: action.max(begun),
+                seen_action: None,
+                traffic: None,
+                busy: None,
+                kernel: None,
+                reported: None,
+                warned: None,
+                token: None,
+            }
+        });
+        change(&mut known);
+        all.insert(server.clone(), known.clone());
+        known
     }
 
     /// Changes what is remembered of a run, unless it is another one by now.
@@ -87,6 +134,17 @@ impl Memory {
         {
             change(known);
         }
+    }
+
+    /// With what a server is asked, and until when that works.
+    pub(super) fn token(
+        &self,
+        server: &ServerRef,
+        started: Timestamp,
+    ) -> Option<(Secret<String>, Timestamp)> {
+        let all = self.lock();
+        let known = all.get(server).filter(|known| known.started == started)?;
+        known.token.clone()
     }
 
     /// What people are told of a server.

@@ -52,10 +52,11 @@ impl Hub {
             return None;
         }
         let warned = self.culler().memory.warned(server, snapshot.started?)?;
-        let Due { at, reason } = warned.due;
+        let present = self.present();
+        let Due { at, reason } = warned.due(present);
         Some(CullNotice {
             at,
-            left: between(self.now(), at),
+            left: between(present.wall, at),
             reason,
             can_be_kept: reason != Reason::MaxAge,
         })
@@ -79,13 +80,16 @@ impl Hub {
         let started = candidate.evidence.started;
         let last = candidate.last_use(self);
         let class = &self.settings().cull.class_hours;
-        let warned = self.culler().memory.warned(&candidate.server, started);
+        let warned = self
+            .culler()
+            .memory
+            .warned(&candidate.server, candidate.run);
         CullView {
             server: candidate.server.clone(),
             started,
             last,
             due: warned
-                .map(|warned| warned.due)
+                .map(|warned| warned.due(candidate.present))
                 .or_else(|| due(&candidate.rule, started, last, class)),
             rule: candidate.rule.clone(),
             warned: warned.is_some(),

@@ -377,3 +377,90 @@ async fn by_hand_goes_what_is_idle_and_a_look_stops_nothing() {
     assert_eq!(culled[0].reason, Reason::ByHand);
     assert_eq!(hub.processes_of("eve").len(), 1);
 }
+
+/// Lets time pass as it does for a hub that looks at its servers again and again.
+async fn pass(hub: &TestHub, clock: &FakeClock, minutes: u32) -> Vec<(String, Reason)> {
+    let mut culled = Vec::new();
+    for _ in 0..minutes / 2 {
+        clock.advance(2 * MINUTE);
+        culled.extend(check(hub).await);
+    }
+    culled
+}
+
+#[tokio::test]
+async fn whoever_sets_the_clock_stops_no_server_and_keeps_none() {
+    const DAY: Duration = Duration::from_hours(24);
+    for ahead in [true, false] {
+        let clock = Arc::new(FakeClock::new());
+        let hub = hub(&clock, |settings| {
+            settings.rules.max_age = Limit::After(8 * HOUR);
+        })
+        .await;
+        let mut ada = start(&hub, "ada").await;
+        assert_eq!(ada.follow("/user/ada/whoami").await.status, 200);
+        start(&hub, "bob").await;
+        assert_eq!(pass(&hub, &clock, 60).await, []);
+        assert_eq!(ada.get("/user/ada/whoami").await.status, 200);
+        if ahead {
+            clock.set_ahead(DAY);
+        } else {
+            clock.set_back(DAY);
+        }
+        assert_eq!(pass(&hub, &clock, 48).await, [], "{ahead}");
+        assert!(!is_warned(&hub, "bob/"), "{ahead}");
+        // A warning that is being shown stays one of ten minutes, and for its own reason.
+        assert_eq!(pass(&hub, &clock, 4).await, [], "{ahead}");
+        let notice = hub.hub().cull_notice(&server_ref("bob/")).unwrap();
+        assert!(
+            notice.left > 7 * MINUTE && notice.left <= 10 * MINUTE,
+            "{ahead} {notice:?}"
+        );
+        if ahead {
+            clock.set_ahead(DAY);
+        } else {
+            clock.set_back(DAY);
+        }
+        let again = hub.hub().cull_notice(&server_ref("bob/")).unwrap();
+        assert_eq!(again.left, notice.left, "{ahead}");
+        // What happens now counts, though it may have an earlier date than what was before.
+        assert_eq!(ada.get("/user/ada/whoami").await.status, 200);
+        assert_eq!(pass(&hub, &clock, 10).await, idle("bob/"), "{ahead}");
+        assert_eq!(pass(&hub, &clock, 96).await, [], "{ahead}");
+        assert!(!is_warned(&hub, "ada/"), "{ahead}");
+        assert_eq!(pass(&hub, &clock, 20).await, idle("ada/"), "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn the_greatest_age_and_short_memory_do_not_ask_the_clock_on_the_wall() {
+    const YEAR: Duration = Duration::from_hours(365 * 24);
+    let clock = Arc::new(FakeClock::new());
+    let folder = tempfile::tempdir().unwrap();
+    let meminfo = folder.path().join("meminfo");
+    std::fs::write(&meminfo, "MemTotal: 1000 kB\nMemAvailable: 500 kB\n").unwrap();
+    let hub = hub(&clock, |settings| {
+        settings.rules.max_age = Limit::After(HOUR);
+        settings.rules.idle = Limit::Off;
+        settings.pressure = Some(Pressure {
+            memory: 0.9,
+            idle: 15 * MINUTE,
+            meminfo: meminfo.clone(),
+        });
+    })
+    .await;
+    for user in ["ada", "bob"] {
+        start(&hub, user).await;
+        assert_eq!(pass(&hub, &clock, 10).await, []);
+    }
+    clock.set_ahead(YEAR);
+    std::fs::write(&meminfo, "MemTotal: 1000 kB\nMemAvailable: 50 kB\n").unwrap();
+    // Unused for 22 minutes and for 12.
+    let pressed = ("ada/".to_owned(), Reason::MemoryPressure);
+    assert_eq!(pass(&hub, &clock, 2).await, [pressed]);
+    std::fs::write(&meminfo, "MemTotal: 1000 kB\nMemAvailable: 500 kB\n").unwrap();
+    clock.set_back(YEAR);
+    assert_eq!(pass(&hub, &clock, 46).await, []);
+    let aged = ("bob/".to_owned(), Reason::MaxAge);
+    assert_eq!(pass(&hub, &clock, 4).await, [aged]);
+}

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod python;
 mod r;
+mod shell;
 
 /// What can be done with environments.
 #[derive(Debug, Subcommand)]
@@ -16,12 +17,21 @@ pub(crate) enum EnvCommand {
     /// R versions, and libraries of packages for everybody: builds them, and switches between their generations
     #[command(subcommand)]
     R(r::RCommand),
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and the variables of `[env]`
+    ///
+    /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
+    /// a change of `[env]`, write it again.
+    Shell(shell::ShellArgs),
+    /// Makes the environments as the files say: builds what differs, and switches to it
+    Apply(python::ApplyArgs),
 }
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
         EnvCommand::R(command) => r::run(command),
+        EnvCommand::Shell(args) => shell::run(args),
+        EnvCommand::Apply(args) => python::apply(args),
     };
     match result {
         Ok(code) => code,

@@ -20,7 +20,7 @@ use lyceum_spawn::SystemdConfig;
 use lyceum_spawn::process::SocketKind;
 use nix::unistd::User;
 
-use super::limits;
+use super::{beside, limits, python};
 
 /// How many files a server may have open at first, where the configuration says nothing.
 const OPEN_FILES: u64 = 1024;
@@ -83,6 +83,9 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
         },
         accounts: accounts(config)?,
         server,
+        python: python::folders(config),
+        links: beside::links(config),
+        courses: beside::courses(config),
         profiles: profiles(config),
         limits: config.limits.rules(limits::machine_memory()),
         state_dir: broker.state_dir.clone(),
@@ -150,6 +153,7 @@ fn profiles(config: &Config) -> BTreeMap<String, ProfilePolicy> {
             command: profile.command.clone(),
             environment: profile.environment.clone(),
             path: profile.path.clone(),
+            python: profile.python.clone(),
             default_url: profile.default_url.clone(),
             limits: profile.limits(),
         };
@@ -169,7 +173,7 @@ fn server(config: &Config) -> (Option<EngineKind>, ServerPolicy) {
     let policy = ServerPolicy {
         command: common.command.clone(),
         args: common.args.clone(),
-        environment: common.environment.clone(),
+        environment: python::variables(config, &common.environment),
         jupyter_paths: jupyter_paths(config),
         path: common.path.clone(),
         working_dir: common.working_dir.clone(),
@@ -188,7 +192,7 @@ fn units(config: &Config, systemd: &SystemdConfig) -> ServerPolicy {
     ServerPolicy {
         command: systemd.command.clone(),
         args: systemd.args.clone(),
-        environment: systemd.environment.clone(),
+        environment: python::variables(config, &systemd.environment),
         jupyter_paths: jupyter_paths(config),
         path: systemd.path.clone(),
         working_dir: systemd.working_dir.clone(),

@@ -98,9 +98,11 @@ fn shortest(rules: &Rules, warn: Duration) -> Duration {
     limits.chain(warn).min().unwrap_or(Duration::MAX)
 }
 
-/// Installs the extension, if there will be anything to tell; that it cannot be installed is no reason not to start.
+/// Installs the extension, if there will be anything to tell: of a stop, or of another generation of the Python environment.
+/// That it cannot be installed is no reason not to start.
 pub(super) fn jupyter_path(settings: &CullSettings, config: &Config) -> Option<PathBuf> {
-    if !settings.runs() || settings.warn.is_zero() {
+    let warns = settings.runs() && !settings.warn.is_zero();
+    if !warns && config.env.python.is_empty() {
         return None;
     }
     if config.spawner.is_brokered() {
@@ -112,8 +114,8 @@ pub(super) fn jupyter_path(settings: &CullSettings, config: &Config) -> Option<P
     if let Err(error) = &installed {
         tracing::warn!(
             error = error as &dyn std::error::Error,
-            "people will not be warned at their JupyterLab pages before their servers are stopped, as the extension \
-             for that could not be written"
+            "people will not be told at their JupyterLab pages what concerns their servers, such as that they are about \
+             to be stopped, as the extension for that could not be written"
         );
     }
     installed.ok()

@@ -6,6 +6,8 @@ use lyceum_config::settings::{Config, ProfileConfig};
 use lyceum_core::limits::Limits;
 use lyceum_hub::Profiles;
 
+use super::python;
+
 /// What the hub offers, in the order in which it is shown.
 pub(super) fn hub(config: &Config) -> Profiles {
     let mut sorted: Vec<(&String, &ProfileConfig)> = config.profiles.iter().collect();
@@ -15,6 +17,10 @@ pub(super) fn hub(config: &Config) -> Profiles {
         title: profile.title(name).to_owned(),
         description: profile.description.trim().to_owned(),
         groups: profile.group_names().map(Iterator::collect),
+        python: profile
+            .python
+            .as_deref()
+            .map(|name| python::title(config, name)),
         default: profile.default,
         // Nobody is shown a limit that nothing keeps them to.
         limits: if config.applies_limits() {
@@ -35,6 +41,7 @@ pub(super) fn spawner(config: &Config) -> BTreeMap<String, lyceum_spawn::Profile
                 command: profile.command.clone(),
                 environment: profile.environment.clone(),
                 path: profile.path.clone(),
+                python: profile.python.clone(),
                 default_url: profile.default_url.clone(),
             };
             (name.clone(), profile)

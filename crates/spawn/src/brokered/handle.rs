@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lyceum_broker::protocol::{ServerKey, StartedServer};
-use lyceum_core::seams::{Handle, SpawnError};
+use lyceum_core::seams::{Handle, PythonInUse, SpawnError};
 use serde::{Deserialize, Serialize};
 
 /// The key by which the broker knows a start; the rest is for people who read the store.
@@ -22,6 +22,9 @@ pub(super) struct BrokeredHandle {
     /// The Python environment whose static files may be answered for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) python: Option<PythonInUse>,
 }
 
 /// As [`ServerKey`], which knows no other fields beside it.
@@ -45,6 +48,7 @@ impl BrokeredHandle {
             unit: None,
             uid: None,
             environment: None,
+            python: None,
         }
     }
 
@@ -54,6 +58,7 @@ impl BrokeredHandle {
             unit: Some(started.unit.clone()),
             uid: Some(started.uid),
             environment: started.environment.clone(),
+            python: started.python.clone(),
             ..self
         }
     }
@@ -110,6 +115,11 @@ mod tests {
             uid: 1000,
             unit: "lyceum-ada-lab".to_owned(),
             environment: Some("/opt/env".into()),
+            python: Some(PythonInUse {
+                name: "base".to_owned(),
+                generation: 3,
+                prefix: "/opt/env".into(),
+            }),
         });
         for handle in [&early, &full] {
             let decoded = BrokeredHandle::decode(&handle.encode(), "systemd").unwrap();

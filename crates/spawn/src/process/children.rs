@@ -43,7 +43,7 @@ enum Start {
     /// The process is being made.
     Pending,
     /// It is watched; the exit appears when it has ended.
-    Child(ProcessHandle, watch::Receiver<Option<Exit>>),
+    Child(Box<ProcessHandle>, watch::Receiver<Option<Exit>>),
 }
 
 /// A start that has been announced, and is forgotten when this is dropped before there is a child.
@@ -86,7 +86,7 @@ impl Children {
         let marker = handle.marker.clone();
         lock(&self.known)
             .starts
-            .insert(marker.clone(), Start::Child(handle, receiver));
+            .insert(marker.clone(), Start::Child(Box::new(handle), receiver));
         let known = Arc::clone(&self.known);
         let mut watchers = lock(&self.watchers);
         while watchers.try_join_next().is_some() {}
@@ -101,7 +101,7 @@ impl Children {
     /// Gives the place where the exit of a child appears; `None` if the process is not a child of ours.
     pub(super) fn find(&self, handle: &ProcessHandle) -> Option<watch::Receiver<Option<Exit>>> {
         match lock(&self.known).starts.get(&handle.marker) {
-            Some(Start::Child(child, exit)) if child == handle => Some(exit.clone()),
+            Some(Start::Child(child, exit)) if **child == *handle => Some(exit.clone()),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use lyceum_broker::python::PythonError;
 use lyceum_core::lifecycle::{Cause, Failure};
 use rustix::io::Errno;
 
@@ -28,6 +29,12 @@ pub(super) fn command_missing(command: &str, searched: &str) -> Failure {
         "Install it, or correct the spawner's `command` or `path`."
     };
     Failure::new(Cause::CommandMissing, message, hint)
+}
+
+/// No Python environment to start from.
+pub(super) fn no_python(error: &PythonError) -> Failure {
+    tracing::error!("a server was not started: {error} {}", error.hint());
+    Failure::new(Cause::CommandMissing, error.to_string(), error.hint())
 }
 
 /// A command that is there, but is not a program.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use lyceum_core::seams::{Exit, Handle, SpawnError};
+use lyceum_core::seams::{Exit, Handle, PythonInUse, SpawnError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -37,6 +37,9 @@ pub(super) struct ProcessHandle {
     /// The Python environment whose static files may be answered for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) environment: Option<PathBuf>,
+    /// The Python environment of the configuration that it was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) python: Option<Box<PythonInUse>>,
     /// The folder with its key and certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) credentials: Option<PathBuf>,
@@ -60,6 +63,7 @@ impl ProcessHandle {
             log,
             socket,
             environment: None,
+            python: None,
             credentials: None,
         })
     }

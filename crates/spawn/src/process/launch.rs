@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use lyceum_broker::python::JUPYTER_PROGRAMS;
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::route::Upstream;
 use lyceum_core::seams::StartRequest;
@@ -29,8 +30,6 @@ use super::{
 
 /// The folders in which Jupyter's programs look for what belongs to them, with colons between them.
 const JUPYTER_PATH: &str = "JUPYTER_PATH";
-/// Programs that take JupyterHub's variables and Jupyter Server's options.
-const JUPYTER_PROGRAMS: [&str; 2] = ["jupyterhub-singleuser", "jupyter-labhub"];
 /// The port in the variables of a server that listens on a socket: it has to be Jupyter Server's default,
 /// any other is refused beside a socket. Nobody listens on it.
 const PORT_BESIDE_SOCKET: u16 = 8888;
@@ -123,6 +122,7 @@ pub(super) fn launch(
         ProcessHandle::of_child(child.id().cast_signed(), marker, log.path.clone(), socket)
             .and_then(|mut handle| {
                 handle.environment = served_from;
+                handle.python = own.python.clone().map(Box::new);
                 let pidfd = handle.open()?;
                 Ok((pidfd.ok_or(io::ErrorKind::NotFound)?, handle))
             });
@@ -346,6 +346,10 @@ fn environment(
         (text("SHELL"), text(shell)),
         (text("PATH"), own.search_path()),
     ]);
+    if let Some(python) = &own.python {
+        let prefix = python.prefix.display().to_string();
+        all.insert(text(lyceum_broker::python::VARIABLE), prefix);
+    }
     let kept_path = all.get(JUPYTER_PATH).cloned();
     all.extend(request.environment.clone());
     all.insert(

@@ -12,6 +12,7 @@ mod disk;
 mod harness;
 mod jupyter;
 mod profiles;
+mod python;
 mod start;
 mod stop;
 mod usage;

@@ -18,6 +18,7 @@ fn profiles() -> BTreeMap<String, Profile> {
             ("LYCEUM_SERVER".to_owned(), "forged".to_owned()),
         ]),
         path: words(&["/opt/first"]),
+        python: None,
         default_url: Some("/tree/{username}".to_owned()),
     };
     BTreeMap::from([

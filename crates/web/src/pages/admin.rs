@@ -24,7 +24,7 @@ use super::{errors, token};
 use crate::api::models::{self, Stopped};
 use crate::caller::{PageCaller, check_xsrf};
 use crate::forms::Form;
-use crate::render::{AdminServer, Meter, Part, ServerState};
+use crate::render::{AdminServer, Meter, Part, PythonLine, ServerState};
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
 
@@ -158,6 +158,7 @@ impl<'a> Desk<'a> {
             api_url: server.api_path(base),
             last_activity: view.row.as_ref().and_then(|row| row.last_activity),
             profile: profile_of(self.web, view),
+            python: hub.server_python(server).map(PythonLine::from),
             memory: hub
                 .last_usage(server)
                 .and_then(|usage| Meter::of_memory(&usage)),

@@ -13,8 +13,8 @@ use super::errors;
 use crate::Web;
 use crate::caller::{PageCaller, store_failed};
 use crate::render::{
-    HomePage, Meter, NewServerForm, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink,
-    SpaceLine, StopNotice,
+    HomePage, Meter, NewServerForm, PythonLine, ServerCard, ServerEdit, ServerNews, ServerState,
+    ServiceLink, SpaceLine, StopNotice,
 };
 use crate::visit::Visitor;
 
@@ -126,6 +126,7 @@ async fn card(web: &Web, view: &ServerView, asks: bool) -> ServerCard {
         start_action: server.hub_path(base, "spawn"),
         asks,
         profile: profile_of(web, view),
+        python: web.hub().server_python(server).map(PythonLine::from),
         memory: usage.and_then(|usage| Meter::of_memory(&usage)),
         notices: web
             .hub()

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::pages::{Page, ServerState};
-use super::usage::Meter;
+use super::usage::{Meter, PythonLine};
 
 macro_rules! pages {
     ($($page:ty => $template:literal,)*) => {
@@ -127,6 +127,8 @@ pub struct AdminServer {
     pub last_activity: Option<Timestamp>,
     /// What its profile is called, if it has one.
     pub profile: Option<String>,
+    /// The Python environment that it runs from, if it is one of the configuration's.
+    pub python: Option<PythonLine>,
     /// Its memory, if it runs and that is known.
     pub memory: Option<Meter>,
     /// When it will be stopped, if it is about to be.

@@ -7,7 +7,7 @@ use lyceum_core::lifecycle::{Failure, Pending, State};
 use serde::Serialize;
 
 use super::oauth_scopes::ScopeLine;
-use super::usage::{Meter, ProfileOption, ServerNews, SpaceLine};
+use super::usage::{Meter, ProfileOption, PythonLine, ServerNews, SpaceLine};
 
 /// A page that can be rendered.
 pub trait Page: Serialize {
@@ -157,6 +157,8 @@ pub struct ServerCard {
     pub asks: bool,
     /// What the profile that was chosen is called.
     pub profile: Option<String>,
+    /// The Python environment that it runs from, if it is one of the configuration's.
+    pub python: Option<PythonLine>,
     /// Its memory, if it runs and that is known.
     pub memory: Option<Meter>,
     /// What has happened to it, oldest first.

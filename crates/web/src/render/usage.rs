@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use lyceum_core::limits::{Cap, Limits};
 use lyceum_core::seams::{HomeSpace, Usage};
-use lyceum_hub::{Happening, OfferedProfile, ServerNotice};
+use lyceum_hub::{Happening, OfferedProfile, ServerNotice, ServerPython};
 use serde::Serialize;
 
 /// From so many hundredths on, people are warned.
@@ -22,6 +22,8 @@ pub struct ProfileOption {
     pub title: String,
     /// A sentence about it; may be empty.
     pub description: String,
+    /// What people see of the Python environment that it names, if it names one.
+    pub python: Option<String>,
     /// The most memory, in bytes, if it is limited.
     pub memory: Option<u64>,
     /// The most processors, if they are limited.
@@ -37,9 +39,34 @@ impl ProfileOption {
             name: profile.name.clone(),
             title: profile.title.clone(),
             description: profile.description.clone(),
+            python: profile.python.clone(),
             memory: memory.and_then(Cap::at).map(lyceum_core::HumanSize::bytes),
             cpu: cpu.and_then(Cap::at),
             checked: chosen == Some(profile.name.as_str()),
+        }
+    }
+}
+
+/// The Python environment that a server runs from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PythonLine {
+    /// What people see of it.
+    pub title: String,
+    /// Its generation.
+    pub generation: u32,
+    /// The generation that the next start has, if it is another one.
+    pub next: Option<u32>,
+    /// Whether that is a newer one.
+    pub newer: bool,
+}
+
+impl From<ServerPython> for PythonLine {
+    fn from(server: ServerPython) -> Self {
+        Self {
+            newer: server.is_newer_ready(),
+            title: server.title,
+            generation: server.python.generation,
+            next: server.next,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What pages of users' servers ask the hub by themselves: who may, from where, and what it changes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lyceum_core::seams::{PythonInUse, PythonNow, Pythons};
 use lyceum_hub::CullSettings;
 use serde_json::Value;
 
@@ -106,4 +109,57 @@ async fn to_ask_is_no_activity_of_anybody() {
     assert_eq!(root.get(path).await.text(), before);
     assert_eq!(ask(&mut ada, "POST", &[MARK, SAME]).await.0, 200);
     assert_ne!(root.get(path).await.text(), before);
+}
+
+/// Environments as a test says they are now.
+#[derive(Debug, Default)]
+struct Environments(AtomicU32);
+
+impl Pythons for Environments {
+    fn find(&self, name: &str) -> Option<PythonNow> {
+        (name == "base").then(|| PythonNow {
+            title: "For all".to_owned(),
+            current: Some(self.0.load(Ordering::Relaxed)),
+        })
+    }
+}
+
+#[tokio::test]
+async fn another_generation_of_the_environment_is_told_as_long_as_it_waits() {
+    let environments = Arc::new(Environments::default());
+    environments.0.store(3, Ordering::Relaxed);
+    let shared: Arc<dyn Pythons> = Arc::<Environments>::clone(&environments);
+    let site = Site::with(|settings| settings.pythons = Some(shared)).await;
+    site.spawner.starts_from(PythonInUse {
+        name: "base".to_owned(),
+        generation: 3,
+        prefix: "/opt/envs/python/base/3".into(),
+    });
+    let mut ada = site.user("ada").await;
+    let xsrf = ada.xsrf();
+    let headers = [("x-xsrftoken", xsrf.as_str())];
+    let server = "/hub/api/users/ada/server";
+    assert_eq!(ada.send("POST", server, &headers, "").await.status, 201);
+    let (_, told) = ask(&mut ada, "GET", &[MARK, SAME]).await;
+    assert_eq!(told["python"], Value::Null);
+    let home = ada.get("/hub/home").await.text();
+    assert!(home.contains("For all, version 3") && !home.contains("data-python"));
+
+    environments.0.store(4, Ordering::Relaxed);
+    let (_, told) = ask(&mut ada, "GET", &[MARK, SAME]).await;
+    assert_eq!(told["python"]["at"], "base/4");
+    let text = told["python"]["text"].as_str().unwrap();
+    assert!(text.starts_with("A newer version"), "{text}");
+    assert!(ada.get("/hub/home").await.text().contains(text));
+    let mut root = site.user("root").await;
+    let admin = root.get("/hub/admin/users/ada").await.text();
+    assert!(admin.contains("(next start: version 4)"), "{admin}");
+    // What is stored of it is there for administrators.
+    let model: Value = serde_json::from_str(&root.get("/hub/api/users/ada").await.text()).unwrap();
+    assert_eq!(model["servers"][""]["state"]["python"]["generation"], 3);
+
+    environments.0.store(2, Ordering::Relaxed);
+    let (_, told) = ask(&mut ada, "GET", &[MARK, SAME]).await;
+    let text = told["python"]["text"].as_str().unwrap();
+    assert!(text.contains("set back to an earlier version"), "{text}");
 }

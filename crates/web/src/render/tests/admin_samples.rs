@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::samples::{Sample, sample};
 use crate::render::{
     AdminGroupPage, AdminGroupsPage, AdminServer, AdminUser, AdminUserPage, AdminUsersPage,
-    GroupLink, Heading, Member, Meter, Order, Part, ServerState,
+    GroupLink, Heading, Member, Meter, Order, Part, PythonLine, ServerState,
 };
 
 fn time(text: &str) -> Option<Timestamp> {
@@ -23,6 +23,12 @@ fn server(user: &str, name: &str, state: ServerState) -> AdminServer {
         api_url: "/hub/api/users/ada/server".to_owned(),
         last_activity: time("2026-11-23T18:04:05Z"),
         profile: (name == "lab").then(|| "For rats & mice".to_owned()),
+        python: matches!(state, ServerState::Running).then(|| PythonLine {
+            title: "Rats & mice".to_owned(),
+            generation: 3,
+            next: name.is_empty().then_some(4),
+            newer: name.is_empty(),
+        }),
         memory: matches!(state, ServerState::Running).then_some(Meter {
             used: 3 << 29,
             limit: name.is_empty().then_some(2 << 30),

@@ -7,9 +7,10 @@ use crate::render::{
     AcceptSharePage, Announcement, AnnouncementLevel, ApplicationLine, Branding, ConfirmPage,
     ErrorPage, FailedPage, HomePage, Language, Lifetime, LifetimeKind, Link, LoggedOutPage,
     LoginPage, LoginProblem, MadeToken, MaintenancePage, Meter, NewServerForm, NoEntryPage,
-    NoEntryReason, NotRunningPage, Notice, Options, Page, ProfileOption, ProgressPage, RenderError,
-    Renderer, ScopeLine, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink, SpaceLine,
-    SpaceState, SpawnPage, StoppingPage, TokenLine, TokenPage, UnreachablePage, Viewer, Visit,
+    NoEntryReason, NotRunningPage, Notice, Options, Page, ProfileOption, ProgressPage, PythonLine,
+    RenderError, Renderer, ScopeLine, ServerCard, ServerEdit, ServerNews, ServerState, ServiceLink,
+    SpaceLine, SpaceState, SpawnPage, StoppingPage, TokenLine, TokenPage, UnreachablePage, Viewer,
+    Visit,
 };
 
 type Render = Box<dyn Fn(&Renderer, Language) -> Result<String, RenderError>>;
@@ -134,6 +135,16 @@ fn card(name: &str, state: ServerState) -> ServerCard {
         start_action: format!("/hub/spawn/ada/{name}"),
         asks: name == "lab",
         profile: (name == "lab").then(|| "For rats & mice".to_owned()),
+        python: runs.then(|| PythonLine {
+            title: "Rats & mice".to_owned(),
+            generation: 3,
+            next: match name {
+                "" => Some(4),
+                "lab" => Some(2),
+                _ => None,
+            },
+            newer: name.is_empty(),
+        }),
         memory: runs.then_some(Meter {
             used: 1_932_735_283,
             limit: name.is_empty().then_some(2 << 30),
@@ -219,6 +230,7 @@ fn profiles() -> SpawnPage {
         } else {
             "For the <last> exercises.".to_owned()
         },
+        python: (name != "free").then(|| "Rats & mice".to_owned()),
         memory,
         cpu,
         checked: name == "large",

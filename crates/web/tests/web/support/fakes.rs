@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use lyceum_core::lifecycle::{Cause, Failure};
 use lyceum_core::route::{Route, RouteSpec, RouteStatus, Upstream};
 use lyceum_core::seams::{
-    Attempt, AuthError, Authenticator, Exit, Handle, Identity, Liveness, Routes, RoutesError,
-    SpawnError, Spawner, StartProgress, StartRequest, Started, Step, StopMode,
+    Attempt, AuthError, Authenticator, Exit, Handle, Identity, Liveness, PythonInUse, Routes,
+    RoutesError, SpawnError, Spawner, StartProgress, StartRequest, Started, Step, StopMode,
 };
 use lyceum_core::{Clock, ServerRef, SystemClock, Timestamp};
 use serde_json::json;
@@ -35,6 +35,10 @@ impl TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        SystemClock.steady() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -87,6 +91,7 @@ pub(crate) struct FakeSpawner(Arc<Inner>);
 struct Inner {
     port: u16,
     mood: Mutex<Mood>,
+    python: Mutex<Option<PythonInUse>>,
     requests: Mutex<Vec<StartRequest>>,
     ended: watch::Sender<BTreeSet<u64>>,
     _answering: JoinSet<()>,
@@ -101,6 +106,7 @@ impl FakeSpawner {
         Self(Arc::new(Inner {
             port,
             mood: Mutex::default(),
+            python: Mutex::default(),
             requests: Mutex::default(),
             ended: watch::channel(BTreeSet::new()).0,
             _answering: answering,
@@ -109,6 +115,11 @@ impl FakeSpawner {
 
     pub(crate) fn set_mood(&self, mood: Mood) {
         *self.0.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
+    /// Says from which Python environment servers are started from now on.
+    pub(crate) fn starts_from(&self, python: PythonInUse) {
+        *self.0.python.lock().unwrap() = Some(python);
     }
 
     /// How many starts there were.
@@ -162,7 +173,8 @@ impl Spawner for FakeSpawner {
             }
             Mood::Breaks => return Err(Failure::new(Cause::System, "It broke.", "Wait.")),
         }
-        let handle = Handle(json!({ "number": number }));
+        let python = self.0.python.lock().unwrap().clone();
+        let handle = Handle(json!({ "number": number, "python": python }));
         progress.handle(&handle);
         Ok(Started {
             upstream: Upstream::Tcp {
@@ -204,6 +216,10 @@ impl Spawner for FakeSpawner {
 
     async fn sweep(&self, _: &[Handle]) -> Result<usize, SpawnError> {
         Ok(0)
+    }
+
+    fn python(&self, handle: &Handle) -> Option<PythonInUse> {
+        serde_json::from_value(handle.0["python"].clone()).unwrap()
     }
 
     async fn forget(&self, _: &ServerRef) -> Result<(), SpawnError> {
