@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod kernels;
 mod python;
+mod r;
 mod shell;
 
 /// What can be done with environments.
@@ -14,6 +15,9 @@ pub(crate) enum EnvCommand {
     /// Python environments: builds them, switches between their generations, and changes their packages
     #[command(subcommand)]
     Python(python::PythonCommand),
+    /// R versions, and libraries of packages for everybody: builds them, and switches between their generations
+    #[command(subcommand)]
+    R(r::RCommand),
     /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
     ///
     /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
@@ -31,6 +35,7 @@ pub(crate) use shell::settings as shell_settings;
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
         EnvCommand::Python(command) => python::run(command),
+        EnvCommand::R(command) => r::run(command),
         EnvCommand::Shell(args) => shell::run(args),
         EnvCommand::Apply(args) => python::apply(args),
         EnvCommand::Kernels(command) => kernels::run(command),

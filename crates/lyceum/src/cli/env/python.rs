@@ -237,7 +237,8 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             config,
         } => gc(name.as_deref(), *dry_run, *json, config),
         PythonCommand::Versions { json } => {
-            let found = on_runtime(async { Ok(interpreters(&Host::this(), "lyceum-build").await) })?;
+            let found =
+                on_runtime(async { Ok(interpreters(&Host::this(), "lyceum-build").await) })?;
             if *json {
                 return print_json(&found);
             }
