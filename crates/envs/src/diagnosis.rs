@@ -32,9 +32,18 @@ const SIGNS: &[(&str, Sign)] = &[
     ("failed to connect", Sign::Network),
     ("error sending request for url", Sign::Network),
     ("client error (connect)", Sign::Network),
+    ("end of file before message length", Sign::Network),
+    ("connection closed before message", Sign::Network),
+    ("incompleteread", Sign::Network),
+    ("connection broken", Sign::Network),
+    ("error decoding response body", Sign::Network),
     ("read timed out", Sign::SlowNetwork),
     ("readtimeouterror", Sign::SlowNetwork),
     ("operation timed out", Sign::SlowNetwork),
+    ("hash mismatch", Sign::WrongHash),
+    ("do not match the hashes", Sign::WrongHash),
+    ("resolutionimpossible", Sign::Conflict),
+    ("requirements are unsatisfiable", Sign::Unsatisfiable),
     ("failed building wheel", Sign::Build),
     ("failed to build", Sign::Build),
     ("subprocess-exited-with-error", Sign::Build),
@@ -50,6 +59,9 @@ enum Sign {
     Certificate,
     Network,
     SlowNetwork,
+    WrongHash,
+    Conflict,
+    Unsatisfiable,
     Build,
     Permission,
 }
@@ -66,7 +78,10 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
             Sign::Certificate => Cause::Certificate,
             Sign::Network => Cause::Network,
             Sign::SlowNetwork => Cause::SlowNetwork,
-            Sign::Build => Cause::Build,
+            Sign::WrongHash => Cause::WrongHash,
+            Sign::Conflict => Cause::Conflict,
+            Sign::Unsatisfiable => unsatisfiable(&lines),
+            Sign::Build => built(&lines).map_or(Cause::Build, Cause::BuildOf),
             Sign::Permission => Cause::Permission,
         });
     }
@@ -74,6 +89,36 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
         .iter()
         .find_map(|line| missing_package(line))
         .map(Cause::NoSuchPackage)
+}
+
+/// Why uv finds nothing that satisfies: it says all in one sentence, over several lines.
+fn unsatisfiable(lines: &[String]) -> Cause {
+    if lines
+        .iter()
+        .any(|line| line.contains("the requested python version"))
+    {
+        return Cause::NeedsPython;
+    }
+    // Where one package depends on another, there is more to it than a package that does not exist.
+    let depends = lines.iter().any(|line| line.contains(" depends on "));
+    match lines.iter().find_map(|line| missing_package(line)) {
+        Some(name) if !depends => Cause::NoSuchPackage(name),
+        _ => Cause::Conflict,
+    }
+}
+
+/// The package that could not be built, from pip's or uv's sentence about it.
+fn built(lines: &[String]) -> Option<String> {
+    lines.iter().find_map(|line| {
+        let after = |text: &str| line.split_once(text).map(|(_, rest)| rest);
+        let rest = after("failed building wheel for ")
+            .or_else(|| after("failed to build `"))
+            .or_else(|| after("failed to build '"))?;
+        let name = rest
+            .split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)))
+            .next()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    })
 }
 
 /// The package that an index does not have, from pip's or uv's sentence about it.
@@ -151,7 +196,31 @@ mod tests {
             "Error: Command '['…/python3', '-m', 'ensurepip']' returned non-zero exit status 1.",
             None,
         );
-        check("ERROR: Failed building wheel for pycurl", Cause::Build);
+        let pycurl = || Cause::BuildOf("pycurl".to_owned());
+        check("ERROR: Failed building wheel for pycurl", pycurl());
+        check("  × Failed to build `pycurl==7.45.3`", pycurl());
+        check("error: subprocess-exited-with-error", Cause::Build);
+        check(
+            "ERROR: Cannot install a and b==1 because these package versions have conflicting dependencies.\n\
+             ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/",
+            Cause::Conflict,
+        );
+        check(
+            "  × No solution found when resolving dependencies:\n\
+             ╰─▶ Because only b==1 is available and b==1 depends on c<2, we can conclude that all versions of b\n\
+             depend on c<2. And because you require b and c==2, we can conclude that your requirements are unsatisfiable.",
+            Cause::Conflict,
+        );
+        check(
+            "  × No solution found when resolving dependencies:\n\
+             ╰─▶ Because jupyterhub was not found in the package registry and you require jupyterhub>=6,\n\
+             we can conclude that your requirements are unsatisfiable.",
+            Cause::NoSuchPackage("jupyterhub".to_owned()),
+        );
+        check(
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+            Cause::WrongHash,
+        );
         check("all went well", None);
     }
 }

@@ -75,6 +75,116 @@ pub enum EnvError {
         /// Which processes, or why we do not know.
         source: io::Error,
     },
+    /// A line of a requirements or lock file cannot be used.
+    #[error("could not use {}, line {line}: {what}", path.display())]
+    Requirements {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// A package of the command line cannot be used.
+    #[error("`{package}` cannot be used: {what}")]
+    BadPackage {
+        /// What was written.
+        package: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// A lock file is for another Python or another platform.
+    #[error("{} is for {locked}, and the environment would have {wanted}", path.display())]
+    OtherPython {
+        /// The lock file.
+        path: PathBuf,
+        /// What it is for.
+        locked: String,
+        /// What we have.
+        wanted: String,
+    },
+    /// A lock file was made from other requirements.
+    #[error("{} was made from other requirements than {} has now", path.display(), requirements.display())]
+    StaleLock {
+        /// The lock file.
+        path: PathBuf,
+        /// The requirements file.
+        requirements: PathBuf,
+    },
+    /// The Python that was asked for is not there.
+    #[error("found no Python {asked}{}", Listed(found))]
+    NoSuchPython {
+        /// What was asked for.
+        asked: String,
+        /// What there is instead.
+        found: Vec<String>,
+    },
+    /// The interpreter of the generation before is not there any more.
+    #[error("the Python of generation {generation} is not there any more: {}", path.display())]
+    PythonGone {
+        /// The generation.
+        generation: u32,
+        /// The interpreter.
+        path: PathBuf,
+    },
+    /// There is no such generation.
+    #[error("there is no {} of {}", Generation(*number), folder.display())]
+    NoGeneration {
+        /// The folder of the environment.
+        folder: PathBuf,
+        /// The number; `None` if there is none at all.
+        number: Option<u32>,
+    },
+    /// There is no older generation to go back to.
+    #[error("there is no complete generation before {number} of {}", folder.display())]
+    NothingBefore {
+        /// The folder of the environment.
+        folder: PathBuf,
+        /// The one in use.
+        number: u32,
+    },
+    /// A generation cannot be used.
+    #[error("generation {number} of {} cannot be used: {what}", folder.display())]
+    Unusable {
+        /// The folder of the environment.
+        folder: PathBuf,
+        /// The generation.
+        number: u32,
+        /// Why.
+        what: String,
+    },
+    /// The account that shall build is not there.
+    #[error("there is no account `{name}`, under which packages are built")]
+    NoAccount {
+        /// Its name.
+        name: String,
+    },
+    /// Others could change what users will run.
+    #[error("{} {what}", path.display())]
+    Unsafe {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A package put something into the environment that cannot be taken over.
+    #[error("a package has put {} into the environment, and {what}", path.display())]
+    Strange {
+        /// The path below the environment.
+        path: PathBuf,
+        /// Why it cannot stay.
+        what: String,
+    },
+    /// What was installed is not what was chosen.
+    #[error("what was installed is not what was chosen: {}", different.join(", "))]
+    NotAsLocked {
+        /// The packages.
+        different: Vec<String>,
+    },
     /// The environment was built, and does not work.
     #[error("the environment does not work: {}", Several(problems))]
     Unfit {
@@ -128,6 +238,41 @@ impl EnvError {
             Self::LeftOver { .. } => {
                 "end these processes, or restart the machine, and try again".to_owned()
             }
+            Self::Requirements { help, .. } | Self::BadPackage { help, .. } => help.clone(),
+            Self::OtherPython { .. } => {
+                "build without --from-lock, which writes a new lock file; or ask for that Python with --python"
+                    .to_owned()
+            }
+            Self::StaleLock { .. } => {
+                "build without --from-lock, which chooses what is new and keeps the rest".to_owned()
+            }
+            Self::NoSuchPython { .. } => {
+                "`lyceum env python versions` lists what there is; on Debian and Ubuntu: apt install python3 python3-venv"
+                    .to_owned()
+            }
+            Self::PythonGone { .. } => {
+                "choose another with --python; `lyceum env python versions` lists what there is".to_owned()
+            }
+            Self::NoGeneration { number: None, .. } => {
+                "build one: `lyceum env python build`".to_owned()
+            }
+            Self::NoGeneration { .. } | Self::NothingBefore { .. } => {
+                "`lyceum env python list` lists what there is".to_owned()
+            }
+            Self::Unusable { .. } => {
+                "build a new one: `lyceum env python build --force`".to_owned()
+            }
+            Self::NoAccount { name } => format!(
+                "make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}; or name another in `build_as`"
+            ),
+            Self::Unsafe { path, .. } => format!(
+                "after a look at what is there: chown root:root {0}; chmod go-w {0}",
+                path.display()
+            ),
+            Self::Strange { .. } => {
+                "leave that package out, or ask its authors for a wheel".to_owned()
+            }
+            Self::NotAsLocked { .. } => "try again with --force".to_owned(),
             Self::Unfit { problems, log } => problems
                 .iter()
                 .find_map(|problem| problem.advice.clone())
@@ -137,6 +282,41 @@ impl EnvError {
                 None => format!("read {}", log.display()),
             },
         })
+    }
+
+    /// The same for whoever looks after the environments of a server, by [`crate::library`].
+    pub fn server_hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Io { path, source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "run the command as root, or choose a folder that you may write to: `env.folder`"
+                        .to_owned()
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    format!("the file system of {} is mounted read-only", path.display())
+                }
+                io::ErrorKind::NotFound if self.is_requirements_file() => format!(
+                    "write it, with a package on each line, such as `jupyterlab`: {}",
+                    path.display()
+                ),
+                _ => return self.hint(),
+            },
+            Self::PathWithColon { .. } => "choose another folder with `env.folder`".to_owned(),
+            Self::DiskFull { path, .. } => format!(
+                "make room on the file system of {}: `lyceum env python gc` removes old generations",
+                path.display()
+            ),
+            Self::Step {
+                cause: Cause::DiskFull,
+                ..
+            } => "make room on the disk and try again: `lyceum env python gc` removes old generations"
+                .to_owned(),
+            _ => return self.hint(),
+        })
+    }
+
+    fn is_requirements_file(&self) -> bool {
+        matches!(self, Self::Io { doing, .. } if *doing == "read the requirements file")
     }
 
     /// The last lines of the failed program's output, if there was one.
@@ -182,6 +362,14 @@ pub enum Cause {
     NoVenv,
     /// A package has no ready-made wheel, and building it failed.
     Build,
+    /// This package has no ready-made wheel, and building it failed.
+    BuildOf(String),
+    /// The requirements contradict each other.
+    Conflict,
+    /// A file is not the one that the lock file or the requirements mean.
+    WrongHash,
+    /// A package needs another Python.
+    NeedsPython,
     /// The program was ended from outside.
     Killed(i32),
     /// The program took longer than this.
@@ -206,6 +394,14 @@ impl fmt::Display for Cause {
             Self::Permission => f.write_str("permission denied"),
             Self::NoVenv => f.write_str("the module ensurepip is missing"),
             Self::Build => f.write_str("a package must be compiled here, and that failed"),
+            Self::BuildOf(name) => {
+                write!(f, "{name} must be compiled here, and that failed")
+            }
+            Self::Conflict => f.write_str("the requirements contradict each other"),
+            Self::WrongHash => {
+                f.write_str("a file is not the one that was meant: its hash differs")
+            }
+            Self::NeedsPython => f.write_str("a package needs another version of Python"),
             Self::Killed(signal) => write!(f, "the program was ended by signal {signal}"),
             Self::Timeout(limit) => write!(f, "the program took longer than {} s", limit.as_secs()),
             Self::NotStarted(why) => write!(f, "the program could not be started ({why})"),
@@ -236,7 +432,16 @@ impl Cause {
                     "check who owns the folder, and that its file system is not mounted with noexec"
                 }
                 Self::NoVenv => "install it, on Debian and Ubuntu: apt install python3-venv",
-                Self::Build => {
+                Self::Conflict => {
+                    "the lines above name the packages that do not go together: loosen one of them in the requirements"
+                }
+                Self::WrongHash => {
+                    "if the file was replaced on purpose, build again without --from-lock; else do not trust its source"
+                }
+                Self::NeedsPython => {
+                    "choose another Python with --python, or an older version of the package; `lyceum env python versions` lists what there is"
+                }
+                Self::Build | Self::BuildOf(_) => {
                     "use a Python version for which PyPI has wheels, or install a compiler: apt install build-essential python3-dev"
                 }
                 Self::Killed(9) => "perhaps the machine ran out of memory: check with dmesg, and try again",
@@ -268,6 +473,17 @@ impl fmt::Display for Listed<'_> {
             Ok(())
         } else {
             write!(f, " (found: {})", self.0.join("; "))
+        }
+    }
+}
+
+struct Generation(Option<u32>);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => write!(f, "complete generation {number}"),
+            None => f.write_str("complete generation"),
         }
     }
 }

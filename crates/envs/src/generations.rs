@@ -50,6 +50,11 @@ impl Generations {
         self.folder.join(format!("{number}.log"))
     }
 
+    /// The file that makes a generation complete.
+    pub(crate) fn stamp_path(&self, number: u32) -> PathBuf {
+        self.path(number).join(STAMP)
+    }
+
     /// The current generation and its stamp, if there is a complete one. Reads two small files, starts nothing.
     pub(crate) fn find_current<S: DeserializeOwned>(&self) -> Option<(u32, S)> {
         let target = fs::read_link(self.folder.join("current")).ok()?;

@@ -2,13 +2,13 @@
 //!
 //! Made once, from PyPI or from a folder of wheels; afterwards finding it costs two small files.
 
-mod build;
-mod check;
-mod interpreter;
-mod meter;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod interpreter;
+pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
-mod tune;
+pub(crate) mod tune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

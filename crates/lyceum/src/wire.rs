@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+mod beside;
 pub(crate) mod broker;
 pub(crate) mod cull;
 pub(crate) mod external;

@@ -52,7 +52,7 @@ impl Package {
             Self::Bind => &["bind9"],
             Self::NssTools => &["libnss3-tools"],
             Self::Shiny => &["r-base-core", "r-cran-shiny"],
-            Self::TestHosts => &["mmdebstrap", "systemd-container"],
+            Self::TestHosts => &["mmdebstrap", "systemd-container", "zsh"],
             Self::Pam => &["libpam0g-dev"],
         }
     }
@@ -76,7 +76,7 @@ impl Package {
             Self::OpenSsl => find_program("openssl").is_some(),
             Self::Bind => find_program("named").is_some() || Path::new("/usr/sbin/named").is_file(),
             Self::NssTools => find_program("certutil").is_some(),
-            Self::TestHosts => ["mmdebstrap", "systemd-nspawn"]
+            Self::TestHosts => ["mmdebstrap", "systemd-nspawn", "zsh"]
                 .iter()
                 .all(|name| find_program(name).is_some()),
             Self::Pam => Path::new("/usr/include/security/pam_appl.h").is_file(),

@@ -10,8 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use lyceum_broker::protocol::RefusalKind;
 
 use super::room::{
-    PASSWORD, Room, create, in_room, in_room_with, key, make_account, refusal, run, set_password, start,
-    until, user,
+    PASSWORD, Room, create, in_room, in_room_with, key, make_account, refusal, run, set_password,
+    start, until, user,
 };
 
 async fn log_in(room: &Room, name: &str, password: &str) -> Result<u32, RefusalKind> {

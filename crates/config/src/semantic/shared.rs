@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
 use lyceum_spawn::ProcessConfig;
 
 use super::Rules;
 use crate::problem::Problem;
-use crate::settings::{SharedConfig, SharedWith, is_link_name, is_place, is_shared_name};
+use crate::settings::{
+    SharedConfig, SharedWith, is_link_name, is_place, is_shared_name, is_timezone,
+};
 use crate::tree::Step;
 
 /// Variables that are the server's own, or lead to code that runs in it.
@@ -144,7 +145,7 @@ impl Rules<'_> {
             }
         }
         if let Some(zone) = &courses.timezone
-            && TimeZone::get(zone).is_err()
+            && !is_timezone(zone)
         {
             let what = format!("cannot be used: `{zone}` is no time zone of this machine");
             let help = "for example `timezone = \"Europe/Prague\"`; the system's list is in the package `tzdata`";

@@ -41,7 +41,7 @@ pub(super) async fn build(
             Duration::from_secs(stamp.seconds.max(1))
         });
     let mut meter = Meter::new(progress, estimate);
-    check_room(generations.folder())?;
+    check_room(generations.folder(), NEEDED_MIB)?;
     meter.enter(Phase::Searching, "looking for Python");
     let found = interpreter::find(host, spec.python.as_deref()).await?;
     let number = generations.next_number()?;
@@ -334,7 +334,7 @@ impl Builder<'_> {
 
 /// What is changed in our own environment, which otherwise goes to the installer as it is: proxies, certificates
 /// and mirrors are set there.
-pub(super) fn environment() -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn environment() -> Vec<(&'static str, Option<String>)> {
     let mut changes: Vec<_> = [
         "PYTHONHOME",
         "PYTHONPATH",
@@ -369,7 +369,7 @@ pub(super) fn environment() -> Vec<(&'static str, Option<String>)> {
 }
 
 /// Refuses at once what would fail after minutes.
-fn check_room(folder: &Path) -> Result<(), EnvError> {
+pub(crate) fn check_room(folder: &Path, needed_mib: u64) -> Result<(), EnvError> {
     let fail = |source| EnvError::Io {
         doing: "look at the free space of",
         path: folder.to_owned(),
@@ -377,11 +377,11 @@ fn check_room(folder: &Path) -> Result<(), EnvError> {
     };
     let system = rustix::fs::statvfs(folder).map_err(|error| fail(error.into()))?;
     let free_mib = system.f_bavail.saturating_mul(system.f_frsize) / (1024 * 1024);
-    if free_mib < NEEDED_MIB {
+    if free_mib < needed_mib {
         return Err(EnvError::DiskFull {
             path: folder.to_owned(),
             free_mib,
-            needed_mib: NEEDED_MIB,
+            needed_mib,
         });
     }
     Ok(())

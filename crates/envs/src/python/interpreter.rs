@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::error::EnvError;
+use crate::library::{Origin, usual_folders};
 
 /// The oldest Python that will do, as text for people and as a number.
 const MINIMUM: (&str, (u32, u32)) = ("3.10", (3, 10));
@@ -38,6 +39,8 @@ pub struct Host {
     /// The system's own Python, preferred to what `PATH` names first: it is built with all optimisations, it
     /// stays where it is, and everybody may run it.
     pub system_python: PathBuf,
+    /// Folders in which other tools keep Pythons, one folder for each version, and which tool it is.
+    pub python_folders: Vec<(PathBuf, Origin)>,
 }
 
 impl Host {
@@ -46,6 +49,7 @@ impl Host {
         Self {
             path: env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
             system_python: "/usr/bin/python3".into(),
+            python_folders: usual_folders(),
         }
     }
 
@@ -231,6 +235,7 @@ mod tests {
         Host {
             path: folder.into(),
             system_python: folder.join("absent"),
+            python_folders: Vec::new(),
         }
     }
 

@@ -201,6 +201,7 @@ async fn an_environment_is_made_once_and_then_found_at_once() {
     let nothing = Host {
         path: "/nonexistent".into(),
         system_python: "/nonexistent/python3".into(),
+        python_folders: Vec::new(),
     };
     let begun = Instant::now();
     let found = PythonEnvironment::ensure_on(&nothing, &place.root(), &spec, &Silent)

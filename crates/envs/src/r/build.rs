@@ -108,16 +108,27 @@ impl Builder<'_> {
             .collect();
         let count = tasks.len();
         install::install(room, tasks, &lacking, self.spec.jobs, |name, state, at| {
-            let word = if state.is_good() { "installed" } else { "could not install" };
+            let word = if state.is_good() {
+                "installed"
+            } else {
+                "could not install"
+            };
             #[expect(clippy::cast_precision_loss, reason = "a part of a bar")]
             let part = at as f32 / count.max(1) as f32;
-            self.tell(Phase::Installing, &format!("{word} {name} ({at} of {count})"), 0.25 + 0.6 * part);
+            self.tell(
+                Phase::Installing,
+                &format!("{word} {name} ({at} of {count})"),
+                0.25 + 0.6 * part,
+            );
         })
         .await
     }
 
     fn tell(&self, phase: Phase, text: &str, fraction: f32) {
-        let estimate = self.previous.as_ref().map_or(600, |(stamp, _)| stamp.seconds.max(1));
+        let estimate = self
+            .previous
+            .as_ref()
+            .map_or(600, |(stamp, _)| stamp.seconds.max(1));
         self.progress.report(&Report {
             phase,
             text: text.to_owned(),
@@ -147,10 +158,19 @@ impl Builder<'_> {
             Upgrade::All => BTreeSet::from(["*".to_owned()]),
         };
         if let Some((stamp, _)) = &self.previous {
-            fresh.extend(stamp.packages.iter().filter(|(_, one)| one.bound).map(|(name, _)| name.clone()));
+            fresh.extend(
+                stamp
+                    .packages
+                    .iter()
+                    .filter(|(_, one)| one.bound)
+                    .map(|(name, _)| name.clone()),
+            );
         }
         for entry in &self.spec.list.entries {
-            if self.shareable(&entry.name).is_some_and(|locked| !is_of(locked, entry)) {
+            if self
+                .shareable(&entry.name)
+                .is_some_and(|locked| !is_of(locked, entry))
+            {
                 fresh.insert(entry.name.clone());
             }
         }
@@ -176,11 +196,16 @@ impl Builder<'_> {
             let failure = match offline {
                 Some((repository, said)) => Failure {
                     cause: format!("the repository {repository} cannot be reached"),
-                    advice: format!("check the network connection and `repositories`, and try again ({said})"),
+                    advice: format!(
+                        "check the network connection and `repositories`, and try again ({said})"
+                    ),
                     log: PathBuf::new(),
                     excerpt: String::new(),
                 },
-                None => plain(reason.clone(), "check its name, and that it exists for this version of R"),
+                None => plain(
+                    reason.clone(),
+                    "check its name, and that it exists for this version of R",
+                ),
             };
             choice.lost.entry(name.clone()).or_insert(failure);
         }
@@ -195,7 +220,13 @@ impl Builder<'_> {
                 .filter(|entry| {
                     entry.method.by_name() || !self.dry_run || self.shareable(&entry.name).is_some()
                 })
-                .map(|entry| (entry.name.clone(), entry.version.clone().unwrap_or_default(), entry.method))
+                .map(|entry| {
+                    (
+                        entry.name.clone(),
+                        entry.version.clone().unwrap_or_default(),
+                        entry.method,
+                    )
+                })
                 .collect(),
             repositories: self.spec.repositories.clone(),
             bioconductor: self.spec.bioconductor.clone(),
@@ -204,7 +235,11 @@ impl Builder<'_> {
             fresh: fresh.clone(),
             stay: choice.stay.difference(fresh).cloned().collect(),
             absent: choice.lost.keys().cloned().collect(),
-            sources: choice.sources.values().map(|got| got.description.clone()).collect(),
+            sources: choice
+                .sources
+                .values()
+                .map(|got| got.description.clone())
+                .collect(),
             prefer_here: self.spec.prefer_apt,
         }
     }
@@ -217,7 +252,11 @@ impl Builder<'_> {
         choice: &mut Choice,
     ) -> Result<(), RError> {
         let usable = self.spec.interpreter.is_distributions() && apt::is_there();
-        let is_there = |name: &str| room.libraries.iter().any(|folder| folder.join(name).join("DESCRIPTION").is_file());
+        let is_there = |name: &str| {
+            room.libraries
+                .iter()
+                .any(|folder| folder.join(name).join("DESCRIPTION").is_file())
+        };
         let mut wanted: BTreeMap<String, &Entry> = BTreeMap::new();
         for entry in &self.spec.list.entries {
             let preferred = self.spec.prefer_apt
@@ -232,7 +271,8 @@ impl Builder<'_> {
                 wanted.insert(name, entry);
             } else if entry.method == Method::Apt {
                 let failure = plain(
-                    "packages from apt are made for the distribution's R, and this is another".to_owned(),
+                    "packages from apt are made for the distribution's R, and this is another"
+                        .to_owned(),
                     "write method cran for it",
                 );
                 choice.lost.insert(entry.name.clone(), failure);
@@ -255,7 +295,11 @@ impl Builder<'_> {
             }
         }
         if !self.dry_run && !choice.apt.is_empty() {
-            self.tell(Phase::Downloading, &format!("installing {} packages with apt", choice.apt.len()), 0.03);
+            self.tell(
+                Phase::Downloading,
+                &format!("installing {} packages with apt", choice.apt.len()),
+                0.03,
+            );
             if apt::install(&choice.apt, &log).await.is_err() {
                 // Each alone, so that one that fails takes no other with it.
                 for name in choice.apt.clone() {
@@ -294,15 +338,25 @@ impl Builder<'_> {
                 anew || self.shareable(&entry.name).is_none()
             })
             .collect();
-        let works = wanted.into_iter().map(|entry| async move { (entry, sources::get(room, entry).await) });
+        let works = wanted
+            .into_iter()
+            .map(|entry| async move { (entry, sources::get(room, entry).await) });
         let mut running = futures_util::stream::iter(works).buffer_unordered(self.spec.jobs.max(1));
         while let Some((entry, got)) = running.next().await {
-            self.tell(Phase::Downloading, &format!("getting the sources of {}", entry.name), 0.05);
+            self.tell(
+                Phase::Downloading,
+                &format!("getting the sources of {}", entry.name),
+                0.05,
+            );
             match got {
                 // An upgrade that would bring the same again brings nothing.
-                Ok(got) if self.shareable(&entry.name).is_some_and(|one| {
-                    !got.identity.is_empty() && one.identity == got.identity && is_of(one, entry)
-                }) && !fresh.contains(&entry.name) => {
+                Ok(got)
+                    if self.shareable(&entry.name).is_some_and(|one| {
+                        !got.identity.is_empty()
+                            && one.identity == got.identity
+                            && is_of(one, entry)
+                    }) && !fresh.contains(&entry.name) =>
+                {
                     choice.stay.insert(entry.name.clone());
                 }
                 Ok(got) => {
@@ -312,7 +366,9 @@ impl Builder<'_> {
                     choice.lost.insert(entry.name.clone(), explain(&error));
                 }
                 Err(NotGot::Wrong { cause, advice }) => {
-                    choice.lost.insert(entry.name.clone(), plain(cause, &advice));
+                    choice
+                        .lost
+                        .insert(entry.name.clone(), plain(cause, &advice));
                 }
             }
         }
@@ -320,11 +376,16 @@ impl Builder<'_> {
 
     /// Packages of the generation before that were compiled with headers of another version than is chosen now.
     fn compiled_otherwise(&self, plan: &Plan) -> Vec<String> {
-        let kept = plan.packages.iter().filter(|(_, chosen)| chosen.from == From::Previous);
+        let kept = plan
+            .packages
+            .iter()
+            .filter(|(_, chosen)| chosen.from == From::Previous);
         kept.filter(|(name, _)| {
             self.shareable(name).is_none_or(|locked| {
                 locked.linking.iter().any(|(other, version)| {
-                    plan.packages.get(other).is_none_or(|chosen| chosen.version != *version)
+                    plan.packages
+                        .get(other)
+                        .is_none_or(|chosen| chosen.version != *version)
                 })
             })
         })
@@ -333,18 +394,35 @@ impl Builder<'_> {
     }
 
     fn is_the_same(&self, choice: &Choice) -> bool {
-        let Some((stamp, _)) = &self.previous else { return false };
-        let kept = |name: &String| choice.plan.packages.get(name).is_some_and(|one| one.from == From::Previous);
+        let Some((stamp, _)) = &self.previous else {
+            return false;
+        };
+        let kept = |name: &String| {
+            choice
+                .plan
+                .packages
+                .get(name)
+                .is_some_and(|one| one.from == From::Previous)
+        };
         stamp.failed.is_empty()
             && choice.lost.is_empty()
             && stamp.r == self.spec.interpreter.version.to_string()
             && stamp.packages.keys().all(kept)
-            && choice.plan.packages.iter().all(|(name, one)| match one.from {
-                From::Previous => stamp.packages.contains_key(name),
-                From::Here => self.spec.list.find(name).is_none() || stamp.here.contains_key(name),
-                From::Repository { .. } | From::Source => false,
-            })
-            && stamp.here.keys().all(|name| self.spec.list.find(name).is_some())
+            && choice
+                .plan
+                .packages
+                .iter()
+                .all(|(name, one)| match one.from {
+                    From::Previous => stamp.packages.contains_key(name),
+                    From::Here => {
+                        self.spec.list.find(name).is_none() || stamp.here.contains_key(name)
+                    }
+                    From::Repository { .. } | From::Source => false,
+                })
+            && stamp
+                .here
+                .keys()
+                .all(|name| self.spec.list.find(name).is_some())
     }
 
     /// How all packages stand before anything is installed.
@@ -369,8 +447,14 @@ impl Builder<'_> {
     }
 
     /// Puts the packages of the generation before into the new library, as the same files.
-    async fn link_kept(&self, room: &Room<'_>, choice: &Choice) -> Result<BTreeSet<String>, RError> {
-        let Some((_, library)) = &self.previous else { return Ok(BTreeSet::new()) };
+    async fn link_kept(
+        &self,
+        room: &Room<'_>,
+        choice: &Choice,
+    ) -> Result<BTreeSet<String>, RError> {
+        let Some((_, library)) = &self.previous else {
+            return Ok(BTreeSet::new());
+        };
         let names: BTreeSet<String> = choice
             .plan
             .packages
@@ -397,7 +481,9 @@ impl Builder<'_> {
         states: &mut BTreeMap<String, State>,
     ) -> Result<(BTreeMap<String, Task>, BTreeMap<String, Locked>), RError> {
         let packages = &choice.plan.packages;
-        let file_of = |name: &str, chosen: &Chosen| self.cache.join(format!("{name}_{}.tar.gz", chosen.version));
+        let file_of = |name: &str, chosen: &Chosen| {
+            self.cache.join(format!("{name}_{}.tar.gz", chosen.version))
+        };
         let files: Vec<_> = packages
             .iter()
             .filter_map(|(name, chosen)| match &chosen.from {
@@ -408,7 +494,11 @@ impl Builder<'_> {
             })
             .collect();
         if !files.is_empty() {
-            self.tell(Phase::Downloading, &format!("downloading {} packages", files.len()), 0.1);
+            self.tell(
+                Phase::Downloading,
+                &format!("downloading {} packages", files.len()),
+                0.1,
+            );
             sources::download(room, &files, "download").await?;
         }
         let (mut tasks, mut locked) = (BTreeMap::new(), BTreeMap::new());
@@ -423,18 +513,29 @@ impl Builder<'_> {
                     continue;
                 }
                 From::Source => {
-                    let (Some(got), Some(entry)) = (choice.sources.get(name), entry) else { continue };
+                    let (Some(got), Some(entry)) = (choice.sources.get(name), entry) else {
+                        continue;
+                    };
                     let locator = entry.locator.clone().unwrap_or_default();
-                    (got.folder.clone(), entry.method, locator, got.identity.clone())
+                    (
+                        got.folder.clone(),
+                        entry.method,
+                        locator,
+                        got.identity.clone(),
+                    )
                 }
                 From::Repository { address, .. } => {
                     let file = file_of(name, chosen);
                     let path = file.clone();
-                    let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await else {
+                    let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await
+                    else {
                         let log = room.log_path("download");
                         let failure = Failure {
                             cause: format!("{address} cannot be downloaded"),
-                            advice: format!("check the network connection and try again; {} tells more", log.display()),
+                            advice: format!(
+                                "check the network connection and try again; {} tells more",
+                                log.display()
+                            ),
                             log,
                             excerpt: String::new(),
                         };
@@ -444,7 +545,8 @@ impl Builder<'_> {
                     if let Some(wanted) = entry.and_then(|entry| entry.sha256.as_ref())
                         && *wanted != sum
                     {
-                        let cause = format!("the archive's sha256 is {sum}, and the list says {wanted}");
+                        let cause =
+                            format!("the archive's sha256 is {sum}, and the list says {wanted}");
                         let advice = "find out why it was changed; if it is right, write the new sha256 into the list";
                         states.insert(name.clone(), State::Failed(plain(cause, advice)));
                         continue;
@@ -458,19 +560,25 @@ impl Builder<'_> {
                 .iter()
                 .filter_map(|other| Some((other.clone(), packages.get(other)?.version.clone())))
                 .collect();
-            tasks.insert(name.clone(), Task {
-                from,
-                version: chosen.version.clone(),
-                needs: chosen.needs.clone(),
-            });
-            locked.insert(name.clone(), Locked {
-                version: chosen.version.clone(),
-                method: method.as_str().to_owned(),
-                source,
-                identity,
-                linking,
-                bound: false,
-            });
+            tasks.insert(
+                name.clone(),
+                Task {
+                    from,
+                    version: chosen.version.clone(),
+                    needs: chosen.needs.clone(),
+                },
+            );
+            locked.insert(
+                name.clone(),
+                Locked {
+                    version: chosen.version.clone(),
+                    method: method.as_str().to_owned(),
+                    source,
+                    identity,
+                    linking,
+                    bound: false,
+                },
+            );
         }
         Ok((tasks, locked))
     }
@@ -495,7 +603,8 @@ impl Builder<'_> {
             if account.is_some() {
                 std::os::unix::fs::chown(&library, Some(0), Some(0)).map_err(fail(&library))?;
             }
-            fs::set_permissions(&library, fs::Permissions::from_mode(0o755)).map_err(fail(&library))?;
+            fs::set_permissions(&library, fs::Permissions::from_mode(0o755))
+                .map_err(fail(&library))?;
             for entry in fs::read_dir(&library).map_err(fail(&library))? {
                 let entry = entry.map_err(fail(&library))?;
                 let path = entry.path();
@@ -519,7 +628,11 @@ impl Builder<'_> {
     }
 
     /// Loads every package of the list in a process of its own.
-    async fn try_out(&self, room: &Room<'_>, states: &mut BTreeMap<String, State>) -> Result<(), RError> {
+    async fn try_out(
+        &self,
+        room: &Room<'_>,
+        states: &mut BTreeMap<String, State>,
+    ) -> Result<(), RError> {
         self.tell(Phase::Testing, "loading each package once", 0.9);
         room.script("check.R", include_str!("check.R"))?;
         let names: Vec<&str> = self
@@ -530,7 +643,9 @@ impl Builder<'_> {
             .map(|entry| entry.name.as_str())
             .filter(|name| states.get(*name).is_some_and(State::is_good))
             .collect();
-        let works = names.into_iter().map(|name| async move { (name, install::load(room, name).await) });
+        let works = names
+            .into_iter()
+            .map(|name| async move { (name, install::load(room, name).await) });
         let mut running = futures_util::stream::iter(works).buffer_unordered(self.spec.jobs.max(1));
         while let Some((name, loaded)) = running.next().await {
             if let Err(failure) = loaded {
@@ -581,7 +696,11 @@ impl Builder<'_> {
                     Some((entry.name.clone(), chosen.version.clone()))
                 })
                 .collect(),
-            failed: entries.iter().filter(lacks).map(|entry| (entry.name.clone(), reason(entry))).collect(),
+            failed: entries
+                .iter()
+                .filter(lacks)
+                .map(|entry| (entry.name.clone(), reason(entry)))
+                .collect(),
             lacking: entries
                 .iter()
                 .filter(lacks)
@@ -606,7 +725,11 @@ impl Builder<'_> {
                 let entry = self.spec.list.find(name);
                 PackageReport {
                     name: name.clone(),
-                    version: choice.plan.packages.get(name).map(|chosen| chosen.version.clone()),
+                    version: choice
+                        .plan
+                        .packages
+                        .get(name)
+                        .map(|chosen| chosen.version.clone()),
                     state: state.clone(),
                     listed: entry.is_some(),
                     required: entry.is_some_and(|entry| entry.required),
@@ -629,13 +752,22 @@ impl Builder<'_> {
 fn is_of(locked: &Locked, entry: &Entry) -> bool {
     if entry.method.by_name() {
         return matches!(locked.method.as_str(), "cran" | "bioc")
-            && entry.sha256.as_ref().is_none_or(|sum| *sum == locked.identity);
+            && entry
+                .sha256
+                .as_ref()
+                .is_none_or(|sum| *sum == locked.identity);
     }
     locked.method == entry.method.as_str()
         && entry.locator.as_deref() == Some(&locked.source)
         && !locked.identity.is_empty()
-        && entry.sha256.as_ref().is_none_or(|sum| *sum == locked.identity)
-        && entry.version.as_ref().is_none_or(|version| *version == locked.version)
+        && entry
+            .sha256
+            .as_ref()
+            .is_none_or(|sum| *sum == locked.identity)
+        && entry
+            .version
+            .as_ref()
+            .is_none_or(|version| *version == locked.version)
 }
 
 fn plain(cause: String, advice: &str) -> Failure {
@@ -653,7 +785,10 @@ fn not_from_apt(name: &str, there: bool) -> Failure {
         plain(cause, &format!("as root: apt install {name}"))
     } else {
         let cause = format!("apt knows no package {name}");
-        plain(cause, "check its name, run `apt update`, or write method cran for it")
+        plain(
+            cause,
+            "check its name, run `apt update`, or write method cran for it",
+        )
     }
 }
 
@@ -661,11 +796,13 @@ fn not_from_apt(name: &str, there: bool) -> Failure {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RError> + Send + 'static,
 ) -> Result<T, RError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(RError::Env(EnvError::Io {
-            doing: "finish work on",
-            path: PathBuf::from("files"),
-            source: error.into(),
-        }))
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(RError::Env(EnvError::Io {
+                doing: "finish work on",
+                path: PathBuf::from("files"),
+                source: error.into(),
+            }))
+        })
 }

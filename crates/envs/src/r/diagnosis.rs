@@ -71,8 +71,14 @@ const COMPILERS: &[&str] = &["make", "gcc", "g++", "cc", "c++", "gfortran"];
 /// Finds the likely cause in the last lines of output.
 pub(super) fn find<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Found> {
     let lines: Vec<String> = lines.map(str::to_lowercase).collect();
-    if lines.iter().any(|line| line.contains("no space left on device")) {
-        return Some(found("the disk is full", "make room on the disk and try again"));
+    if lines
+        .iter()
+        .any(|line| line.contains("no space left on device"))
+    {
+        return Some(found(
+            "the disk is full",
+            "make room on the disk and try again",
+        ));
     }
     lines
         .iter()
@@ -111,7 +117,9 @@ fn compiler(line: &str) -> Option<Found> {
         return None;
     }
     let words = || line.split([' ', ':', '\'', '‘', '’', '`']);
-    let program = COMPILERS.iter().find(|name| words().any(|word| word == **name))?;
+    let program = COMPILERS
+        .iter()
+        .find(|name| words().any(|word| word == **name))?;
     Some(found(
         format!("{program}, which compiles packages, is not there"),
         "install what compiles packages: apt install r-base-dev",
@@ -119,7 +127,13 @@ fn compiler(line: &str) -> Option<Found> {
 }
 
 fn system_library(line: &str) -> Option<Found> {
-    let missing = ["no such file", "not found", "cannot find", "was not found", "no package '"];
+    let missing = [
+        "no such file",
+        "not found",
+        "cannot find",
+        "was not found",
+        "no package '",
+    ];
     if !missing.iter().any(|text| line.contains(text)) {
         return None;
     }
@@ -175,9 +189,9 @@ fn network(line: &str) -> Option<Found> {
 
 fn is_debian_name(name: &str) -> bool {
     name.len() > 1
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        })
 }
 
 #[cfg(test)]
@@ -186,7 +200,11 @@ mod tests {
 
     fn check(output: &str, cause: &str) {
         let found = find(output.lines());
-        assert_eq!(found.map(|found| found.cause).as_deref(), Some(cause), "{output}");
+        assert_eq!(
+            found.map(|found| found.cause).as_deref(),
+            Some(cause),
+            "{output}"
+        );
     }
 
     #[test]
@@ -199,8 +217,14 @@ mod tests {
             "If openssl is not installed, try:\n * deb: libssl-dev (Debian, Ubuntu, etc)\n * rpm: openssl-devel",
             "it needs libssl-dev of the system",
         );
-        check("/usr/bin/ld: cannot find -lxml2", "it needs libxml2-dev of the system");
-        check("sh: 1: make: not found", "make, which compiles packages, is not there");
+        check(
+            "/usr/bin/ld: cannot find -lxml2",
+            "it needs libxml2-dev of the system",
+        );
+        check(
+            "sh: 1: make: not found",
+            "make, which compiles packages, is not there",
+        );
         check(
             "/bin/bash: line 1: gfortran: command not found",
             "gfortran, which compiles packages, is not there",

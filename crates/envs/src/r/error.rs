@@ -140,5 +140,11 @@ pub(super) fn io(
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(std::io::Error) -> RError {
     let path = path.into();
-    move |source| RError::Env(EnvError::Io { doing, path, source })
+    move |source| {
+        RError::Env(EnvError::Io {
+            doing,
+            path,
+            source,
+        })
+    }
 }

@@ -47,7 +47,9 @@ pub fn import_text(text: &str) -> Imported {
     let mut at = 0;
     while at < tokens.len() {
         // A call such as `library("x")` or `file.path("a", "b")` is no list of packages.
-        let is_list = matches!(word(&tokens, at), Some("list" | "c")) && at > 0 && is_assignment(&tokens, at - 1);
+        let is_list = matches!(word(&tokens, at), Some("list" | "c"))
+            && at > 0
+            && is_assignment(&tokens, at - 1);
         match is_list.then(|| call(&tokens, at, 0)).flatten() {
             Some((items, next)) => {
                 for item in items {
@@ -216,20 +218,33 @@ fn call(tokens: &[Placed], at: usize, depth: usize) -> Option<(Vec<Item>, usize)
 fn take(item: Item, imported: &mut Imported, seen: &mut BTreeSet<String>) {
     let line = item.line;
     match item.value {
-        Value::Text(name) => add(entry_of(&name, None, None, line, imported), line, imported, seen),
+        Value::Text(name) => add(
+            entry_of(&name, None, None, line, imported),
+            line,
+            imported,
+            seen,
+        ),
         Value::List(fields) => {
-            if fields.iter().any(|field| field.name.as_deref() == Some("name")) {
+            if fields
+                .iter()
+                .any(|field| field.name.as_deref() == Some("name"))
+            {
                 let text = |key: &str| {
-                    fields.iter().find(|field| field.name.as_deref() == Some(key)).and_then(|field| {
-                        match &field.value {
+                    fields
+                        .iter()
+                        .find(|field| field.name.as_deref() == Some(key))
+                        .and_then(|field| match &field.value {
                             Value::Text(text) => Some(text.clone()),
-                            Value::Word(word) if word != "NULL" && word != "NA" => Some(word.clone()),
+                            Value::Word(word) if word != "NULL" && word != "NA" => {
+                                Some(word.clone())
+                            }
                             _ => None,
-                        }
-                    })
+                        })
                 };
                 let Some(name) = text("name") else {
-                    imported.notes.push(format!("line {line}: a record's name is no text, passed over"));
+                    imported.notes.push(format!(
+                        "line {line}: a record's name is no text, passed over"
+                    ));
                     return;
                 };
                 let (locator, method) = (text("locator"), text("method"));
@@ -242,7 +257,9 @@ fn take(item: Item, imported: &mut Imported, seen: &mut BTreeSet<String>) {
             }
         }
         Value::Word(_) | Value::Other => {
-            imported.notes.push(format!("line {line}: an element is neither a text nor a record, passed over"));
+            imported.notes.push(format!(
+                "line {line}: an element is neither a text nor a record, passed over"
+            ));
         }
     }
 }
@@ -267,14 +284,20 @@ fn entry_of(
                 if name.starts_with("lib") {
                     imported.system.push(name.to_owned());
                 } else {
-                    imported.notes.push(format!("line {line}: `{name}` is no package of R, passed over"));
+                    imported.notes.push(format!(
+                        "line {line}: `{name}` is no package of R, passed over"
+                    ));
                 }
                 return None;
             }
             named(Method::Cran)
         }
-        ("" | "cran" | "default", Some(locator)) if is_address(&locator) => located(Method::Url, locator),
-        ("" | "cran" | "default", Some(locator)) if is_package_name(&locator) => Entry::named(Method::Cran, &locator),
+        ("" | "cran" | "default", Some(locator)) if is_address(&locator) => {
+            located(Method::Url, locator)
+        }
+        ("" | "cran" | "default", Some(locator)) if is_package_name(&locator) => {
+            Entry::named(Method::Cran, &locator)
+        }
         ("apt", locator) => return apt(name, locator, line, imported),
         ("bioc" | "bioconductor", _) => named(Method::Bioc),
         ("github", locator) => located(Method::Github, locator.unwrap_or_else(|| name.to_owned())),
@@ -282,7 +305,8 @@ fn entry_of(
         ("url", Some(locator)) => located(Method::Url, locator),
         ("local", Some(locator)) => located(Method::Local, locator),
         (method, _) => {
-            let text = format!("line {line}: {name}: the method `{method}` is not known, passed over");
+            let text =
+                format!("line {line}: {name}: the method `{method}` is not known, passed over");
             imported.notes.push(text);
             return None;
         }
@@ -309,7 +333,10 @@ fn apt(name: &str, locator: Option<String>, line: usize, imported: &mut Imported
         ));
         format!("r-cran-{wanted}")
     };
-    let plain = debian.split_once('-').and_then(|(_, rest)| rest.split_once('-')).map(|(_, rest)| rest);
+    let plain = debian
+        .split_once('-')
+        .and_then(|(_, rest)| rest.split_once('-'))
+        .map(|(_, rest)| rest);
     let name = if is_package_name(name) {
         name.to_owned()
     } else {
@@ -328,7 +355,10 @@ fn apt(name: &str, locator: Option<String>, line: usize, imported: &mut Imported
 fn add(entry: Option<Entry>, line: usize, imported: &mut Imported, seen: &mut BTreeSet<String>) {
     let Some(entry) = entry else { return };
     if !seen.insert(entry.name.clone()) {
-        imported.notes.push(format!("line {line}: {} is named twice, the first counts", entry.name));
+        imported.notes.push(format!(
+            "line {line}: {} is named twice, the first counts",
+            entry.name
+        ));
         return;
     }
     // The list's own rules decide, so that what is written can be read.
@@ -337,7 +367,9 @@ fn add(entry: Option<Entry>, line: usize, imported: &mut Imported, seen: &mut BT
     };
     match PackageList::parse(&alone.to_toml(), Path::new("")) {
         Ok(read) => imported.list.entries.extend(read.entries),
-        Err(RError::List { problem, .. }) => imported.notes.push(format!("line {line}: {problem}, passed over")),
+        Err(RError::List { problem, .. }) => imported
+            .notes
+            .push(format!("line {line}: {problem}, passed over")),
         Err(_) => {}
     }
 }
@@ -377,7 +409,14 @@ for (p in packages) {
             .list
             .entries
             .iter()
-            .map(|entry| format!("{} {} {}", entry.method, entry.name, entry.locator.as_deref().unwrap_or("-")))
+            .map(|entry| {
+                format!(
+                    "{} {} {}",
+                    entry.method,
+                    entry.name,
+                    entry.locator.as_deref().unwrap_or("-")
+                )
+            })
             .collect();
         assert_eq!(
             found,
@@ -395,8 +434,14 @@ for (p in packages) {
         );
         assert_eq!(imported.system, ["libopenblas-dev"]);
         let notes = imported.notes.join("\n");
-        assert!(notes.contains("line 8: Rcpp: `r-cran-rcpp` is the package"), "{notes}");
-        assert!(notes.contains("line 15: weird: the method `conda`"), "{notes}");
+        assert!(
+            notes.contains("line 8: Rcpp: `r-cran-rcpp` is the package"),
+            "{notes}"
+        );
+        assert!(
+            notes.contains("line 15: weird: the method `conda`"),
+            "{notes}"
+        );
         assert!(notes.contains("line 16: an element is neither"), "{notes}");
         assert!(notes.contains("line 17: AER is named twice"), "{notes}");
         assert_eq!(
@@ -407,7 +452,14 @@ for (p in packages) {
 
     #[test]
     fn broken_code_is_no_danger() {
-        for text in ["x <- list(", "x <- list(\"a", "x = list(list(list(", "))((,,", "list(name=,)", "x <- list(,,\"AB\",)"] {
+        for text in [
+            "x <- list(",
+            "x <- list(\"a",
+            "x = list(list(list(",
+            "))((,,",
+            "list(name=,)",
+            "x <- list(,,\"AB\",)",
+        ] {
             let _ = import_text(text);
         }
         let deep = format!("x <- {}\"AB\"{}", "list(".repeat(5000), ")".repeat(5000));

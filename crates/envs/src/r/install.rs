@@ -45,9 +45,12 @@ pub(super) async fn install(
         while settled {
             settled = false;
             for name in waiting.clone() {
-                let Some(task) = tasks.get(name) else { continue };
+                let Some(task) = tasks.get(name) else {
+                    continue;
+                };
                 let without = task.needs.iter().find(|need| {
-                    lacking.contains(*need) || states.get(*need).is_some_and(|state| !state.is_good())
+                    lacking.contains(*need)
+                        || states.get(*need).is_some_and(|state| !state.is_good())
                 });
                 if let Some(need) = without {
                     let state = State::Skipped {
@@ -127,7 +130,10 @@ async fn one(room: &Room<'_>, name: &str, task: &Task) -> State {
     match there {
         Ok(version) if version == task.version => State::Installed,
         Ok(version) => State::Failed(Failure {
-            cause: format!("version {version} was installed instead of {}", task.version),
+            cause: format!(
+                "version {version} was installed instead of {}",
+                task.version
+            ),
             advice: format!("read {}", room.log_path(name).display()),
             log: room.log_path(name),
             excerpt: String::new(),
@@ -175,7 +181,10 @@ pub(super) async fn load(room: &Room<'_>, name: &str) -> Result<String, Failure>
 
 /// Says in plain words why a program failed.
 pub(super) fn explain(error: &EnvError) -> Failure {
-    let EnvError::Step { cause, tail, log, .. } = error else {
+    let EnvError::Step {
+        cause, tail, log, ..
+    } = error
+    else {
         return Failure {
             cause: error.to_string(),
             advice: error.hint().unwrap_or_default(),

@@ -20,7 +20,8 @@ impl RKernel {
     /// it starts. `title` is what people see; `None` for such as `R 4.2`.
     pub fn new(library: &RLibrary, interpreter: &Interpreter, title: Option<&str>) -> Self {
         let file = quoted(&library.start_file());
-        let start = format!("if(file.exists({file}))source({file},local=new.env());IRkernel::main()");
+        let start =
+            format!("if(file.exists({file}))source({file},local=new.env());IRkernel::main()");
         Self {
             argv: vec![
                 interpreter.program.display().to_string(),
@@ -30,7 +31,10 @@ impl RKernel {
                 "--args".to_owned(),
                 "{connection_file}".to_owned(),
             ],
-            display_name: title.map_or_else(|| format!("R {}", interpreter.version.series()), str::to_owned),
+            display_name: title.map_or_else(
+                || format!("R {}", interpreter.version.series()),
+                str::to_owned,
+            ),
             language: "R",
         }
     }

@@ -139,9 +139,14 @@ impl RLibrary {
         .await?;
         site::write_start_file(self)?;
         let number = generations.next_number()?;
-        let result = self.build_as(number, &generations, spec, upgrade, progress).await;
+        let result = self
+            .build_as(number, &generations, spec, upgrade, progress)
+            .await;
         let keep = matches!(&result, Ok(report) if report.generation.is_some());
-        let (owned, logs) = (generations.clone(), generations.folder().join(format!("{number}.logs")));
+        let (owned, logs) = (
+            generations.clone(),
+            generations.folder().join(format!("{number}.logs")),
+        );
         // What happened to the build is what must be heard of; what cannot be removed now, the next build removes.
         let _ = blocking(move || {
             if keep {
@@ -153,7 +158,8 @@ impl RLibrary {
             Ok(())
         })
         .await;
-        if matches!(&result, Ok(report) if report.generation.is_none() && report.failed().next().is_none()) {
+        if matches!(&result, Ok(report) if report.generation.is_none() && report.failed().next().is_none())
+        {
             let _ = fs::remove_dir_all(logs);
         }
         result
@@ -259,7 +265,11 @@ impl RLibrary {
 
     /// Lets new starts of R have a generation: the newest complete one, if none is named. Gives its number, and the number
     /// of the one before, which R that runs keeps.
-    pub async fn switch(&self, series: &str, number: Option<u32>) -> Result<(u32, Option<u32>), RError> {
+    pub async fn switch(
+        &self,
+        series: &str,
+        number: Option<u32>,
+    ) -> Result<(u32, Option<u32>), RError> {
         let generations = self.generations(series);
         let all = self.stamps(&generations)?;
         let number = match number {
@@ -283,7 +293,9 @@ impl RLibrary {
                 missing: stamp.lacking.clone(),
             });
         }
-        let before = generations.find_current::<Stamp>().map(|(number, _)| number);
+        let before = generations
+            .find_current::<Stamp>()
+            .map(|(number, _)| number);
         let folder = generations.folder().to_owned();
         blocking(move || {
             // Written first: an R that starts between the two is thought to use the old one, which only delays its end.
@@ -302,12 +314,16 @@ impl RLibrary {
     /// Goes back to the newest complete generation that is older than the current one.
     pub async fn roll_back(&self, series: &str) -> Result<(u32, Option<u32>), RError> {
         let generations = self.generations(series);
-        let current = generations.find_current::<Stamp>().map(|(number, _)| number);
+        let current = generations
+            .find_current::<Stamp>()
+            .map(|(number, _)| number);
         let found = self
             .stamps(&generations)?
             .into_iter()
             .rev()
-            .find(|(number, stamp)| current.is_some_and(|current| *number < current) && stamp.lacking.is_empty());
+            .find(|(number, stamp)| {
+                current.is_some_and(|current| *number < current) && stamp.lacking.is_empty()
+            });
         match found {
             Some((number, _)) => self.switch(series, Some(number)).await,
             None => Err(RError::NothingBefore {
@@ -345,7 +361,9 @@ impl RLibrary {
 
     /// The number of the current generation.
     pub fn find_current(&self, series: &str) -> Option<u32> {
-        self.generations(series).find_current::<Stamp>().map(|(number, _)| number)
+        self.generations(series)
+            .find_current::<Stamp>()
+            .map(|(number, _)| number)
     }
 
     /// Lists all generations that were finished. Blocks: it looks at every file.
@@ -357,7 +375,9 @@ impl RLibrary {
             for (number, stamp) in self.stamps(&generations)? {
                 let path = generations.path(number);
                 let (bytes, own_bytes) = size(&path);
-                let finished = fs::metadata(&path).and_then(|data| data.modified()).map_err(io("look at", &path))?;
+                let finished = fs::metadata(&path)
+                    .and_then(|data| data.modified())
+                    .map_err(io("look at", &path))?;
                 list.push(GenerationInfo {
                     users: self.users(&generations, number, interpreters, &series),
                     series: series.clone(),
@@ -376,7 +396,13 @@ impl RLibrary {
         Ok(list)
     }
 
-    fn users(&self, generations: &Generations, number: u32, interpreters: &[Interpreter], series: &str) -> Vec<User> {
+    fn users(
+        &self,
+        generations: &Generations,
+        number: u32,
+        interpreters: &[Interpreter],
+        series: &str,
+    ) -> Vec<User> {
         let left = generations.folder().join(format!("{number}.left"));
         let left = fs::metadata(left).and_then(|data| data.modified()).ok();
         let home = interpreters
@@ -391,11 +417,17 @@ impl RLibrary {
     pub fn diff(&self, series: &str, before: u32, after: u32) -> Result<Vec<Difference>, RError> {
         let generations = self.generations(series);
         let versions = |number| -> Result<BTreeMap<String, String>, RError> {
-            let stamp: Stamp = generations.find_stamp(number).ok_or_else(|| RError::NoGeneration {
-                number,
-                path: generations.folder().to_owned(),
-            })?;
-            let own = stamp.packages.into_iter().map(|(name, one)| (name, one.version));
+            let stamp: Stamp =
+                generations
+                    .find_stamp(number)
+                    .ok_or_else(|| RError::NoGeneration {
+                        number,
+                        path: generations.folder().to_owned(),
+                    })?;
+            let own = stamp
+                .packages
+                .into_iter()
+                .map(|(name, one)| (name, one.version));
             Ok(stamp.here.into_iter().chain(own).collect())
         };
         let (before, after) = (versions(before)?, versions(after)?);
@@ -413,7 +445,12 @@ impl RLibrary {
 
     /// Removes old generations: all but the current one, the `keep` newest complete ones older than it, newer ones that are
     /// complete, and those that somebody uses.
-    pub async fn collect(&self, keep: usize, interpreters: &[Interpreter], dry_run: bool) -> Result<Collected, RError> {
+    pub async fn collect(
+        &self,
+        keep: usize,
+        interpreters: &[Interpreter],
+        dry_run: bool,
+    ) -> Result<Collected, RError> {
         let mut collected = Collected::default();
         for series in self.series() {
             let generations = self.generations(&series);
@@ -423,7 +460,9 @@ impl RLibrary {
             let current = self.find_current(&series);
             let older: Vec<u32> = stamps
                 .iter()
-                .filter(|(number, stamp)| current.is_some_and(|current| **number < current) && stamp.lacking.is_empty())
+                .filter(|(number, stamp)| {
+                    current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
+                })
                 .map(|(number, _)| *number)
                 .rev()
                 .take(keep)
@@ -434,7 +473,8 @@ impl RLibrary {
                     None => false,
                     Some(stamp) => {
                         // Without a current one nothing is old; and the newest is where the next build takes from.
-                        let newer = current.is_none_or(|current| number >= current) && stamp.lacking.is_empty();
+                        let newer = current.is_none_or(|current| number >= current)
+                            && stamp.lacking.is_empty();
                         newer || older.contains(&number) || newest == Some(number)
                     }
                 };
@@ -485,7 +525,9 @@ fn size(folder: &Path) -> (u64, u64) {
     let mut pending = vec![folder.to_owned()];
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(data) = entry.path().symlink_metadata() else { continue };
+            let Ok(data) = entry.path().symlink_metadata() else {
+                continue;
+            };
             if data.is_dir() {
                 pending.push(entry.path());
             } else {
@@ -499,7 +541,9 @@ fn size(folder: &Path) -> (u64, u64) {
 }
 
 fn report_waiting(progress: &dyn Progress, holder: Option<&str>) {
-    let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
+    let holder = holder
+        .map(|holder| format!(" ({holder})"))
+        .unwrap_or_default();
     progress.report(&Report {
         phase: Phase::Waiting,
         text: format!("somebody else{holder} builds this library, waiting for it"),
@@ -520,13 +564,18 @@ impl Scratch {
             match fs::create_dir(&path) {
                 Ok(()) => {
                     let made = Self(path);
-                    let mode = fs::Permissions::from_mode(if account.is_some() { 0o755 } else { 0o700 });
+                    let mode =
+                        fs::Permissions::from_mode(if account.is_some() { 0o755 } else { 0o700 });
                     fs::set_permissions(&made.0, mode).map_err(io("write", &made.0))?;
                     let library = made.0.join("library");
                     fs::create_dir(&library).map_err(io("create the folder", library))?;
                     return Ok(made);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
+                {
+                    number += 1
+                }
                 Err(error) => return Err(io("create the folder", path)(error)),
             }
         }

@@ -136,7 +136,9 @@ impl Entry {
         } else {
             let name = name.map(str::to_owned).or_else(|| name_in(rest));
             let Some(name) = name else {
-                return Err(format!("`{text}`: the package's name cannot be read from that; say it with --name"));
+                return Err(format!(
+                    "`{text}`: the package's name cannot be read from that; say it with --name"
+                ));
             };
             Self {
                 locator: Some(rest.to_owned()),
@@ -171,12 +173,21 @@ impl Entry {
         }
         if let Some(version) = &self.version {
             if !is_version(version) {
-                return Err(("version", format!("`{version}` is no version: expected one such as `1.2.3`")));
-            }
-            if !matches!(self.method, Method::Cran | Method::Url | Method::Local | Method::Git | Method::Github) {
                 return Err((
                     "version",
-                    format!("the version of a package from {} cannot be chosen", self.method),
+                    format!("`{version}` is no version: expected one such as `1.2.3`"),
+                ));
+            }
+            if !matches!(
+                self.method,
+                Method::Cran | Method::Url | Method::Local | Method::Git | Method::Github
+            ) {
+                return Err((
+                    "version",
+                    format!(
+                        "the version of a package from {} cannot be chosen",
+                        self.method
+                    ),
                 ));
             }
         }
@@ -185,7 +196,10 @@ impl Entry {
                 return Err(("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()));
             }
             if !matches!(self.method, Method::Url | Method::Local | Method::Cran) {
-                return Err(("sha256", format!("a package from {} has no archive to compare", self.method)));
+                return Err((
+                    "sha256",
+                    format!("a package from {} has no archive to compare", self.method),
+                ));
             }
         }
         self.check_locator().map_err(|problem| ("locator", problem))
@@ -207,7 +221,10 @@ impl Entry {
         }
         let fine = match self.method {
             Method::Cran | Method::Bioc => {
-                return Err(format!("a package from {} is found by its name alone", self.method));
+                return Err(format!(
+                    "a package from {} is found by its name alone",
+                    self.method
+                ));
             }
             Method::Apt => is_debian_name(locator),
             Method::Github => is_github(locator),
@@ -218,14 +235,18 @@ impl Entry {
                     && is_plain(locator)
             }
             Method::Url => {
-                ["https://", "http://", "file:///"].iter().any(|start| locator.starts_with(start))
+                ["https://", "http://", "file:///"]
+                    .iter()
+                    .any(|start| locator.starts_with(start))
                     && is_plain(locator)
             }
             Method::Local => locator.starts_with('/') && !locator.contains(['\n', '\0']),
         };
         let expected = match self.method {
             Method::Apt => "the name of a Debian package, in lower case",
-            Method::Github => "`owner/repository`, with `@` and a branch, tag or commit behind it if need be",
+            Method::Github => {
+                "`owner/repository`, with `@` and a branch, tag or commit behind it if need be"
+            }
             Method::Git => "an address that begins with https://, ssh:// or file:///, or a path",
             Method::Url => "an address that begins with https:// or http://",
             _ => "a path that begins with /",
@@ -286,7 +307,10 @@ impl PackageList {
         for (at, entry) in &entries {
             if let Some(first) = seen.insert(&entry.name, *at) {
                 let line = line_of(text, first);
-                return Err(fail(*at, format!("{} stands in line {line} already", entry.name)));
+                return Err(fail(
+                    *at,
+                    format!("{} stands in line {line} already", entry.name),
+                ));
             }
         }
         Ok(Self {
@@ -424,7 +448,9 @@ fn quoted(text: &str) -> String {
 pub(super) fn is_package_name(name: &str) -> bool {
     name.len() >= 2
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
         && !name.ends_with('.')
 }
 
@@ -438,9 +464,9 @@ pub(super) fn is_version(text: &str) -> bool {
 fn is_debian_name(name: &str) -> bool {
     name.len() > 1
         && name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        })
 }
 
 fn is_github(locator: &str) -> bool {
@@ -450,10 +476,15 @@ fn is_github(locator: &str) -> bool {
         part.is_some_and(|part| {
             !part.is_empty()
                 && !part.starts_with(['-', '.'])
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         })
     };
-    part(parts.next()) && part(parts.next()) && parts.all(|one| part(Some(one))) && reference.is_none_or(is_reference)
+    part(parts.next())
+        && part(parts.next())
+        && parts.all(|one| part(Some(one)))
+        && reference.is_none_or(is_reference)
 }
 
 /// A branch, tag or commit that git cannot take for an option or for more than a name.
@@ -461,7 +492,9 @@ pub(super) fn is_reference(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.contains("..")
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./+".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./+".contains(&byte))
 }
 
 fn is_plain(text: &str) -> bool {
@@ -474,18 +507,25 @@ fn is_plain(text: &str) -> bool {
 pub(super) fn has_password(address: &str) -> bool {
     let host = address.split_once("://").map_or("", |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
-    host.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    host.rsplit_once('@')
+        .is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Splits `place@reference`; an `@` before the last `/`, as in `ssh://git@host/`, belongs to the place.
 pub(super) fn split_reference(locator: &str) -> (&str, Option<&str>) {
     match locator.rsplit_once('@') {
-        Some((place, reference)) if !place.ends_with("://git") && !reference.contains(['/', ':']) => {
+        Some((place, reference))
+            if !place.ends_with("://git") && !reference.contains(['/', ':']) =>
+        {
             (place, Some(reference))
         }
         // A branch may have a slash in its name: what is behind the repository's name counts.
         Some((place, reference))
-            if !reference.contains(':') && place.rsplit('/').next().is_some_and(|last| last.ends_with(".git")) =>
+            if !reference.contains(':')
+                && place
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|last| last.ends_with(".git")) =>
         {
             (place, Some(reference))
         }

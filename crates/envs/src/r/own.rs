@@ -78,24 +78,42 @@ pub async fn find_own(interpreter: &Interpreter) -> Result<OwnReport, RError> {
         }
     })
     .await?;
-    let after_word = |word: &str| -> Vec<&str> { lines.iter().filter_map(|line| line.strip_prefix(word)).collect() };
+    let after_word = |word: &str| -> Vec<&str> {
+        lines
+            .iter()
+            .filter_map(|line| line.strip_prefix(word))
+            .collect()
+    };
     let series = interpreter.version.series();
-    let library = after_word("user:").first().map(|path| PathBuf::from(*path)).unwrap_or_default();
+    let library = after_word("user:")
+        .first()
+        .map(|path| PathBuf::from(*path))
+        .unwrap_or_default();
     let repositories: Vec<String> = after_word("repository:")
         .into_iter()
         .filter(|address| address.contains("://"))
         .map(str::to_owned)
         .collect();
-    let libraries: Vec<PathBuf> = after_word("library:").into_iter().map(PathBuf::from).collect();
+    let libraries: Vec<PathBuf> = after_word("library:")
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
     let before = older_library(&library, &series);
-    let packages = before.as_ref().map(|(_, old)| missing(old, &library, &libraries)).unwrap_or_default();
+    let packages = before
+        .as_ref()
+        .map(|(_, old)| missing(old, &library, &libraries))
+        .unwrap_or_default();
     Ok(OwnReport {
         before: before.map(|(series, _)| series),
         after: series,
         library,
         packages,
         results: Vec::new(),
-        repositories: if repositories.is_empty() { vec![CRAN.to_owned()] } else { repositories },
+        repositories: if repositories.is_empty() {
+            vec![CRAN.to_owned()]
+        } else {
+            repositories
+        },
         libraries,
     })
 }
@@ -153,19 +171,37 @@ fn missing(old: &Path, new: &Path, libraries: &[PathBuf]) -> Vec<OwnPackage> {
 
 /// From where a package came, as R and `remotes` write it into its description.
 fn entry_of(name: &str, fields: &BTreeMap<String, String>) -> Option<Entry> {
-    let field = |key: &str| fields.get(key).map(String::as_str).filter(|value| !value.is_empty() && *value != "NA");
-    let reference = field("RemoteRef").filter(|one| *one != "HEAD").map(|one| format!("@{one}")).unwrap_or_default();
+    let field = |key: &str| {
+        fields
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty() && *value != "NA")
+    };
+    let reference = field("RemoteRef")
+        .filter(|one| *one != "HEAD")
+        .map(|one| format!("@{one}"))
+        .unwrap_or_default();
     let text = match field("RemoteType") {
         Some("github") => {
-            let inner = field("RemoteSubdir").map(|one| format!("/{one}")).unwrap_or_default();
-            format!("github:{}/{}{inner}{reference}", field("RemoteUsername")?, field("RemoteRepo")?)
+            let inner = field("RemoteSubdir")
+                .map(|one| format!("/{one}"))
+                .unwrap_or_default();
+            format!(
+                "github:{}/{}{inner}{reference}",
+                field("RemoteUsername")?,
+                field("RemoteRepo")?
+            )
         }
         Some("git" | "xgit" | "git2r") => format!("git:{}{reference}", field("RemoteUrl")?),
         Some("bioc" | "bioconductor") => format!("bioc:{name}"),
         Some("standard" | "cran") => name.to_owned(),
         Some(_) => return None,
-        None if field("Repository").is_some_and(|one| one.starts_with("Bioc")) => format!("bioc:{name}"),
-        None if field("git_url").is_some_and(|one| one.contains("bioconductor.org")) => format!("bioc:{name}"),
+        None if field("Repository").is_some_and(|one| one.starts_with("Bioc")) => {
+            format!("bioc:{name}")
+        }
+        None if field("git_url").is_some_and(|one| one.contains("bioconductor.org")) => {
+            format!("bioc:{name}")
+        }
         None if field("Repository").is_some() => name.to_owned(),
         None => return None,
     };
@@ -195,7 +231,11 @@ pub async fn reinstall_own(
     let spec = RSpec {
         interpreter: interpreter.clone(),
         list: PackageList {
-            entries: report.packages.iter().filter_map(|one| one.entry.clone()).collect(),
+            entries: report
+                .packages
+                .iter()
+                .filter_map(|one| one.entry.clone())
+                .collect(),
         },
         repositories: repositories.unwrap_or_else(|| report.repositories.clone()),
         bioconductor: BIOCONDUCTOR.to_owned(),
@@ -207,12 +247,20 @@ pub async fn reinstall_own(
     let cache = scratch.0.join("cache");
     fs::create_dir(&cache).map_err(io("create the folder", &cache))?;
     let mut libraries = vec![report.library.clone()];
-    libraries.extend(report.libraries.iter().filter(|one| **one != report.library).cloned());
+    libraries.extend(
+        report
+            .libraries
+            .iter()
+            .filter(|one| **one != report.library)
+            .cloned(),
+    );
     let room = Room {
         folder: scratch.0.join("build"),
         library: report.library.clone(),
         // Kept, for whoever wants to know why something failed.
-        logs: report.library.with_file_name(format!(".{}-logs", report.after)),
+        logs: report
+            .library
+            .with_file_name(format!(".{}-logs", report.after)),
         mark: scratch.0.clone(),
         interpreter,
         account: None,
@@ -247,7 +295,10 @@ mod tests {
     #[test]
     fn where_a_package_came_from_is_read_from_its_description() {
         check("Package: tool\nRepository: CRAN", Some("tool"));
-        check("Package: tool\nRepository: Bioconductor 3.16", Some("bioc:tool"));
+        check(
+            "Package: tool\nRepository: Bioconductor 3.16",
+            Some("bioc:tool"),
+        );
         check(
             "RemoteType: github\nRemoteUsername: a\nRemoteRepo: tool\nRemoteRef: HEAD",
             Some("github:a/tool"),
@@ -256,7 +307,10 @@ mod tests {
             "RemoteType: github\nRemoteUsername: a\nRemoteRepo: b\nRemoteSubdir: tool\nRemoteRef: v1",
             Some("github:a/b/tool@v1"),
         );
-        check("RemoteType: xgit\nRemoteUrl: https://x/tool.git\nRemoteRef: main", Some("git:https://x/tool.git@main"));
+        check(
+            "RemoteType: xgit\nRemoteUrl: https://x/tool.git\nRemoteRef: main",
+            Some("git:https://x/tool.git@main"),
+        );
         check("RemoteType: local\nRemoteUrl: /home/ada/tool", None);
         check("Package: tool", None);
     }

@@ -164,7 +164,14 @@ impl Question {
             line(&["absent", name]);
         }
         for one in &self.sources {
-            line(&["source", &one.name, &one.version, &one.depends, &one.imports, &one.linking]);
+            line(&[
+                "source",
+                &one.name,
+                &one.version,
+                &one.depends,
+                &one.imports,
+                &one.linking,
+            ]);
         }
         if self.prefer_here {
             line(&["prefer", "here"]);
@@ -189,10 +196,13 @@ fn parse(text: &str) -> Result<Plan, RError> {
         match parts.as_slice() {
             ["end"] => whole = true,
             ["offline", repository, reason] => {
-                plan.offline.push(((*repository).to_owned(), (*reason).to_owned()));
+                plan.offline
+                    .push(((*repository).to_owned(), (*reason).to_owned()));
             }
             ["missing", name, reason] => {
-                plan.missing.entry((*name).to_owned()).or_insert_with(|| (*reason).to_owned());
+                plan.missing
+                    .entry((*name).to_owned())
+                    .or_insert_with(|| (*reason).to_owned());
             }
             [kind, name, version, needs, linking, address, md5] => {
                 let from = match *kind {
@@ -220,7 +230,8 @@ fn parse(text: &str) -> Result<Plan, RError> {
         }
     }
     if whole {
-        plan.packages.retain(|name, _| !plan.missing.contains_key(name));
+        plan.packages
+            .retain(|name, _| !plan.missing.contains_key(name));
         Ok(plan)
     } else {
         Err(not_understood("the answer ends too early"))
@@ -247,14 +258,20 @@ mod tests {
         assert_eq!(rlang.needs, ["cli", "glue"]);
         assert_eq!(rlang.linking, ["cpp11"]);
         assert_eq!(plan.missing.len(), 1);
-        for text in ["get\trlang", "get\t../x\t1\t\t\t\t\nend", "", "offline\tx\ty"] {
+        for text in [
+            "get\trlang",
+            "get\t../x\t1\t\t\t\t\nend",
+            "",
+            "offline\tx\ty",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_description_is_read_with_its_long_lines() {
-        let text = "Package: foo\nVersion: 1.2-3\nImports: a,\n    b (>= 1.0),\n\tc\nLinkingTo: Rcpp\n";
+        let text =
+            "Package: foo\nVersion: 1.2-3\nImports: a,\n    b (>= 1.0),\n\tc\nLinkingTo: Rcpp\n";
         let read = Description::parse(text);
         assert_eq!(read.name, "foo");
         assert_eq!(read.version, "1.2-3");

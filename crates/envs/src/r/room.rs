@@ -46,7 +46,10 @@ impl Room<'_> {
         }
         self.write("nothing", "")?;
         // Repositories of this machine belong to others. Git takes that from this file alone.
-        self.write("home/.gitconfig", "[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n")?;
+        self.write(
+            "home/.gitconfig",
+            "[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n",
+        )?;
         self.hand_over(&self.folder)
     }
 
@@ -144,13 +147,23 @@ impl Room<'_> {
     /// Asks R which libraries of the machine it has, without users' own and without those below `ours`.
     pub(super) async fn look(&mut self, ours: &Path) -> Result<(), RError> {
         let mut environment = self.environment();
-        environment.retain(|(name, _)| !matches!(*name, "R_PROFILE" | "R_ENVIRON" | "R_LIBS" | "R_LIBS_SITE"));
-        environment.extend([("R_LIBS", None), ("R_LIBS_SITE", None), ("R_PROFILE", None), ("R_ENVIRON", None)]);
+        environment.retain(|(name, _)| {
+            !matches!(*name, "R_PROFILE" | "R_ENVIRON" | "R_LIBS" | "R_LIBS_SITE")
+        });
+        environment.extend([
+            ("R_LIBS", None),
+            ("R_LIBS_SITE", None),
+            ("R_PROFILE", None),
+            ("R_ENVIRON", None),
+        ]);
         let program = self.interpreter.script_program();
         let step = Step {
             doing: "ask R where it looks for packages",
             program: program.as_os_str(),
-            arguments: vec!["-e".as_ref(), "cat(paste0('library:',.libPaths()),sep='\\n')".as_ref()],
+            arguments: vec![
+                "-e".as_ref(),
+                "cat(paste0('library:',.libPaths()),sep='\\n')".as_ref(),
+            ],
             environment,
             limit: LOOK_LIMIT,
         };
@@ -171,7 +184,10 @@ pub(super) fn read_short(path: &Path) -> io::Result<String> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no regular file",
+        ));
     }
     let mut bytes = Vec::new();
     file.take(SHORT_FILE).read_to_end(&mut bytes)?;
@@ -185,7 +201,10 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let mut file = File::options().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no regular file",
+        ));
     }
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -196,5 +215,9 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
         }
         hash.update(buffer.get(..count).unwrap_or_default());
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -39,7 +39,9 @@ impl SiteFiles {
 
     /// Whether R gets this library.
     pub fn is_set(&self, library: &RLibrary) -> bool {
-        let has = |path: &Path, block: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(block));
+        let has = |path: &Path, block: &str| {
+            fs::read_to_string(path).is_ok_and(|text| text.contains(block))
+        };
         has(&self.environ, &environ_block(library)) && has(&self.profile, &profile_block(library))
     }
 
@@ -136,7 +138,10 @@ mod tests {
         assert!(files.is_set(&library));
         let text = fs::read_to_string(&files.environ).unwrap();
         assert!(text.starts_with("A=1\n# >>> lyceum"), "{text}");
-        assert!(text.contains("/r/base/%v/current/library:${R_LIBS_SITE}"), "{text}");
+        assert!(
+            text.contains("/r/base/%v/current/library:${R_LIBS_SITE}"),
+            "{text}"
+        );
         assert!(!files.set(&library).unwrap(), "nothing to do");
         let other = RLibrary::new(&root.path().join("envs"), "stats").unwrap();
         assert!(files.set(&other).unwrap());

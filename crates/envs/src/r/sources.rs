@@ -58,10 +58,18 @@ pub(super) async fn get(room: &Room<'_>, entry: &Entry) -> Result<Got, NotGot> {
         Method::Github => {
             let (place, reference) = split_reference(locator);
             let mut parts = place.splitn(3, '/');
-            let (owner, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let (owner, name) = (
+                parts.next().unwrap_or_default(),
+                parts.next().unwrap_or_default(),
+            );
             let address = format!("{GITHUB}/{owner}/{name}.git");
             let commit = git(room, entry, &folder, &address, reference).await?;
-            (parts.next().map_or_else(|| folder.clone(), |inner| folder.join(inner)), commit)
+            (
+                parts
+                    .next()
+                    .map_or_else(|| folder.clone(), |inner| folder.join(inner)),
+                commit,
+            )
         }
         Method::Git => {
             let (place, reference) = split_reference(locator);
@@ -76,8 +84,12 @@ pub(super) async fn get(room: &Room<'_>, entry: &Entry) -> Result<Got, NotGot> {
             "check the locator; a package in a folder of a GitHub repository is `owner/repository/folder`",
         )
     })?;
-    let text = read_short(&root.join("DESCRIPTION"))
-        .map_err(|error| wrong(format!("its DESCRIPTION cannot be read: {error}"), "take another version of it"))?;
+    let text = read_short(&root.join("DESCRIPTION")).map_err(|error| {
+        wrong(
+            format!("its DESCRIPTION cannot be read: {error}"),
+            "take another version of it",
+        )
+    })?;
     let description = Description::parse(&text);
     if description.name != entry.name {
         return Err(wrong(
@@ -89,7 +101,10 @@ pub(super) async fn get(room: &Room<'_>, entry: &Entry) -> Result<Got, NotGot> {
         && *version != description.version
     {
         return Err(wrong(
-            format!("its version is {}, and the list says {version}", description.version),
+            format!(
+                "its version is {}, and the list says {version}",
+                description.version
+            ),
             "correct the one or the other",
         ));
     }
@@ -111,19 +126,45 @@ async fn git(
     let name = &entry.name;
     let wanted = reference.unwrap_or("HEAD");
     run_git(room, name, "init", folder, &["init", "--quiet", "."]).await?;
-    let shallow = ["fetch", "--quiet", "--depth=1", "--no-tags", address, wanted];
+    let shallow = [
+        "fetch",
+        "--quiet",
+        "--depth=1",
+        "--no-tags",
+        address,
+        wanted,
+    ];
     match run_git(room, name, "fetch", folder, &shallow).await {
         Ok(_) => {
-            run_git(room, name, "checkout", folder, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]).await?;
+            run_git(
+                room,
+                name,
+                "checkout",
+                folder,
+                &["checkout", "--quiet", "--detach", "FETCH_HEAD"],
+            )
+            .await?;
         }
         // A short commit, or a server that gives no single commits: everything is fetched.
         Err(first) if reference.is_some() => {
-            let all = ["fetch", "--quiet", address, "+refs/heads/*:refs/remotes/o/*", "+refs/tags/*:refs/tags/*"];
-            if run_git(room, name, "fetch-all", folder, &all).await.is_err() {
+            let all = [
+                "fetch",
+                "--quiet",
+                address,
+                "+refs/heads/*:refs/remotes/o/*",
+                "+refs/tags/*:refs/tags/*",
+            ];
+            if run_git(room, name, "fetch-all", folder, &all)
+                .await
+                .is_err()
+            {
                 return Err(first.into());
             }
             let checkout = ["checkout", "--quiet", "--detach", wanted];
-            if run_git(room, name, "checkout", folder, &checkout).await.is_err() {
+            if run_git(room, name, "checkout", folder, &checkout)
+                .await
+                .is_err()
+            {
                 return Err(wrong(
                     format!("the repository has no branch, tag or commit `{wanted}`"),
                     "correct what stands behind the @ in its locator",
@@ -133,7 +174,10 @@ async fn git(
         Err(error) => return Err(error.into()),
     }
     let lines = run_git(room, name, "commit", folder, &["rev-parse", "HEAD"]).await?;
-    let commit = lines.last().map(|line| line.trim().to_owned()).unwrap_or_default();
+    let commit = lines
+        .last()
+        .map(|line| line.trim().to_owned())
+        .unwrap_or_default();
     if commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(commit)
     } else {
@@ -190,13 +234,25 @@ async fn archive(
     if entry.method == Method::Local {
         copy(room, name, locator, &file).await?;
     } else {
-        download(room, &[(locator.to_owned(), file.clone(), String::new())], &format!("{name}-source")).await?;
+        download(
+            room,
+            &[(locator.to_owned(), file.clone(), String::new())],
+            &format!("{name}-source"),
+        )
+        .await?;
         if !file.is_file() {
             let log = room.log_path(&format!("{name}-source"));
             let said = fs::read_to_string(&log).unwrap_or_default();
-            let last = said.lines().rev().find(|line| line.contains("cannot") || line.contains("HTTP"));
+            let last = said
+                .lines()
+                .rev()
+                .find(|line| line.contains("cannot") || line.contains("HTTP"));
             return Err(wrong(
-                format!("{locator} cannot be downloaded{}", last.map(|line| format!(": {}", line.trim())).unwrap_or_default()),
+                format!(
+                    "{locator} cannot be downloaded{}",
+                    last.map(|line| format!(": {}", line.trim()))
+                        .unwrap_or_default()
+                ),
                 "check the address and the network connection, and try again",
             ));
         }
@@ -206,7 +262,12 @@ async fn archive(
         .await
         .map_err(std::io::Error::other)
         .and_then(|sum| sum)
-        .map_err(|error| wrong(format!("its archive cannot be read: {error}"), "check the locator"))?;
+        .map_err(|error| {
+            wrong(
+                format!("its archive cannot be read: {error}"),
+                "check the locator",
+            )
+        })?;
     match &entry.sha256 {
         Some(wanted) if *wanted != sum => {
             return Err(wrong(
@@ -217,7 +278,9 @@ async fn archive(
         None if entry.method == Method::Url => {
             return Err(wrong(
                 format!("its entry has no sha256, and the archive's is {sum}"),
-                format!("if you trust what lies there now, add this line to its entry: sha256 = \"{sum}\""),
+                format!(
+                    "if you trust what lies there now, add this line to its entry: sha256 = \"{sum}\""
+                ),
             ));
         }
         _ => {}
@@ -275,8 +338,11 @@ pub(super) async fn download(
             source: std::io::Error::other(other.to_string()),
         },
     };
-    room.write(&list, &(lines.join("\n") + "\n")).map_err(as_env)?;
-    let script = room.script("download.R", include_str!("download.R")).map_err(as_env)?;
+    room.write(&list, &(lines.join("\n") + "\n"))
+        .map_err(as_env)?;
+    let script = room
+        .script("download.R", include_str!("download.R"))
+        .map_err(as_env)?;
     let list = room.path(&list);
     let program = room.interpreter.script_program();
     let step = Step {

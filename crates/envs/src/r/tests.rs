@@ -34,7 +34,13 @@ struct Made<'a> {
 
 impl<'a> Made<'a> {
     fn new(name: &'a str, version: &'a str) -> Self {
-        Self { name, version, fields: "", code: "answer <- function() 42\n", c: None }
+        Self {
+            name,
+            version,
+            fields: "",
+            code: "answer <- function() 42\n",
+            c: None,
+        }
     }
 
     fn needs(mut self, fields: &'a str) -> Self {
@@ -62,9 +68,19 @@ impl<'a> Made<'a> {
              Maintainer: A. Tester <a@example.org>\nLicense: MIT\nRepository: CRAN\n{}",
             self.name, self.version, self.fields
         );
-        fs::write(root.join("DESCRIPTION"), description.trim_end().to_owned() + "\n").unwrap();
-        let native = self.c.map_or(String::new(), |_| format!("useDynLib({})\n", self.name));
-        fs::write(root.join("NAMESPACE"), format!("exportPattern(\"^[a-z]\")\n{native}")).unwrap();
+        fs::write(
+            root.join("DESCRIPTION"),
+            description.trim_end().to_owned() + "\n",
+        )
+        .unwrap();
+        let native = self
+            .c
+            .map_or(String::new(), |_| format!("useDynLib({})\n", self.name));
+        fs::write(
+            root.join("NAMESPACE"),
+            format!("exportPattern(\"^[a-z]\")\n{native}"),
+        )
+        .unwrap();
         fs::write(root.join("R/code.R"), self.code).unwrap();
         if let Some(c) = self.c {
             fs::create_dir(root.join("src")).unwrap();
@@ -81,7 +97,10 @@ impl Place {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         // As root the account is another, as on servers.
         let root = rustix::process::geteuid().is_root();
-        let account = root.then_some(Account { uid: 65534, gid: 65534 });
+        let account = root.then_some(Account {
+            uid: 65534,
+            gid: 65534,
+        });
         Self { folder, account }
     }
 
@@ -111,8 +130,14 @@ impl Place {
             let archive = contrib.join(format!("{}_{}.tar.gz", package.name, package.version));
             tar(&sources, &archive);
         }
-        let code = format!("invisible(tools::write_PACKAGES('{}', type = 'source'))", contrib.display());
-        let output = Command::new("Rscript").args(["--vanilla", "-e", &code]).output().expect(INSTALL_R);
+        let code = format!(
+            "invisible(tools::write_PACKAGES('{}', type = 'source'))",
+            contrib.display()
+        );
+        let output = Command::new("Rscript")
+            .args(["--vanilla", "-e", &code])
+            .output()
+            .expect(INSTALL_R);
         assert!(output.status.success(), "{output:?}");
     }
 
@@ -137,7 +162,10 @@ impl Place {
     }
 
     async fn upgrade(&self, list: &str, upgrade: &Upgrade) -> BuildReport {
-        self.library().build(&self.spec(list), upgrade, &Silent).await.expect(INSTALL_R)
+        self.library()
+            .build(&self.spec(list), upgrade, &Silent)
+            .await
+            .expect(INSTALL_R)
     }
 
     /// Runs code in an R that has the start files of this place, as a user's R has those of a server.
@@ -190,12 +218,16 @@ fn tar(sources: &Path, archive: &Path) {
 
 fn state<'a>(report: &'a BuildReport, name: &str) -> &'a State {
     let found = report.packages.iter().find(|one| one.name == name);
-    &found.unwrap_or_else(|| panic!("{name} is not in {report:#?}")).state
+    &found
+        .unwrap_or_else(|| panic!("{name} is not in {report:#?}"))
+        .state
 }
 
 fn cause(report: &BuildReport, name: &str) -> String {
     match state(report, name) {
-        State::Failed(failure) => format!("{}\n{}\n{}", failure.cause, failure.advice, failure.excerpt),
+        State::Failed(failure) => {
+            format!("{}\n{}\n{}", failure.cause, failure.advice, failure.excerpt)
+        }
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -207,7 +239,11 @@ fn snapshot(folder: &Path) -> Vec<(PathBuf, u64, i64, u64)> {
     while let Some(path) = pending.pop() {
         let data = path.symlink_metadata().unwrap();
         if data.is_dir() {
-            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            pending.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         }
         all.push((path, data.len(), data.mtime(), data.ino()));
     }
@@ -222,19 +258,27 @@ async fn a_library_is_built_switched_upgraded_and_rolled_back() {
     let place = Place::new();
     place.publish(&[
         Made::new("lyca", "1.0").with_c(NATIVE),
-        Made::new("lycb", "1.0").needs("Imports: lyca (>= 1.0), stats").code("version <- function() 'b1'\n"),
+        Made::new("lycb", "1.0")
+            .needs("Imports: lyca (>= 1.0), stats")
+            .code("version <- function() 'b1'\n"),
         Made::new("lycc", "0.1"),
     ]);
     let list = "cran = [\"lycb\"]";
     // A user has something of their own, which nobody else touches.
-    let own = place.home().join(format!("R/x86_64-pc-linux-gnu-library/{}/mine", series()));
+    let own = place
+        .home()
+        .join(format!("R/x86_64-pc-linux-gnu-library/{}/mine", series()));
     fs::create_dir_all(&own).unwrap();
     fs::write(own.join("DESCRIPTION"), "Package: mine\n").unwrap();
     let before = snapshot(&place.home());
     let distribution = find("").unwrap().home.join("library");
     let distributions = snapshot(&distribution);
 
-    let planned = place.library().plan(&place.spec(list), &Upgrade::Nothing, &Silent).await.unwrap();
+    let planned = place
+        .library()
+        .plan(&place.spec(list), &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
     assert_eq!(*state(&planned, "lycb"), State::Planned);
     assert_eq!(*state(&planned, "lyca"), State::Planned);
     assert!(!place.path("envs").exists(), "asking changes nothing");
@@ -244,50 +288,111 @@ async fn a_library_is_built_switched_upgraded_and_rolled_back() {
     assert!(report.complete);
     assert_eq!(*state(&report, "lyca"), State::Installed, "{report:#?}");
     let library = place.library();
-    assert_eq!(library.find_current(&series()), None, "a build does not switch");
+    assert_eq!(
+        library.find_current(&series()),
+        None,
+        "a build does not switch"
+    );
     assert_eq!(library.switch(&series(), None).await.unwrap(), (1, None));
-    assert_eq!(place.says("cat(lycb::version(), as.character(packageVersion('lycb')))"), "b1 1.0");
-    let built = library.folder().join(series()).join("1/library/lyca/libs/lyca.so");
+    assert_eq!(
+        place.says("cat(lycb::version(), as.character(packageVersion('lycb')))"),
+        "b1 1.0"
+    );
+    let built = library
+        .folder()
+        .join(series())
+        .join("1/library/lyca/libs/lyca.so");
     let data = fs::metadata(&built).unwrap();
-    assert_eq!(data.uid(), rustix::process::geteuid().as_raw(), "what is finished is not the builder's");
+    assert_eq!(
+        data.uid(),
+        rustix::process::geteuid().as_raw(),
+        "what is finished is not the builder's"
+    );
     assert_eq!(data.mode() & 0o022, 0);
 
-    assert_eq!(place.build(list).await.generation, None, "nothing would change");
+    assert_eq!(
+        place.build(list).await.generation,
+        None,
+        "nothing would change"
+    );
 
-    place.publish(&[
-        Made::new("lycb", "1.1").needs("Imports: lyca").code("version <- function() 'b2'\n"),
-    ]);
-    assert_eq!(place.build(list).await.generation, None, "an upgrade is made when it is asked for");
+    place.publish(&[Made::new("lycb", "1.1")
+        .needs("Imports: lyca")
+        .code("version <- function() 'b2'\n")]);
+    assert_eq!(
+        place.build(list).await.generation,
+        None,
+        "an upgrade is made when it is asked for"
+    );
     let report = place.upgrade(list, &Upgrade::All).await;
     assert_eq!(report.generation, Some(2), "{report:#?}");
     let report = place.build("cran = [\"lycb\", \"lycc\"]").await;
     assert_eq!(report.generation, Some(3), "{report:#?}");
     assert_eq!(*state(&report, "lyca"), State::Kept);
     assert_eq!(*state(&report, "lycc"), State::Installed);
-    let shared = library.folder().join(series()).join("3/library/lyca/libs/lyca.so");
-    let newest = library.folder().join(series()).join("2/library/lyca/libs/lyca.so");
-    assert_eq!(fs::metadata(&shared).unwrap().ino(), fs::metadata(&newest).unwrap().ino(), "the same files");
+    let shared = library
+        .folder()
+        .join(series())
+        .join("3/library/lyca/libs/lyca.so");
+    let newest = library
+        .folder()
+        .join(series())
+        .join("2/library/lyca/libs/lyca.so");
+    assert_eq!(
+        fs::metadata(&shared).unwrap().ino(),
+        fs::metadata(&newest).unwrap().ino(),
+        "the same files"
+    );
 
     library.switch(&series(), Some(2)).await.unwrap();
     assert_eq!(place.says("cat(lycb::version())"), "b2");
     let changes = library.diff(&series(), 1, 3).unwrap();
     let shown: Vec<_> = changes
         .iter()
-        .map(|one| (one.name.as_str(), one.before.as_deref(), one.after.as_deref()))
+        .map(|one| {
+            (
+                one.name.as_str(),
+                one.before.as_deref(),
+                one.after.as_deref(),
+            )
+        })
         .collect();
-    assert_eq!(shown, [("lycb", Some("1.0"), Some("1.1")), ("lycc", None, Some("0.1"))]);
+    assert_eq!(
+        shown,
+        [
+            ("lycb", Some("1.0"), Some("1.1")),
+            ("lycc", None, Some("0.1"))
+        ]
+    );
     assert_eq!(library.roll_back(&series()).await.unwrap(), (1, Some(2)));
     assert_eq!(place.says("cat(lycb::version())"), "b1");
-    assert!(matches!(library.roll_back(&series()).await, Err(RError::NothingBefore { .. })));
-    assert!(matches!(library.switch(&series(), Some(9)).await, Err(RError::NoGeneration { .. })));
+    assert!(matches!(
+        library.roll_back(&series()).await,
+        Err(RError::NothingBefore { .. })
+    ));
+    assert!(matches!(
+        library.switch(&series(), Some(9)).await,
+        Err(RError::NoGeneration { .. })
+    ));
 
     let listed = library.list(&find_all()).unwrap();
-    let shown: Vec<_> = listed.iter().map(|one| (one.number, one.current, one.packages)).collect();
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|one| (one.number, one.current, one.packages))
+        .collect();
     assert_eq!(shown, [(1, true, 2), (2, false, 2), (3, false, 3)]);
     assert!(listed[0].own_bytes > 0 && listed[2].own_bytes < listed[2].bytes);
 
-    assert_eq!(snapshot(&place.home()), before, "a user's library is as it was");
-    assert_eq!(snapshot(&distribution), distributions, "and the distribution's, too");
+    assert_eq!(
+        snapshot(&place.home()),
+        before,
+        "a user's library is as it was"
+    );
+    assert_eq!(
+        snapshot(&distribution),
+        distributions,
+        "and the distribution's, too"
+    );
 }
 
 #[tokio::test]
@@ -295,10 +400,12 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
     let place = Place::new();
     place.publish(&[
         Made::new("lyca", "1.0"),
-        Made::new("lycbroken", "1.0").with_c("#include <curl/nothing-like-it.h>\n#include <curl/curl.h>\nint x = ;\n"),
+        Made::new("lycbroken", "1.0")
+            .with_c("#include <curl/nothing-like-it.h>\n#include <curl/curl.h>\nint x = ;\n"),
         Made::new("lycneeds", "1.0").needs("Imports: lycbroken"),
         Made::new("lycgone", "1.0").needs("Imports: lycnowhere (>= 2.0)"),
-        Made::new("lycload", "1.0").code(".onLoad <- function(...) if (nzchar(Sys.getenv('LYC_LOAD'))) stop('no')\n"),
+        Made::new("lycload", "1.0")
+            .code(".onLoad <- function(...) if (nzchar(Sys.getenv('LYC_LOAD'))) stop('no')\n"),
     ]);
     let list = "cran = [\"lyca\", \"lycneeds\", \"lycgone\", \"lycnothere\"]\n\
                 [[package]]\nname = \"lycbroken\"\nrequired = false\n";
@@ -307,13 +414,33 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
     assert!(!report.complete);
     assert_eq!(*state(&report, "lyca"), State::Installed);
     let broken = cause(&report, "lycbroken");
-    assert!(broken.contains("libcurl4-openssl-dev") || broken.contains("do not compile"), "{broken}");
-    assert!(broken.contains("fatal error") || broken.contains("ERROR: compilation failed"), "{broken}");
-    assert_eq!(*state(&report, "lycneeds"), State::Skipped { because: "it needs lycbroken".to_owned() });
-    assert_eq!(*state(&report, "lycgone"), State::Skipped { because: "it needs lycnowhere".to_owned() });
+    assert!(
+        broken.contains("libcurl4-openssl-dev") || broken.contains("do not compile"),
+        "{broken}"
+    );
+    assert!(
+        broken.contains("fatal error") || broken.contains("ERROR: compilation failed"),
+        "{broken}"
+    );
+    assert_eq!(
+        *state(&report, "lycneeds"),
+        State::Skipped {
+            because: "it needs lycbroken".to_owned()
+        }
+    );
+    assert_eq!(
+        *state(&report, "lycgone"),
+        State::Skipped {
+            because: "it needs lycnowhere".to_owned()
+        }
+    );
     assert!(cause(&report, "lycnowhere").contains("no repository has it"));
     assert!(cause(&report, "lycnothere").contains("no repository has it"));
-    let refused = place.library().switch(&series(), Some(1)).await.unwrap_err();
+    let refused = place
+        .library()
+        .switch(&series(), Some(1))
+        .await
+        .unwrap_err();
     assert_eq!(
         refused.to_string(),
         "generation 1 lacks packages that are required: lycneeds, lycgone, lycnothere"
@@ -326,14 +453,19 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
         .await;
     assert_eq!(*state(&report, "lyca"), State::Kept);
     assert!(report.complete, "{report:#?}");
-    assert_eq!(place.library().switch(&series(), None).await.unwrap().0, report.generation.unwrap());
+    assert_eq!(
+        place.library().switch(&series(), None).await.unwrap().0,
+        report.generation.unwrap()
+    );
 }
 
 #[tokio::test]
 async fn packages_come_from_git_addresses_and_files() {
     let place = Place::new();
     place.publish(&[Made::new("lyca", "1.0"), Made::new("lyca", "1.2")]);
-    let repository = Made::new("lycgit", "0.1").needs("Imports: lyca").write(&place.path("git"));
+    let repository = Made::new("lycgit", "0.1")
+        .needs("Imports: lyca")
+        .write(&place.path("git"));
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-C")
@@ -350,12 +482,21 @@ async fn packages_come_from_git_addresses_and_files() {
     git(&["commit", "--quiet", "-m", "first"]);
     git(&["tag", "v1"]);
     let first = git(&["rev-parse", "HEAD"]);
-    Made::new("lycgit", "0.2").needs("Imports: lyca").write(&place.path("git2"));
-    fs::copy(place.path("git2/lycgit/DESCRIPTION"), repository.join("DESCRIPTION")).unwrap();
+    Made::new("lycgit", "0.2")
+        .needs("Imports: lyca")
+        .write(&place.path("git2"));
+    fs::copy(
+        place.path("git2/lycgit/DESCRIPTION"),
+        repository.join("DESCRIPTION"),
+    )
+    .unwrap();
     git(&["commit", "--quiet", "-am", "second"]);
 
     let local = place.path("lyclocal_1.0.tar.gz");
-    tar(&Made::new("lyclocal", "1.0").write(&place.path("sources")), &local);
+    tar(
+        &Made::new("lyclocal", "1.0").write(&place.path("sources")),
+        &local,
+    );
     let sum = room::sha256(&local).unwrap();
     let server = Server::start(place.path("served"));
     fs::copy(&local, server.folder.join("lyclocal_1.0.tar.gz")).unwrap();
@@ -379,12 +520,18 @@ async fn packages_come_from_git_addresses_and_files() {
         )
     };
     let report = place.build(&list("")).await;
-    assert!(cause(&report, "lycurl").contains(&format!("add this line to its entry: sha256 = \"{url_sum}\"")));
+    assert!(cause(&report, "lycurl").contains(&format!(
+        "add this line to its entry: sha256 = \"{url_sum}\""
+    )));
     assert_eq!(*state(&report, "lycgit"), State::Installed, "{report:#?}");
     assert_eq!(*state(&report, "lyclocal"), State::Installed);
     let wrong = place.build(&list(&format!("sha256 = \"{sum}\"\n"))).await;
-    assert!(cause(&wrong, "lycurl").contains(&format!("sha256 is {url_sum}, and the list says {sum}")));
-    let report = place.build(&list(&format!("sha256 = \"{url_sum}\"\n"))).await;
+    assert!(
+        cause(&wrong, "lycurl").contains(&format!("sha256 is {url_sum}, and the list says {sum}"))
+    );
+    let report = place
+        .build(&list(&format!("sha256 = \"{url_sum}\"\n")))
+        .await;
     assert!(report.complete, "{report:#?}");
     assert_eq!(*state(&report, "lycgit"), State::Kept);
     let library = place.library();
@@ -393,13 +540,26 @@ async fn packages_come_from_git_addresses_and_files() {
     assert_eq!(place.says(versions), "1.0 0.1 1.0 2.0");
 
     // Another reference is another source; a commit and a branch are as good as a tag.
-    let report = place.build(&format!("cran = [\"lyca@1.0\"]\n{}", git_entry(""))).await;
+    let report = place
+        .build(&format!("cran = [\"lyca@1.0\"]\n{}", git_entry("")))
+        .await;
     assert_eq!(*state(&report, "lycgit"), State::Installed);
-    let report = place.build(&format!("cran = [\"lyca@1.0\"]\n{}", git_entry(&format!("@{first}")))).await;
+    let report = place
+        .build(&format!(
+            "cran = [\"lyca@1.0\"]\n{}",
+            git_entry(&format!("@{first}"))
+        ))
+        .await;
     assert_eq!(*state(&report, "lycgit"), State::Installed);
-    let report = place.build(&format!("cran = [\"lyca@1.0\"]\n{}", git_entry("@nothing"))).await;
+    let report = place
+        .build(&format!("cran = [\"lyca@1.0\"]\n{}", git_entry("@nothing")))
+        .await;
     let why = cause(&report, "lycgit");
-    assert!(why.contains("no branch, tag or commit `nothing`") || why.contains("couldn't find remote ref"), "{why}");
+    assert!(
+        why.contains("no branch, tag or commit `nothing`")
+            || why.contains("couldn't find remote ref"),
+        "{why}"
+    );
     let report = place.build("[[package]]\nname = \"lycother\"\nmethod = \"local\"\nlocator = \"/nonexistent.tar.gz\"\n").await;
     assert!(!report.complete);
 }
@@ -411,10 +571,16 @@ async fn what_repositories_do_not_say_is_told_in_plain_words() {
         repositories: vec!["http://127.0.0.1:9/cran".to_owned()],
         ..place.spec("cran = [\"lyca\"]")
     };
-    let report = place.library().build(&spec, &Upgrade::Nothing, &Silent).await.unwrap();
+    let report = place
+        .library()
+        .build(&spec, &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
     assert_eq!(report.generation, None);
     assert!(!report.complete);
-    assert!(cause(&report, "lyca").contains("the repository http://127.0.0.1:9/cran cannot be reached"));
+    assert!(
+        cause(&report, "lyca").contains("the repository http://127.0.0.1:9/cran cannot be reached")
+    );
     assert_eq!(report.offline.len(), 1);
 }
 
@@ -423,15 +589,24 @@ async fn the_distributions_packages_are_taken_where_they_are() {
     let place = Place::new();
     place.publish(&[Made::new("lyca", "1.0").needs("Imports: R6, MASS")]);
     let installed = place.says("cat(nzchar(system.file(package = 'R6')))");
-    assert_eq!(installed, "TRUE", "this test needs R6 of the distribution: apt install r-cran-r6");
-    let report = place.build("cran = [\"lyca\", \"MASS\"]\napt = [\"R6\"]").await;
+    assert_eq!(
+        installed, "TRUE",
+        "this test needs R6 of the distribution: apt install r-cran-r6"
+    );
+    let report = place
+        .build("cran = [\"lyca\", \"MASS\"]\napt = [\"R6\"]")
+        .await;
     assert!(report.complete, "{report:#?}");
     assert_eq!(*state(&report, "R6"), State::Here);
     assert_eq!(*state(&report, "MASS"), State::Here);
     assert!(report.apt.is_empty(), "nothing is to be installed");
     let missing = place
         .library()
-        .plan(&place.spec("apt = [\"lycnothing\"]"), &Upgrade::Nothing, &Silent)
+        .plan(
+            &place.spec("apt = [\"lycnothing\"]"),
+            &Upgrade::Nothing,
+            &Silent,
+        )
         .await
         .unwrap();
     assert!(cause(&missing, "lycnothing").contains("apt knows no package r-cran-lycnothing"));
@@ -455,15 +630,29 @@ async fn an_r_that_runs_keeps_its_generation_and_gives_it_to_its_children() {
         .unwrap();
     let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    assert!(first.trim().ends_with("/1/library"), "the generation itself, not the link: {first}");
+    assert!(
+        first.trim().ends_with("/1/library"),
+        "the generation itself, not the link: {first}"
+    );
 
     place.publish(&[Made::new("lyca", "2.0")]);
-    place.upgrade("cran = [\"lyca\"]", &Upgrade::Named(vec!["lyca".to_owned()])).await;
+    place
+        .upgrade(
+            "cran = [\"lyca\"]",
+            &Upgrade::Named(vec!["lyca".to_owned()]),
+        )
+        .await;
     library.switch(&series(), None).await.unwrap();
-    assert_eq!(place.says("cat(as.character(packageVersion('lyca')))"), "2.0");
+    assert_eq!(
+        place.says("cat(as.character(packageVersion('lyca')))"),
+        "2.0"
+    );
     let kept = library.collect(0, &find_all(), false).await.unwrap();
     assert!(kept.removed.is_empty(), "{kept:?}");
-    assert!(kept.in_use[0].2.iter().any(|user| user.pid == running.id()), "{kept:?}");
+    assert!(
+        kept.in_use[0].2.iter().any(|user| user.pid == running.id()),
+        "{kept:?}"
+    );
     drop(running.stdin.take());
     let rest: Vec<String> = lines.map(|line| line.unwrap().trim().to_owned()).collect();
     assert_eq!(rest, ["1.0", "1.0"], "itself, and an R that it starts");
@@ -494,7 +683,9 @@ impl Progress for Loud {
 
 #[tokio::test]
 async fn helper_that_builds_until_it_is_killed() {
-    let Ok(root) = std::env::var(CHILD_ROOT) else { return };
+    let Ok(root) = std::env::var(CHILD_ROOT) else {
+        return;
+    };
     let root = Path::new(&root);
     let list = fs::read_to_string(root.join("list")).unwrap();
     let mut place = Place::new();
@@ -504,7 +695,9 @@ async fn helper_that_builds_until_it_is_killed() {
     };
     place.account = None;
     let library = RLibrary::new(&root.join("envs"), "base").unwrap();
-    let _ = library.build(&spec, &Upgrade::Nothing, &Loud(Mutex::new(()))).await;
+    let _ = library
+        .build(&spec, &Upgrade::Nothing, &Loud(Mutex::new(())))
+        .await;
 }
 
 #[tokio::test]
@@ -513,7 +706,9 @@ async fn a_killed_build_leaves_the_current_library_alone() {
     place.publish(&[
         Made::new("lyca", "1.0"),
         // Its installation waits for long, so that there is a middle.
-        Made::new("lycslow", "1.0").needs("Imports: lyca").code("if (!file.exists('/nonexistent')) Sys.sleep(300)\n"),
+        Made::new("lycslow", "1.0")
+            .needs("Imports: lyca")
+            .code("if (!file.exists('/nonexistent')) Sys.sleep(300)\n"),
     ]);
     place.build("cran = [\"lyca\"]").await;
     let library = place.library();
@@ -521,7 +716,11 @@ async fn a_killed_build_leaves_the_current_library_alone() {
     let before = snapshot(&library.folder().join(series()).join("1"));
     fs::write(place.path("list"), "cran = [\"lyca\", \"lycslow\"]").unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "r::tests::helper_that_builds_until_it_is_killed", "--nocapture"])
+        .args([
+            "--exact",
+            "r::tests::helper_that_builds_until_it_is_killed",
+            "--nocapture",
+        ])
         .env(CHILD_ROOT, place.folder.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -529,18 +728,30 @@ async fn a_killed_build_leaves_the_current_library_alone() {
     let log = library.folder().join(series()).join("2.logs/lycslow.log");
     let begun = Instant::now();
     while !fs::read_to_string(&log).is_ok_and(|text| text.contains("** R")) {
-        assert!(begun.elapsed() < Duration::from_mins(2), "the installation never began");
+        assert!(
+            begun.elapsed() < Duration::from_mins(2),
+            "the installation never began"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(place.says("cat(lyca::answer())"), "42");
-    assert!(library.folder().join(series()).join("2/library").exists(), "something was left");
+    assert!(
+        library.folder().join(series()).join("2/library").exists(),
+        "something was left"
+    );
     let report = place.build("cran = [\"lyca\"]").await;
     assert_eq!(report.generation, None, "{report:#?}");
-    assert!(!library.folder().join(series()).join("2").exists(), "what was left is removed");
+    assert!(
+        !library.folder().join(series()).join("2").exists(),
+        "what was left is removed"
+    );
     assert_eq!(snapshot(&library.folder().join(series()).join("1")), before);
-    let left = Command::new("pgrep").args(["-f", place.folder.path().to_str().unwrap()]).output().unwrap();
+    let left = Command::new("pgrep")
+        .args(["-f", place.folder.path().to_str().unwrap()])
+        .output()
+        .unwrap();
     assert!(left.stdout.is_empty(), "and so is what still ran: {left:?}");
 }
 
@@ -551,11 +762,17 @@ async fn own_packages_are_installed_again_beside_the_old_ones() {
     // As a library of an older R looks; the sources stand for what was installed.
     let libraries = place.home().join("R/x86_64-pc-linux-gnu-library");
     let old = libraries.join("3.6");
-    for package in [Made::new("lyca", "1.0"), Made::new("lycb", "1.0"), Made::new("lyclost", "1.0")] {
+    for package in [
+        Made::new("lyca", "1.0"),
+        Made::new("lycb", "1.0"),
+        Made::new("lyclost", "1.0"),
+    ] {
         package.write(&old);
     }
     let lost = old.join("lyclost/DESCRIPTION");
-    let text = fs::read_to_string(&lost).unwrap().replace("Repository: CRAN\n", "");
+    let text = fs::read_to_string(&lost)
+        .unwrap()
+        .replace("Repository: CRAN\n", "");
     fs::write(&lost, text).unwrap();
     let before = snapshot(&old);
     // The function asks R as the user's R is; here, as one with another home.
@@ -577,10 +794,26 @@ async fn own_packages_are_installed_again_beside_the_old_ones() {
     };
     let found = find_own(&asking).await.unwrap();
     assert_eq!(found.before.as_deref(), Some("3.6"));
-    let shown: Vec<_> = found.packages.iter().map(|one| (one.name.as_str(), one.source.as_deref())).collect();
-    assert_eq!(shown, [("lyca", Some("lyca")), ("lycb", Some("lycb")), ("lyclost", None)]);
-    let report = reinstall_own(&real, found, Some(vec![place.repository()]), &Silent).await.unwrap();
-    assert!(report.results.iter().all(|one| one.state.is_good()), "{report:#?}");
+    let shown: Vec<_> = found
+        .packages
+        .iter()
+        .map(|one| (one.name.as_str(), one.source.as_deref()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("lyca", Some("lyca")),
+            ("lycb", Some("lycb")),
+            ("lyclost", None)
+        ]
+    );
+    let report = reinstall_own(&real, found, Some(vec![place.repository()]), &Silent)
+        .await
+        .unwrap();
+    assert!(
+        report.results.iter().all(|one| one.state.is_good()),
+        "{report:#?}"
+    );
     assert!(libraries.join(series()).join("lyca/R/lyca.rdb").is_file());
     assert_eq!(snapshot(&old), before, "the old ones are as they were");
     let again = find_own(&asking).await.unwrap();
@@ -599,16 +832,30 @@ impl Server {
     fn start(folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
         let mut child = Command::new("python3")
-            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+            .args([
+                "-u",
+                "-m",
+                "http.server",
+                "0",
+                "--bind",
+                "127.0.0.1",
+                "--directory",
+            ])
             .arg(&folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("this test needs Python: apt install python3");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line.split(['(', ')']).nth(1).unwrap().to_owned();
-        Self { folder, address, child }
+        Self {
+            folder,
+            address,
+            child,
+        }
     }
 }
 

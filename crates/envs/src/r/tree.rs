@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, readlinkat, statat, symlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, readlinkat, statat, symlinkat,
+};
 
 use super::error::{RError, io as fail};
 
@@ -36,7 +38,13 @@ fn open_folder(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(at, path, flags, Mode::empty())?)
 }
 
-fn folder(from: &OwnedFd, to: &OwnedFd, shown: &Path, how: How, depth: usize) -> Result<(), RError> {
+fn folder(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    shown: &Path,
+    how: How,
+    depth: usize,
+) -> Result<(), RError> {
     let strange = |path: &Path| RError::StrangeFile {
         path: path.to_owned(),
     };
@@ -71,7 +79,8 @@ fn folder(from: &OwnedFd, to: &OwnedFd, shown: &Path, how: How, depth: usize) ->
                     How::Link => None,
                 };
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let mut source = File::from(openat(from, name, flags, Mode::empty()).map_err(failed)?);
+                let mut source =
+                    File::from(openat(from, name, flags, Mode::empty()).map_err(failed)?);
                 // Opened is what counts: the name may lead elsewhere by now.
                 let data = source.metadata().map_err(fail("copy", &path))?;
                 if !data.is_file() || owner.is_some_and(|owner| owner != data.uid()) {
@@ -97,13 +106,24 @@ fn folder(from: &OwnedFd, to: &OwnedFd, shown: &Path, how: How, depth: usize) ->
 /// Whether a file of this package has a path in it: then it works in no other place. Blocks.
 pub(super) fn mentions(package: &Path, text: &Path) -> bool {
     let needle = text.as_os_str().as_encoded_bytes();
-    let mut pending: Vec<PathBuf> = ["libs", "bin", "lib", "etc"].map(|name| package.join(name)).into();
+    let mut pending: Vec<PathBuf> = ["libs", "bin", "lib", "etc"]
+        .map(|name| package.join(name))
+        .into();
     while let Some(path) = pending.pop() {
-        let Ok(data) = path.symlink_metadata() else { continue };
+        let Ok(data) = path.symlink_metadata() else {
+            continue;
+        };
         if data.is_dir() {
-            pending.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            pending.extend(
+                fs::read_dir(&path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path()),
+            );
         } else if data.is_file()
-            && fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
+            && fs::read(&path)
+                .is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle))
         {
             return true;
         }
@@ -147,18 +167,39 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let from = root.path().join("from");
         fs::create_dir(&from).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, from.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            from.join("pipe"),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o644),
+            0,
+        )
+        .unwrap();
         let refused = transfer(&from, &root.path().join("to"), How::Copy { owner: None });
-        assert!(matches!(refused, Err(RError::StrangeFile { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(RError::StrangeFile { .. })),
+            "{refused:?}"
+        );
         symlink(&from, root.path().join("link")).unwrap();
-        assert!(transfer(&root.path().join("link"), &root.path().join("to2"), How::Copy { owner: None }).is_err());
+        assert!(
+            transfer(
+                &root.path().join("link"),
+                &root.path().join("to2"),
+                How::Copy { owner: None }
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn a_path_in_a_library_is_found() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("libs")).unwrap();
-        fs::write(root.path().join("libs/a.so"), b"\x7fELF...RPATH=/opt/x/r/base/4.2/3/library/foo").unwrap();
+        fs::write(
+            root.path().join("libs/a.so"),
+            b"\x7fELF...RPATH=/opt/x/r/base/4.2/3/library/foo",
+        )
+        .unwrap();
         assert!(mentions(root.path(), Path::new("/opt/x/r/base/4.2/3")));
         assert!(!mentions(root.path(), Path::new("/opt/x/r/base/4.2/7")));
     }

@@ -30,7 +30,13 @@ pub(super) fn find_users(generation: &Path, home: &Path, left: Option<SystemTime
     let boot = boot_time();
     let mut users = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         let folder = entry.path();
         let maps = || {
             fs::read(folder.join("maps")).is_ok_and(|maps| {
@@ -40,14 +46,18 @@ pub(super) fn find_users(generation: &Path, home: &Path, left: Option<SystemTime
             })
         };
         let old = || {
-            let is_r = fs::read_link(folder.join("exe")).is_ok_and(|exe| exe == home.join("bin/exec/R"));
+            let is_r =
+                fs::read_link(folder.join("exe")).is_ok_and(|exe| exe == home.join("bin/exec/R"));
             let started = || started_at(&folder, boot?);
             is_r && left.is_some_and(|left| started().is_none_or(|started| started < left + SLACK))
         };
         if (maps() || old())
             && let Ok(data) = fs::metadata(&folder)
         {
-            users.push(User { pid, uid: data.uid() });
+            users.push(User {
+                pid,
+                uid: data.uid(),
+            });
         }
     }
     users
@@ -64,7 +74,9 @@ fn started_at(folder: &Path, boot: SystemTime) -> Option<SystemTime> {
     // The name, in parentheses, may have anything in it. The start time is the 22nd field.
     let (_, rest) = stat.rsplit_once(')')?;
     let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
-    boot.checked_add(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)))
+    boot.checked_add(Duration::from_millis(
+        ticks.saturating_mul(1000 / TICKS_PER_SECOND),
+    ))
 }
 
 #[cfg(test)]
@@ -77,6 +89,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let now = file.as_file().metadata().unwrap().modified().unwrap();
         assert!(started < now + SLACK);
-        assert!(started + Duration::from_hours(2) > now, "{started:?} {now:?}");
+        assert!(
+            started + Duration::from_hours(2) > now,
+            "{started:?} {now:?}"
+        );
     }
 }

@@ -362,7 +362,11 @@ impl Actor {
     async fn mend_route(&self, target: Option<Upstream>) {
         let (shared, server) = (&self.subject.shared, &self.subject.server);
         match (&self.state, target) {
-            (State::Ready(running), target) if target.as_ref() != Some(&running.upstream) => {
+            // A proxy elsewhere tells addresses alone, and not whose they are.
+            (State::Ready(running), target)
+                if target.as_ref().map(ToString::to_string)
+                    != Some(running.upstream.to_string()) =>
+            {
                 tracing::warn!(server.name = %server, "the route of {server} was missing or wrong");
                 // What goes wrong is logged, and tried again at the next check.
                 let _ = routes::publish(shared, server, running).await;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod kernels;
 mod python;
+mod shell;
 
 /// What can be done with environments.
 #[derive(Debug, Subcommand)]
@@ -16,12 +17,25 @@ pub(crate) enum EnvCommand {
     /// Kernels: which ones people find in JupyterLab, and places those of the configuration
     #[command(subcommand)]
     Kernels(kernels::KernelsCommand),
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
+    ///
+    /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
+    /// a change of `[env]` or `[shared]`, write it again.
+    Shell(shell::ShellArgs),
+    /// Makes the environments as the files say: builds what differs, and switches to it
+    Apply(python::ApplyArgs),
 }
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
-        EnvCommand::Python(command) => python::run(command),
+        EnvCommand::Python(command) => {
+            python::run(command).and_then(|code| kernels::follow(command.switches(), code))
+        }
         EnvCommand::Kernels(command) => kernels::run(command),
+        EnvCommand::Shell(args) => shell::run(args),
+        EnvCommand::Apply(args) => {
+            python::apply(args).and_then(|code| kernels::follow(args.switches(), code))
+        }
     };
     match result {
         Ok(code) => code,

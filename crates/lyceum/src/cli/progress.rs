@@ -11,13 +11,22 @@ use lyceum_envs::{Phase, Progress, Report};
 #[derive(Debug)]
 pub(crate) struct Bar {
     drawn: ProgressBar,
-    terminal: bool,
+    /// Whether each part of the work gets a line.
+    lines: bool,
     last: Mutex<Option<Phase>>,
 }
 
 impl Bar {
     pub(crate) fn new() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        Self::with(std::io::stdout().is_terminal(), true)
+    }
+
+    /// A bar that shows nothing: what is printed is for a program.
+    pub(crate) fn quiet() -> Self {
+        Self::with(false, false)
+    }
+
+    fn with(terminal: bool, lines: bool) -> Self {
         let target = if terminal {
             ProgressDrawTarget::stdout()
         } else {
@@ -32,7 +41,7 @@ impl Bar {
         bar.enable_steady_tick(Duration::from_millis(200));
         Self {
             drawn: bar,
-            terminal,
+            lines: lines && !terminal,
             last: Mutex::new(None),
         }
     }
@@ -54,8 +63,13 @@ impl Progress for Bar {
             self.drawn
                 .set_position((fraction.clamp(0.0, 1.0) * 1000.0) as u64);
         }
-        self.drawn.set_message(report.text.clone());
-        if !self.terminal {
+        let left = report
+            .fraction
+            .and_then(|fraction| time_left(fraction, self.drawn.elapsed(), report.estimate));
+        let text = &report.text;
+        self.drawn
+            .set_message(left.map_or_else(|| text.clone(), |left| format!("{text} ({left} left)")));
+        if self.lines {
             let mut last = self
                 .last
                 .lock()
@@ -65,5 +79,35 @@ impl Progress for Bar {
                 super::say(&format!("  {}", report.text));
             }
         }
+    }
+}
+
+/// How long it will still take: by what it has taken so far, and before that tells anything, by what it took the last time.
+fn time_left(fraction: f32, elapsed: Duration, estimate: Duration) -> Option<String> {
+    let left = if fraction > 0.2 {
+        elapsed.mul_f32((1.0 - fraction.min(1.0)) / fraction)
+    } else {
+        estimate.mul_f32(1.0 - fraction.clamp(0.0, 1.0))
+    };
+    match left.as_secs() {
+        0..10 => None,
+        seconds @ 10..90 => Some(format!("about {} s", seconds.div_ceil(10) * 10)),
+        seconds => Some(format!("about {} min", seconds.div_ceil(60))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_told_roughly() {
+        let seconds = Duration::from_secs;
+        let left = |fraction, elapsed| time_left(fraction, seconds(elapsed), seconds(120));
+        assert_eq!(left(0.0, 0).as_deref(), Some("about 2 min"));
+        assert_eq!(left(0.5, 40).as_deref(), Some("about 40 s"));
+        assert_eq!(left(0.5, 600).as_deref(), Some("about 10 min"));
+        assert_eq!(left(0.99, 600), None);
+        assert_eq!(left(1.0, 600), None);
     }
 }

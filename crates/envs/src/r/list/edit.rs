@@ -29,11 +29,13 @@ impl Editor {
         };
         // Only what is right is changed.
         PackageList::parse(&text, path)?;
-        let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| RError::List {
-            path: path.to_owned(),
-            line: 1,
-            problem: error.message().to_owned(),
-        })?;
+        let mut document: DocumentMut =
+            text.parse()
+                .map_err(|error: toml_edit::TomlError| RError::List {
+                    path: path.to_owned(),
+                    line: 1,
+                    problem: error.message().to_owned(),
+                })?;
         let mut begin = String::new();
         if document.is_empty() {
             begin = text;
@@ -109,7 +111,11 @@ impl Editor {
         };
         let mut found = false;
         for method in [Method::Cran, Method::Apt, Method::Bioc] {
-            if let Some(names) = self.document.get_mut(method.as_str()).and_then(Item::as_array_mut) {
+            if let Some(names) = self
+                .document
+                .get_mut(method.as_str())
+                .and_then(Item::as_array_mut)
+            {
                 let before = names.len();
                 names.retain(|value| !named(value));
                 found |= names.len() != before;
@@ -124,7 +130,11 @@ impl Editor {
             Some(Item::Value(Value::Array(tables))) => {
                 let before = tables.len();
                 tables.retain(|table| {
-                    table.as_inline_table().and_then(|table| table.get("name")).and_then(Value::as_str) != Some(name)
+                    table
+                        .as_inline_table()
+                        .and_then(|table| table.get("name"))
+                        .and_then(Value::as_str)
+                        != Some(name)
                 });
                 found |= tables.len() != before;
             }
@@ -151,10 +161,12 @@ impl Editor {
 
 /// Adds an element in the way the others stand: each in a line of its own, or behind each other.
 fn push(names: &mut Array, text: &str) {
-    let in_lines = names
-        .iter()
-        .last()
-        .and_then(|last| last.decor().prefix()?.as_str().map(|prefix| prefix.contains('\n')));
+    let in_lines = names.iter().last().and_then(|last| {
+        last.decor()
+            .prefix()?
+            .as_str()
+            .map(|prefix| prefix.contains('\n'))
+    });
     names.push(text);
     if in_lines == Some(false) {
         return;
@@ -163,7 +175,11 @@ fn push(names: &mut Array, text: &str) {
         last.decor_mut().set_prefix("\n  ");
     }
     names.set_trailing_comma(true);
-    if names.trailing().as_str().is_none_or(|text| !text.contains('\n')) {
+    if names
+        .trailing()
+        .as_str()
+        .is_none_or(|text| !text.contains('\n'))
+    {
         names.set_trailing("\n");
     }
 }

@@ -1,0 +1,109 @@
+//! Taking over, on real files.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use super::*;
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
+}
+
+#[test]
+fn what_is_the_same_is_shared_and_the_rest_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, staged, new) = (
+        dir.path().join("1"),
+        dir.path().join("2.built"),
+        dir.path().join("2"),
+    );
+    for (folder, changed) in [(&old, "1"), (&staged, "2")] {
+        write(&folder.join("lib/a.py"), "same");
+        write(&folder.join("lib/b.py"), changed);
+        write(&folder.join("lib/run.sh"), "same");
+        symlink("lib", folder.join("lib64")).unwrap();
+        fs::create_dir(folder.join("bin")).unwrap();
+        symlink("/usr/bin/python3", folder.join("bin/python")).unwrap();
+    }
+    fs::set_permissions(staged.join("lib/run.sh"), Permissions::from_mode(0o4775)).unwrap();
+    let code = "lib/__pycache__/a.cpython-311.pyc";
+    write(&old.join(code), "code of a");
+    write(
+        &old.join("lib/__pycache__/a.b.cpython-311.pyc"),
+        "of another",
+    );
+
+    let same = find_same(&staged, None, std::slice::from_ref(&old)).unwrap();
+    assert_eq!(
+        same,
+        Same::from([("lib/a.py".into(), old.join("lib/a.py"))])
+    );
+    assert_eq!(byte_code_of(&same), [(old.join(code), code.into())]);
+    let time = fs::metadata(staged.join("lib/b.py")).unwrap().mtime();
+    let taken = take_over(&staged, &new, None, &same).unwrap();
+
+    assert_eq!(inode(&new.join("lib/a.py")), inode(&old.join("lib/a.py")));
+    assert_eq!(fs::read_to_string(new.join("lib/b.py")).unwrap(), "2");
+    assert_eq!(fs::metadata(new.join("lib/b.py")).unwrap().mtime(), time);
+    // No bit for another account, and none that gives its runner more rights.
+    let mode = fs::metadata(new.join("lib/run.sh")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    assert_eq!(fs::read_link(new.join("lib64")).unwrap(), Path::new("lib"));
+    let expected = Taken {
+        bytes: 4 + 1 + 4,
+        shared: 4,
+    };
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn a_link_to_an_installers_cache_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staged, new) = (dir.path().join("1.built"), dir.path().join("1"));
+    write(&dir.path().join("cache"), "x");
+    fs::create_dir(&staged).unwrap();
+    fs::hard_link(dir.path().join("cache"), staged.join("a.py")).unwrap();
+    take_over(&staged, &new, None, &Same::new()).unwrap();
+    assert_ne!(inode(&new.join("a.py")), inode(&dir.path().join("cache")));
+}
+
+#[test]
+fn links_that_lead_out_are_refused() {
+    for (path, target, good) in [
+        ("bin/python3", "/usr/bin/python3.11", true),
+        ("lib64", "lib", true),
+        ("share/a", "../lib/b", true),
+        ("share/a", "../../etc/passwd", false),
+        ("share/a", "/etc/passwd", false),
+        ("bin/tool", "/usr/bin/python3", false),
+        ("a", "b/../../c", false),
+    ] {
+        let allowed = allow_link(Path::new(path), Path::new(target));
+        assert_eq!(allowed.is_ok(), good, "{path} -> {target}");
+    }
+}
+
+#[test]
+fn what_is_no_file_or_anothers_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = dir.path().join("1.built");
+    write(&staged.join("a.py"), "x");
+    let ours = fs::metadata(&staged).unwrap().uid();
+    let take = |owner, name: &str| take_over(&staged, &dir.path().join(name), owner, &Same::new());
+    let error = take(Some(ours + 1), "one").unwrap_err();
+    assert!(error.to_string().contains("another account"), "{error}");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        staged.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let error = take(Some(ours), "two").unwrap_err();
+    assert!(error.to_string().contains("no ordinary file"), "{error}");
+}

@@ -1,0 +1,75 @@
+//! `lyceum env apply`: makes the environments as the files say.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use lyceum_envs::library::Wish;
+
+use super::{HowArgs, Work, build_one, code, library, load, show, told};
+use crate::cli::{ConfigArgs, Report, say};
+
+/// What `lyceum env apply` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Change nothing, and say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl ApplyArgs {
+    /// The configuration, unless nothing may be changed.
+    pub(in crate::cli::env) fn switches(&self) -> Option<&ConfigArgs> {
+        (!self.dry_run).then_some(&self.config)
+    }
+}
+
+/// Builds what is not as the files say, and switches to it. One that fails stays as it is, and the others are done.
+pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<ExitCode, Report> {
+    let env = load(&args.config)?;
+    let mut good = true;
+    for name in env.python.keys() {
+        let library = library(&env, Some(name))?;
+        let due = match library.due() {
+            Ok(due) => due,
+            Err(error) => {
+                told(&error).print();
+                good = false;
+                continue;
+            }
+        };
+        let Some(due) = due else {
+            say(&format!("{name}: is as the files say"));
+            continue;
+        };
+        if args.dry_run {
+            say(&format!("{name}: would be built: {}", due.why));
+            continue;
+        }
+        say(&format!("{name}: {}", due.why));
+        let how = HowArgs {
+            dry_run: false,
+            switch: true,
+            no_switch: false,
+            force: false,
+            python: None,
+            json: false,
+            config: args.config.clone(),
+        };
+        let wish = Wish {
+            from_lock: due.from_lock,
+            ..Wish::default()
+        };
+        match build_one(&library, &how, &Work::Build(wish)) {
+            Ok((built, switched)) => {
+                say(show::built(&library, &built, false, switched).trim_end());
+            }
+            Err(report) => {
+                report.print();
+                good = false;
+            }
+        }
+    }
+    Ok(code(good))
+}
