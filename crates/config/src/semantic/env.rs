@@ -1,6 +1,6 @@
 //! Rules for `[env]`.
 
-mod variables;
+pub(super) mod variables;
 
 use std::path::Path;
 
