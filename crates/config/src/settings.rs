@@ -53,7 +53,7 @@ pub use cull::{
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub(crate) use env::is_environment_name;
-pub use env::{EnvConfig, PythonEnvConfig};
+pub use env::{EnvConfig, PythonEnvConfig, REnvConfig};
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
 pub use kernels::KernelConfig;

@@ -295,9 +295,20 @@ fn python(environments: &Environments, name: &str) -> Result<Result<spec::Made, 
             "the environment {name} has no generation that is switched to: lyceum env python build {name} --switch"
         )));
     }
-    let Ok(mut made) = spec::from_folder(&current.join("share/jupyter/kernels/python3"))? else {
+    let folder = current.join("share/jupyter/kernels/python3");
+    // Whoever built it may have had a link there.
+    let leads_out = match (folder.canonicalize(), current.canonicalize()) {
+        (Ok(folder), Ok(prefix)) => !folder.starts_with(prefix),
+        _ => false,
+    };
+    let made = if leads_out {
+        Err(format!("{} leads out", folder.display()))
+    } else {
+        spec::from_folder(&folder)?
+    };
+    let Ok(mut made) = made else {
         return Ok(Err(format!(
-            "the environment {name} has no kernel: lyceum env python add {name} ipykernel"
+            "the environment {name} has no kernel: lyceum env python add --env {name} --switch ipykernel"
         )));
     };
     // Behind the interpreter, whichever it was, stands what it is to run.

@@ -22,8 +22,8 @@ use lyceum_broker::{Broker, Variables};
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, HomeSpace, Liveness, PythonInUse, SpawnError, Spawner, StartProgress,
-    StartRequest, Started, StopMode, Usage,
+    Exit, Handle, HomeSpace, Liveness, MadeForUser, PythonInUse, SpawnError, Spawner,
+    StartProgress, StartRequest, Started, StopMode, Usage,
 };
 
 use tokio::time::Instant;
@@ -236,6 +236,13 @@ impl Spawner for Brokered {
             started = self.begin(&request, progress).await;
         }
         let (started, _) = started.map_err(|error| failure::of_start(&error))?;
+        if started.made.account.is_some() || started.made.home.is_some() {
+            progress.made(&MadeForUser {
+                account: started.made.account.clone(),
+                home: started.made.home.clone(),
+                uid: started.uid,
+            });
+        }
         progress.say(30, "The server's program is running");
         let handle = early.with(&started);
         Ok(Started {

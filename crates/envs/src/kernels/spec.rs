@@ -3,10 +3,13 @@
 //! Copied, not linked: what a folder holds later on, in whosever hands it is, does not reach users by itself.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -114,7 +117,7 @@ pub(super) fn from_command(argv: &[String], language: &str, title: &str) -> Resu
 
 fn read(folder: &Path) -> Result<Result<Spec, String>, EnvError> {
     let path = folder.join("kernel.json");
-    let text = match read_small(&path) {
+    let text = match read_small(&path, OFlags::empty()) {
         Ok(Some(text)) => text,
         Ok(None) => return Ok(Err(format!("{} is no description", path.display()))),
         Err(error)
@@ -131,13 +134,24 @@ fn read(folder: &Path) -> Result<Result<Spec, String>, EnvError> {
         .map_err(|error| format!("{} cannot be read: {error}", path.display())))
 }
 
-/// A file's content, unless it is too large or no file.
-fn read_small(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let about = fs::metadata(path)?;
-    if !about.is_file() || about.len() > MOST {
+/// A file's content, unless it is too large or no file, or a link where `flags` say so.
+fn read_small(path: &Path, flags: OFlags) -> io::Result<Option<Vec<u8>>> {
+    let flags = flags | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(path);
+    let file = match file {
+        // A picture may be a link: what it leads to may be for root's eyes, and is for all once it is copied.
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+        other => other?,
+    };
+    if !file.metadata()?.is_file() {
         return Ok(None);
     }
-    fs::read(path).map(Some)
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MOST).then_some(bytes))
 }
 
 fn pictures(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, EnvError> {
@@ -150,7 +164,7 @@ fn pictures(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, EnvError> {
         let is_picture = [".png", ".svg"].iter().any(|end| name.ends_with(end));
         if is_picture
             && name.starts_with("logo")
-            && let Some(bytes) = read_small(&folder.join(&name)).map_err(fail)?
+            && let Some(bytes) = read_small(&folder.join(&name), OFlags::NOFOLLOW).map_err(fail)?
         {
             found.push((name, bytes));
         }

@@ -251,7 +251,7 @@ fn a_kernel_that_cannot_start_is_left_out_and_says_why() {
         found.problem.clone().unwrap_or_default()
     };
     assert!(
-        why("bare").contains("lyceum env python add ipykernel"),
+        why("bare").contains("--env bare --switch ipykernel"),
         "{}",
         why("bare")
     );
@@ -297,6 +297,8 @@ fn a_kernels_folder_is_copied_with_the_places_that_it_means() {
     fs::write(folder.join("kernel.json"), spec.to_string()).unwrap();
     fs::write(folder.join("logo-64x64.png"), "png").unwrap();
     fs::write(folder.join("secret.txt"), "x").unwrap();
+    // What only root can read would be for all.
+    symlink(folder.join("secret.txt"), folder.join("logo-svg.svg")).unwrap();
     let plan = place.plan(&[kernel("julia", KernelSource::Folder(folder.clone()))]);
     plan.write().unwrap();
     let written = place.read("base/kernels/julia/kernel.json");
@@ -310,6 +312,7 @@ fn a_kernels_folder_is_copied_with_the_places_that_it_means() {
     );
     let there = jupyter_path(place.folder.path(), "base").join("kernels/julia");
     assert!(there.join("logo-64x64.png").exists() && !there.join("secret.txt").exists());
+    assert!(!there.join("logo-svg.svg").exists());
 }
 
 #[test]

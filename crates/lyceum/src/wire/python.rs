@@ -9,7 +9,7 @@ use lyceum_config::settings::Config;
 use crate::pythons::WatchedPythons;
 
 /// Where the environments are; `None` if there are none.
-pub(super) fn folders(config: &Config) -> Option<PythonFolders> {
+pub(crate) fn folders(config: &Config) -> Option<PythonFolders> {
     let default = config.env.default_python()?.to_owned();
     Some(PythonFolders {
         folder: config.env.folder.clone(),

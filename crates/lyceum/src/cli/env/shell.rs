@@ -61,7 +61,8 @@ pub(super) fn run(args: &ShellArgs) -> Result<ExitCode, Report> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(config: &Config) -> ShellSettings {
+/// What the configuration has shells have.
+pub(crate) fn settings(config: &Config) -> ShellSettings {
     let current = |name| config.env.python_folder(name).join("current");
     ShellSettings {
         python: config.env.default_python().map(current),
