@@ -308,7 +308,7 @@ fn python(environments: &Environments, name: &str) -> Result<Result<spec::Made, 
     };
     let Ok(mut made) = made else {
         return Ok(Err(format!(
-            "the environment {name} has no kernel: add ipykernel to its requirements and build it"
+            "the environment {name} has no kernel: lyceum env python add --env {name} --switch ipykernel"
         )));
     };
     // Behind the interpreter, whichever it was, stands what it is to run.

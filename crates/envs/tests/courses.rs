@@ -297,11 +297,14 @@ fn two_courses_of_real_accounts_go_from_release_to_collection() {
     }
 
     // Whoever is dropped is out, and so are all when the course is over.
-    machine.courses.drop_people(&stats, &[bob.clone()]).unwrap();
+    machine
+        .courses
+        .drop_people(&stats, std::slice::from_ref(&bob))
+        .unwrap();
     machine.may_not(&bob, &home, &format!("ls {exchange}/{course}/outbound"));
     machine
         .courses
-        .enroll(&texts, Seat::Student, &[bob.clone()])
+        .enroll(&texts, Seat::Student, std::slice::from_ref(&bob))
         .unwrap();
     machine.may(&bob, &home, &format!("ls {exchange}/{texts}/outbound"));
     machine.courses.archive(&stats).unwrap();

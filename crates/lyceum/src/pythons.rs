@@ -59,7 +59,8 @@ impl WatchedPythons {
         }
     }
 
-    async fn look(self: &Arc<Self>) {
+    /// Looks once.
+    pub(crate) async fn look(self: &Arc<Self>) {
         let folders = self.folders.clone();
         let looking = tokio::task::spawn_blocking(move || {
             let current = |name: &String| {

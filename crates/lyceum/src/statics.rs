@@ -283,6 +283,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_switch_brings_the_set_of_the_new_generation_and_leaves_that_of_servers_that_run() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().canonicalize().unwrap();
+        let generations = folder.join("python/base");
+        let (old, new) = (
+            environment(&generations, "1"),
+            environment(&generations, "2"),
+        );
+        let switch = |number: &str| {
+            let draft = generations.join("current.new");
+            std::os::unix::fs::symlink(number, &draft).unwrap();
+            fs::rename(draft, generations.join("current")).unwrap();
+        };
+        switch("1");
+        let folders = lyceum_broker::PythonFolders {
+            folder: folder.clone(),
+            default: "base".to_owned(),
+            names: ["base".to_owned()].into(),
+        };
+        let titles = [("base".to_owned(), "Base".to_owned())].into();
+        let pythons = WatchedPythons::new(folders, titles).await;
+        let (sets, routes) = (StaticSets::new(), RouteTable::new());
+        let statics = Statics {
+            sets: sets.clone(),
+            cache: folder.join("cache"),
+            expected: None,
+            pythons: Some(Arc::clone(&pythons)),
+            routes: routes.clone(),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(statics.keep_up());
+        until("the current one has a set", || sets.get(&old).is_some()).await;
+        routes.put(route(&old)).await.unwrap();
+        switch("2");
+        pythons.look().await;
+        until("so has the new one, at once", || sets.get(&new).is_some()).await;
+        assert!(sets.get(&old).is_some(), "a server runs from it");
+        let found = sets.find(&route(&old), "/user/ada/static/lab/0123456789abcdef.js");
+        assert!(found.is_some());
+    }
+
+    #[tokio::test]
     async fn an_environment_that_goes_loses_its_set() {
         let base = tempfile::tempdir().unwrap();
         let key = environment(base.path(), "1");

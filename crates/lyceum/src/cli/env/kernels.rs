@@ -1,6 +1,7 @@
 //! `lyceum env kernels`: which kernels people find in JupyterLab, and the files that make servers find them.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -71,9 +72,29 @@ pub(super) fn run(command: &KernelsCommand) -> Result<ExitCode, Report> {
     })
 }
 
-/// Works out what the configuration asks for. Whoever switches an environment writes it, since titles and halves of
-/// extensions go by what is current.
-pub(super) fn plan(config: &Config) -> Result<Plan, EnvError> {
+/// Brings the kernels after a switch of an environment, since titles and halves of extensions go by what is current.
+/// Says nothing unless a kernel cannot be offered.
+pub(super) fn follow(switched: Option<&ConfigArgs>, code: ExitCode) -> Result<ExitCode, Report> {
+    let Some(args) = switched else {
+        return Ok(code);
+    };
+    let config = cli::config::load(args)?.config;
+    // Where there are none, nothing is left of earlier ones either, or `write` removes it.
+    if !config.kernels.is_empty() {
+        let plan = plan(&config).map_err(|error| failed(&error))?;
+        plan.write().map_err(|error| failed(&error))?;
+        if !plan.is_complete() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "note: not all kernels of the configuration can be offered: lyceum env kernels list"
+            );
+        }
+    }
+    Ok(code)
+}
+
+/// Works out what the configuration asks for.
+fn plan(config: &Config) -> Result<Plan, EnvError> {
     let environments = Environments {
         folder: config.env.folder.clone(),
         titles: config

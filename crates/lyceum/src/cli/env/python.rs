@@ -154,6 +154,20 @@ pub(crate) struct UpgradeArgs {
     how: HowArgs,
 }
 
+impl PythonCommand {
+    /// The configuration of a command that may have switched to another generation.
+    pub(super) fn switches(&self) -> Option<&ConfigArgs> {
+        let how = match self {
+            Self::Switch { config, .. } | Self::Rollback { config, .. } => return Some(config),
+            Self::Build(args) => &args.how,
+            Self::Add(args) | Self::Remove(args) => &args.how,
+            Self::Upgrade(args) => &args.how,
+            _ => return None,
+        };
+        (how.switch && !how.dry_run).then_some(&how.config)
+    }
+}
+
 impl HowArgs {
     fn wish(&self) -> Wish {
         Wish {
@@ -237,7 +251,8 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             config,
         } => gc(name.as_deref(), *dry_run, *json, config),
         PythonCommand::Versions { json } => {
-            let found = on_runtime(async { Ok(interpreters(&Host::this(), "lyceum-build").await) })?;
+            let found =
+                on_runtime(async { Ok(interpreters(&Host::this(), "lyceum-build").await) })?;
             if *json {
                 return print_json(&found);
             }
