@@ -13,7 +13,7 @@ use super::error::{RError, io};
 use super::room::Room;
 use super::site;
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
-use crate::command::{end_left_over, end_left_over_of};
+use crate::command::end_left_over_of;
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 

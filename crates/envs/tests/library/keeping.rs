@@ -76,6 +76,7 @@ async fn old_generations_go_but_for_those_in_use() {
 }
 
 /// Writes into the requirements while a build goes on, as an administrator with an editor does.
+#[derive(Debug)]
 struct ByHand(std::path::PathBuf);
 
 impl Progress for ByHand {
