@@ -111,6 +111,25 @@ impl Generations {
         Ok(self.list()?.last().map_or(1, |last| last + 1))
     }
 
+    /// The number for the next generation, where the logs of builds that failed have to stay readable: no log has it.
+    pub(crate) fn next_unlogged_number(&self) -> Result<u32, EnvError> {
+        let logged = self.list_logs()?.last().map_or(1, |last| last + 1);
+        Ok(logged.max(self.next_number()?))
+    }
+
+    /// The numbers of all logs, ascending.
+    pub(crate) fn list_logs(&self) -> Result<Vec<u32>, EnvError> {
+        let fail = |source| self.error("read", &self.folder, source);
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".log"));
+            numbers.extend(number.and_then(number_of));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     pub(crate) fn create_folder(&self) -> Result<(), EnvError> {
         fs::create_dir_all(&self.folder)
             .map_err(|source| self.error("create the folder", &self.folder, source))
@@ -453,6 +472,17 @@ mod tests {
         assert!(generations.clean_moved(|number| Ok(number != 3)).unwrap());
         assert_eq!(generations.list().unwrap(), [1, 2]);
         assert!(!generations.clean_moved(|_| Ok(true)).unwrap());
+    }
+
+    #[test]
+    fn the_log_of_a_failed_build_keeps_its_number() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        fs::create_dir(generations.path(1)).unwrap();
+        for name in ["1.log", "2.log", "3.logs", "x.log"] {
+            fs::write(generations.folder().join(name), "").unwrap();
+        }
+        assert_eq!(generations.next_unlogged_number().unwrap(), 3);
     }
 
     #[test]

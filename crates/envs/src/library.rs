@@ -60,6 +60,37 @@ pub enum Edit {
     Remove(Vec<String>),
 }
 
+impl Edit {
+    /// Changes the text of a requirements file, and tells which packages shall be newer.
+    fn apply(&self, path: &Path, text: &str) -> Result<(String, Option<Upgrade>), EnvError> {
+        match self {
+            Self::Add(wanted) => {
+                // With what is named the newest is meant, as far as its versions say nothing else.
+                let named = wanted
+                    .iter()
+                    .map(|one| edit::name_of(path, one))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let upgrade = Upgrade::Packages(named.into_iter().flatten().collect());
+                Ok((edit::add(path, text, wanted)?.text, Some(upgrade)))
+            }
+            Self::Remove(names) => {
+                let wanted = edit::names(names);
+                let edited = edit::remove(path, text, &wanted);
+                let missing: BTreeSet<_> = wanted.difference(&edited.found).collect();
+                if let Some(name) = missing.first() {
+                    return Err(EnvError::BadPackage {
+                        package: (*name).clone(),
+                        what: format!("{} does not name it", path.display()),
+                        help: "perhaps another package needs it, or it stands in a file that is named there with -r"
+                            .to_owned(),
+                    });
+                }
+                Ok((edited.text, None))
+            }
+        }
+    }
+}
+
 /// Between which generations was switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switched {
@@ -89,51 +120,15 @@ impl Library {
         Box::pin(build::build(&self.settings, wish, progress)).await
     }
 
-    /// Changes the requirements file and builds. If that fails, or only a trial was wanted, the file stays as it was.
+    /// Changes the requirements file and builds. If that fails, or only a trial was wanted, the file stays as it was. What
+    /// somebody else writes there meanwhile stays, too.
     pub async fn edit(
         &self,
         edit: &Edit,
-        mut wish: Wish,
+        wish: Wish,
         progress: &dyn Progress,
     ) -> Result<Built, EnvError> {
-        let path = &self.settings.requirements;
-        let text = requirements::read_text(path)?;
-        let edited = match edit {
-            Edit::Add(wanted) => {
-                // With what is named the newest is meant, as far as its versions say nothing else.
-                let named = wanted
-                    .iter()
-                    .map(|one| edit::name_of(path, one))
-                    .collect::<Result<Vec<_>, _>>()?;
-                wish.upgrade = Upgrade::Packages(named.into_iter().flatten().collect());
-                edit::add(path, &text, wanted)?
-            }
-            Edit::Remove(names) => {
-                let wanted = edit::names(names);
-                let edited = edit::remove(path, &text, &wanted);
-                let missing: BTreeSet<_> = wanted.difference(&edited.found).collect();
-                if let Some(name) = missing.first() {
-                    return Err(EnvError::BadPackage {
-                        package: (*name).clone(),
-                        what: format!("{} does not name it", path.display()),
-                        help: "perhaps another package needs it, or it stands in a file that is named there with -r"
-                            .to_owned(),
-                    });
-                }
-                edited
-            }
-        };
-        wish.requirements = Some(edited.text.clone());
-        let dry_run = wish.dry_run;
-        let built = self.build(&wish, progress).await?;
-        if !dry_run && edited.text != text {
-            write_file(path, &edited.text).map_err(|source| EnvError::Io {
-                doing: "write",
-                path: path.clone(),
-                source,
-            })?;
-        }
-        Ok(built)
+        Box::pin(build::edit(&self.settings, edit, wish, progress)).await
     }
 
     /// Makes a complete generation the current one: `number`, or else the newest. Waits for nobody.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::Edit;
 use super::diff::{Change, changes};
 use super::gc;
 use super::installed::installed;
@@ -142,13 +143,69 @@ pub(super) async fn build(
     wish: &Wish,
     progress: &dyn Progress,
 ) -> Result<Built, EnvError> {
-    let begun = Instant::now();
     let places = Places::prepare(settings)?;
     let generations = Generations::new(places.generations.clone());
     let _lock = generations
         .lock(LOCK_LIMIT, |holder| waiting(progress, holder))
         .await?;
-    clean(&places, &generations, progress).await?;
+    build_locked(settings, &places, &generations, wish, progress).await
+}
+
+/// Changes the requirements file and builds. The file is read when nobody else builds any more, so that of two changes
+/// at once none is lost.
+pub(super) async fn edit(
+    settings: &Settings,
+    edit: &Edit,
+    mut wish: Wish,
+    progress: &dyn Progress,
+) -> Result<Built, EnvError> {
+    let places = Places::prepare(settings)?;
+    let generations = Generations::new(places.generations.clone());
+    let _lock = generations
+        .lock(LOCK_LIMIT, |holder| waiting(progress, holder))
+        .await?;
+    let path = &settings.requirements;
+    let text = requirements::read_text(path)?;
+    let (edited, upgrade) = edit.apply(path, &text)?;
+    wish.upgrade = upgrade.unwrap_or(wish.upgrade);
+    wish.requirements = Some(edited.clone());
+    let mut built = build_locked(settings, &places, &generations, &wish, progress).await?;
+    if wish.dry_run {
+        return Ok(built);
+    }
+    // Whoever changes the file by hand holds no lock.
+    let now = requirements::read_text(path)?;
+    let (edited, note) = if now == text {
+        (edited, None)
+    } else {
+        let (edited, _) = edit.apply(path, &now)?;
+        let note = format!(
+            "{} was changed by somebody else meanwhile; that is kept, and not built yet",
+            path.display()
+        );
+        (edited, Some(note))
+    };
+    built.notes.extend(note);
+    if edited != now {
+        super::write_file(path, &edited).map_err(|source| EnvError::Io {
+            doing: "write",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(built)
+}
+
+/// The same, by the holder of the lock.
+async fn build_locked(
+    settings: &Settings,
+    places: &Places,
+    generations: &Generations,
+    wish: &Wish,
+    progress: &dyn Progress,
+) -> Result<Built, EnvError> {
+    let begun = Instant::now();
+    clean(places, generations, progress).await?;
     let newest = generations.find_newest::<Stamp>()?;
     let estimate = newest.as_ref().map_or(ESTIMATE, |(_, stamp)| {
         Duration::from_secs(stamp.seconds.max(1))
@@ -162,19 +219,19 @@ pub(super) async fn build(
         check_room(&places.generations, needed)?;
     }
     meter.enter(Phase::Searching, "looking for Python");
-    let python = choose_python(settings, wish, &places, newest.as_ref()).await?;
-    let number = generations.next_number()?;
+    let python = choose_python(settings, wish, places, newest.as_ref()).await?;
+    let number = generations.next_unlogged_number()?;
     let log = Log::create(generations.log_path(number), places.generations.clone())?
         .run_as(places.builder.clone())
         .run_in(places.out.clone());
     places.begin_work()?;
     let wheels = settings.wheels.as_deref();
-    let tools = Tools::find(&settings.host, &places, &python, wheels, &log).await?;
+    let tools = Tools::find(&settings.host, places, &python, wheels, &log).await?;
     let builder = Builder {
         settings,
         wish,
-        places: &places,
-        generations: &generations,
+        places,
+        generations,
         tools: &tools,
         wanted: &wanted,
         newest: newest.as_ref(),
@@ -302,6 +359,7 @@ impl Builder<'_> {
         } else {
             self.choose(meter).await?
         };
+        self.wanted.check_hashes(lock.packages.keys())?;
         let mut built = self.describe(&lock)?;
         if self.wish.dry_run {
             return Ok(built);

@@ -1,7 +1,6 @@
 //! Removes generations that nobody uses and nobody may want back, and what interrupted runs have left.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -149,23 +148,11 @@ fn take_away(generations: &Generations, removal: &mut Removal) -> Result<(), Env
 
 /// Removes logs of builds that have no generation any more, but for the newest: it tells why the last one failed.
 fn remove_old_logs(generations: &Generations) -> Result<(), EnvError> {
-    let newest = generations.next_number()?;
-    for entry in fs::read_dir(generations.folder())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".log"))
-            .and_then(|number| number.parse::<u32>().ok());
-        if let Some(number) = number
-            && number < newest
-            && !generations.path(number).exists()
-            && entry.metadata().is_ok_and(|data| data.nlink() == 1)
-        {
-            let _ = fs::remove_file(entry.path());
+    let mut logs = generations.list_logs()?;
+    logs.pop();
+    for number in logs {
+        if !generations.path(number).exists() {
+            let _ = fs::remove_file(generations.log_path(number));
         }
     }
     Ok(())

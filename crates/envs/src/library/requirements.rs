@@ -33,8 +33,33 @@ pub(crate) struct Requirements {
     pub(crate) names: BTreeSet<String>,
     /// The hashes that the files demand, by package.
     pub(crate) hashes: BTreeMap<String, BTreeSet<String>>,
+    /// The file and line that demand a hash for every package, also for those that others need.
+    pub(crate) require_hashes: Option<(PathBuf, usize)>,
     /// Stands for all of it, without passwords: the same text has the same one.
     pub(crate) fingerprint: String,
+}
+
+impl Requirements {
+    /// Refuses packages for which no hash is written where one is demanded for each.
+    pub(crate) fn check_hashes<'a>(
+        &self,
+        mut packages: impl Iterator<Item = &'a String>,
+    ) -> Result<(), EnvError> {
+        let Some((path, line)) = &self.require_hashes else {
+            return Ok(());
+        };
+        match packages.find(|name| !self.hashes.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => Err(EnvError::Requirements {
+                path: path.clone(),
+                line: *line,
+                what: format!("`--require-hashes` is demanded, and there is no hash of {name}"),
+                help: format!(
+                    "write `{name}==VERSION --hash=sha256:…`, or take the option out: the lock file has hashes of all"
+                ),
+            }),
+        }
+    }
 }
 
 /// Reads the file and those that it names. `instead` is taken for the text of the file itself, if it is given.
@@ -139,6 +164,12 @@ impl Reader {
                 let expanded = line::expand(&option, |name| env::var(name).ok())
                     .map_err(|fault| refuse(fault.what, &fault.help))?;
                 self.add(&expanded, &public, false);
+                Ok(())
+            }
+            Line::RequireHashes => {
+                let place = (path.to_owned(), number);
+                self.found.require_hashes.get_or_insert(place);
+                self.public.push_str("--require-hashes\n");
                 Ok(())
             }
             Line::Requirement(requirement) => {
@@ -288,6 +319,31 @@ mod tests {
             read(&base, Some(&other)).unwrap().fingerprint,
             found.fingerprint
         );
+    }
+
+    #[test]
+    fn a_demand_for_hashes_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let hashed = "numpy==2.0 --hash=sha256:00\n";
+        let path = file(
+            dir.path(),
+            "base.txt",
+            &format!("--require-hashes\n{hashed}"),
+        );
+        let found = read(&path, None).unwrap();
+        let [numpy, needed] = ["numpy", "needed"].map(str::to_owned);
+        found.check_hashes([&numpy].into_iter()).unwrap();
+        let error = found
+            .check_hashes([&numpy, &needed].into_iter())
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("line 1: ") && text.contains("no hash of needed"),
+            "{text}"
+        );
+        let without = read(&path, Some(hashed)).unwrap();
+        without.check_hashes([&needed].into_iter()).unwrap();
+        assert_ne!(without.fingerprint, found.fingerprint);
     }
 
     #[test]

@@ -154,6 +154,10 @@ impl RLibrary {
             let generations = self.generations(&series);
             let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
             end_left_over(generations.folder()).await?;
+            if !dry_run {
+                let owned = generations.clone();
+                blocking(move || Ok(owned.clean_moved(|_| Ok(false))?)).await?;
+            }
             let stamps = Self::stamps(&generations)?;
             let current = self.find_current(&series);
             let older: Vec<u32> = stamps
@@ -186,18 +190,20 @@ impl RLibrary {
                 }
                 if !dry_run {
                     let owned = generations.clone();
-                    blocking(move || {
-                        // The stamp goes first: what is half removed is no generation.
-                        let path = owned.path(number);
-                        let gone = owned.folder().join(format!("{number}.gone"));
-                        let _ = fs::remove_dir_all(&gone);
-                        fs::rename(&path, &gone).map_err(io("remove", &path))?;
+                    let went = blocking(move || {
+                        // Somebody may have switched to it since it was looked at.
+                        let Some(gone) = owned.move_away(number, || Ok(false))? else {
+                            return Ok(false);
+                        };
                         fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
                         let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
                         let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
-                        Ok(())
+                        Ok(true)
                     })
                     .await?;
+                    if !went {
+                        continue;
+                    }
                 }
                 collected.removed.push((series.clone(), number));
             }

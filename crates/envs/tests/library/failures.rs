@@ -135,8 +135,21 @@ async fn failed_builds(installer: Installer) {
         );
         untouched(&place, &lock, case.name);
     }
-    let log = fs::read_to_string(place.path("envs/python/base/2.log")).unwrap();
-    assert!(!log.contains("hunter2"), "{log}");
+    let mut logs = 0;
+    for entry in place
+        .entries()
+        .iter()
+        .filter(|entry| entry.ends_with(".log"))
+    {
+        let log = fs::read_to_string(place.path("envs/python/base").join(entry)).unwrap();
+        assert!(!log.contains("hunter2"), "{log}");
+        logs += 1;
+    }
+    assert!(
+        logs > 2,
+        "each failure can still be read about: {:?}",
+        place.entries()
+    );
 
     // The file is changed only when all is well.
     place.require("alpha<2\n");
@@ -156,7 +169,7 @@ async fn failed_builds(installer: Installer) {
     // And what went wrong before does not stand in the way.
     place.require("alpha<2\ngamma\n");
     let built = place.build().await.unwrap();
-    assert_eq!((built.generation, built.fresh), (Some(2), true));
+    assert!(built.fresh && built.generation > Some(2), "{built:?}");
 }
 
 /// The current generation works, nothing half-built is left, and the lock file is as it was.
@@ -166,7 +179,7 @@ fn untouched(place: &Place, lock: &str, name: &str) {
     let left: Vec<_> = place
         .entries()
         .into_iter()
-        .filter(|entry| !["1", "1.log", "2.log", "current"].contains(&entry.as_str()))
+        .filter(|entry| !["1", "current"].contains(&entry.as_str()) && !entry.ends_with(".log"))
         .collect();
     assert!(left.is_empty(), "{name}: {left:?}");
 }
@@ -229,7 +242,9 @@ async fn a_lock_file_that_is_not_for_this_is_refused() {
         hint.starts_with("write it, with a package on each line"),
         "{hint}"
     );
-    assert_eq!(place.entries(), ["1", "1.log", "2", "2.log", "current"]);
+    let mut entries = place.entries();
+    entries.retain(|entry| !entry.ends_with(".log"));
+    assert_eq!(entries, ["1", "2", "current"]);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use lyceum_envs::Silent;
-use lyceum_envs::library::{Library, Wish};
+use lyceum_envs::library::{Edit, Library, Wish};
+use lyceum_envs::{Phase, Progress, Report, Silent};
 
 use crate::place::{Installer, Place};
 
@@ -27,7 +27,11 @@ async fn old_generations_go_but_for_those_in_use() {
     library.switch(Some(4)).unwrap();
     // Somebody computes in the first.
     let mut user = Command::new(place.path("envs/python/base/1/bin/python"))
-        .args(["-I", "-c", "print('ready', flush=True); input()"])
+        .args([
+            "-I",
+            "-c",
+            "import sys; print('ready', flush=True); sys.stdin.read()",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -69,6 +73,43 @@ async fn old_generations_go_but_for_those_in_use() {
     assert!(user.wait().unwrap().success());
     assert_eq!(numbers(&library.gc(false, &Silent).await.unwrap()), [1]);
     assert_eq!(place.alpha(), "1.1", "what was shared is still there");
+}
+
+/// Writes into the requirements while a build goes on, as an administrator with an editor does.
+#[derive(Debug)]
+struct ByHand(std::path::PathBuf);
+
+impl Progress for ByHand {
+    fn report(&self, report: &Report) {
+        let text = fs::read_to_string(&self.0).unwrap();
+        if report.phase == Phase::Creating && !text.contains("by hand") {
+            fs::write(&self.0, format!("{text}# by hand\n")).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_changes_at_once_none_is_lost() {
+    let place = Place::new(Installer::Uv, "alpha<2\n");
+    let library = place.library();
+    let add = |name: &str| Edit::Add(vec![name.to_owned()]);
+    let (beta, gamma) = (add("beta"), add("gamma"));
+    let by_hand = ByHand(place.path("etc/base.txt"));
+    let (first, second) = tokio::join!(
+        library.edit(&beta, Wish::default(), &by_hand),
+        library.edit(&gamma, Wish::default(), &Silent),
+    );
+    let notes = [first.unwrap().notes, second.unwrap().notes].concat();
+    let text = place.requirements();
+    for line in ["beta", "gamma", "# by hand"] {
+        assert_eq!(text.lines().filter(|one| *one == line).count(), 1, "{text}");
+    }
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("was changed by somebody else")),
+        "{notes:?}"
+    );
 }
 
 #[tokio::test]

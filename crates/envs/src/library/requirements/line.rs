@@ -9,6 +9,8 @@ pub(crate) enum Line {
     Include { path: PathBuf, constraints: bool },
     /// An option for the installer, as it was written, but with whole paths.
     Option(String),
+    /// A package without a hash in the requirements is not installed.
+    RequireHashes,
     /// A package.
     Requirement(Requirement),
 }
@@ -97,8 +99,7 @@ fn option(text: &str, folder: &Path) -> Result<Line, Fault> {
             "an editable package lives outside of the environment, where it changes under its users",
             "build a wheel from it and name that, or name its repository: `NAME @ git+https://…@TAG`",
         )),
-        // We demand the hashes that there are, anyway.
-        "--require-hashes" => Ok(Line::Option(String::new())),
+        "--require-hashes" if value.is_empty() => Ok(Line::RequireHashes),
         _ if ALONE.contains(&name) && value.is_empty() => Ok(Line::Option(name.to_owned())),
         "-f" | "--find-links" => {
             let value = need(value)?;
@@ -113,7 +114,7 @@ fn option(text: &str, folder: &Path) -> Result<Line, Fault> {
         _ => Err(Fault::new(
             format!("`{name}` is no option that can be used here"),
             format!(
-                "there are -r, -c, --no-index, --pre, --prefer-binary, {}",
+                "there are -r, -c, --no-index, --pre, --prefer-binary, --require-hashes, {}",
                 WITH_VALUE.join(", ")
             ),
         )),
