@@ -2,7 +2,7 @@
 // made of an environment that is there, by hard links, which takes a moment and no space.
 
 import { execFile } from "node:child_process";
-import { lstat, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -16,6 +16,8 @@ export class Generations {
    */
   static async make(environment, at) {
     const folder = await newFolder("envs");
+    // Everybody's servers run from it.
+    await chmod(folder, 0o755);
     return new Generations(environment, folder, at ?? folder);
   }
 

@@ -27,6 +27,15 @@ export function environmentOfVersion(version) {
 const from = (environment) => `command = ["${environment}/bin/jupyterhub-singleuser"]
 path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]`;
 
+/** The Python environment with nbgrader. */
+export function environmentWithNbgrader() {
+  const folder = process.env.LYCEUM_TEST_PYENV_NBGRADER;
+  if (!folder || !existsSync(join(folder, "bin/nbgrader"))) {
+    throw new Error("LYCEUM_TEST_PYENV_NBGRADER must name a Python environment with nbgrader; `cargo xtask envs` makes it");
+  }
+  return folder;
+}
+
 /** A `lyceum serve` where everybody may log in, with any password; root is an administrator. */
 export class Serve extends Demo {
   /**

@@ -61,6 +61,7 @@ pub struct Server {
     ports: servers::Ports,
     limited: servers::Limited,
     tried: missing::Tried,
+    made: accounts::Untold,
 }
 
 impl Server {
@@ -87,6 +88,7 @@ impl Server {
             ports: servers::Ports::default(),
             limited: servers::Limited::default(),
             tried: missing::Tried::default(),
+            made: accounts::Untold::default(),
         })
     }
 

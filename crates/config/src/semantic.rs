@@ -41,9 +41,9 @@ pub(crate) fn check(
     rules.limits();
     rules.profiles();
     rules.env();
+    rules.kernels();
     rules.shared();
     rules.courses();
-    rules.kernels();
     rules.cull();
     rules.metrics();
     rules.store();

@@ -159,6 +159,20 @@ pub struct Config {
     /// The environments that users' servers and kernels run from, built by `lyceum env`.
     pub env: EnvConfig,
 
+    /// Kernels that servers offer besides the one of their own environment, each under its name.
+    ///
+    /// ```toml
+    /// [env.python.stats-2026]
+    ///
+    /// [kernels.stats]
+    /// python = "stats-2026"
+    ///
+    /// [kernels.julia]
+    /// title = "Julia 1.11"
+    /// path = "/opt/julia/share/jupyter/kernels/julia"
+    /// ```
+    pub kernels: BTreeMap<String, KernelConfig>,
+
     /// Folders that many use, each under its name: data, teaching material, a place to give things to each other. See
     /// `docs/shared-data.md`.
     ///
@@ -175,19 +189,6 @@ pub struct Config {
 
     /// Courses with nbgrader: where they are, and what new ones begin with.
     pub courses: CoursesConfig,
-    /// Kernels that servers offer besides the one of their own environment, each under its name.
-    ///
-    /// ```toml
-    /// [env.python.stats-2026]
-    ///
-    /// [kernels.stats]
-    /// python = "stats-2026"
-    ///
-    /// [kernels.julia]
-    /// title = "Julia 1.11"
-    /// path = "/opt/julia/share/jupyter/kernels/julia"
-    /// ```
-    pub kernels: BTreeMap<String, KernelConfig>,
 
     /// When servers that nobody uses are stopped.
     pub cull: CullConfig,

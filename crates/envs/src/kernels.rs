@@ -297,7 +297,7 @@ fn python(environments: &Environments, name: &str) -> Result<Result<spec::Made, 
     }
     let Ok(mut made) = spec::from_folder(&current.join("share/jupyter/kernels/python3"))? else {
         return Ok(Err(format!(
-            "the environment {name} has no kernel: lyceum env python add {name} ipykernel"
+            "the environment {name} has no kernel: add ipykernel to its requirements and build it"
         )));
     };
     // Behind the interpreter, whichever it was, stands what it is to run.

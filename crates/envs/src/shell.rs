@@ -128,7 +128,8 @@ unset _lyceum
 "#
             );
         }
-        for (name, value) in &self.variables {
+        // Names are checked where they are read; one that slips through must not become a command in every shell.
+        for (name, value) in self.variables.iter().filter(|(name, _)| is_name(name)) {
             let value = quoted(value);
             let _ = write!(
                 text,
@@ -137,6 +138,11 @@ unset _lyceum
         }
         text
     }
+}
+
+/// Whether the script was written below `root`, by whatever settings. Blocks.
+pub fn is_written(root: &Path) -> bool {
+    fs::read_to_string(root.join(SCRIPT)).is_ok_and(|text| text.starts_with(MARK))
 }
 
 /// Finds which files below `root` are to change, so that shells have these settings, or nothing of Lyceum's with `None`.
@@ -222,6 +228,12 @@ fn with_end(mut text: String) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Whether every shell takes it as the name of a variable.
+fn is_name(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 /// A text as one word of every shell.

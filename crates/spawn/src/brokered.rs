@@ -22,8 +22,8 @@ use lyceum_broker::{Broker, Variables};
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, HomeSpace, Liveness, PythonInUse, SpawnError, Spawner, StartProgress,
-    StartRequest, Started, StopMode, Usage,
+    Exit, Handle, HomeSpace, Liveness, MadeForUser, PythonInUse, SpawnError, Spawner,
+    StartProgress, StartRequest, Started, StopMode, Usage,
 };
 
 use tokio::time::Instant;
@@ -117,7 +117,7 @@ impl Brokered {
     ) -> Result<(StartedServer, std::os::fd::OwnedFd), BrokerError> {
         let start = || start_of(request.clone(), self.profiles);
         let started = self.broker.start(start()).await;
-        let Err(BrokerError::Lost(_)) = &started else {
+        let Err(lost @ BrokerError::Lost(_)) = started else {
             return started;
         };
         tracing::warn!(server = %request.server, "the broker has gone away during a start; asking the next one");
@@ -132,6 +132,8 @@ impl Brokered {
                 Err(BrokerError::NotRunning { .. }) if Instant::now() < until => {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
+                // It had started, and nobody could say so any more: what failed is the saying, and the hub ends it.
+                Err(error) if is_of(error, RefusalKind::Exists) => return Err(lost),
                 _ => return started,
             }
         }
@@ -234,6 +236,13 @@ impl Spawner for Brokered {
             started = self.begin(&request, progress).await;
         }
         let (started, _) = started.map_err(|error| failure::of_start(&error))?;
+        if started.made.account.is_some() || started.made.home.is_some() {
+            progress.made(&MadeForUser {
+                account: started.made.account.clone(),
+                home: started.made.home.clone(),
+                uid: started.uid,
+            });
+        }
         progress.say(30, "The server's program is running");
         let handle = early.with(&started);
         Ok(Started {

@@ -33,7 +33,7 @@ pub(super) enum Package {
     NssTools,
     /// R with its package shiny.
     Shiny,
-    /// R, what compiles its packages, its kernel for notebooks, and a small package of the distribution's.
+    /// R, what compiles its packages, its kernel for notebooks, and two packages of the distribution's.
     R,
     /// What makes and boots whole systems.
     TestHosts,
@@ -58,11 +58,12 @@ impl Package {
                 "r-base-core",
                 "r-cran-irkernel",
                 "r-cran-r6",
+                "r-cran-mass",
                 "gcc",
                 "make",
                 "git",
             ],
-            Self::TestHosts => &["mmdebstrap", "systemd-container"],
+            Self::TestHosts => &["mmdebstrap", "systemd-container", "zsh"],
             Self::Pam => &["libpam0g-dev"],
         }
     }
@@ -86,14 +87,16 @@ impl Package {
             Self::OpenSsl => find_program("openssl").is_some(),
             Self::Bind => find_program("named").is_some() || Path::new("/usr/sbin/named").is_file(),
             Self::NssTools => find_program("certutil").is_some(),
-            Self::TestHosts => ["mmdebstrap", "systemd-nspawn"]
+            Self::TestHosts => ["mmdebstrap", "systemd-nspawn", "zsh"]
                 .iter()
                 .all(|name| find_program(name).is_some()),
             Self::Pam => Path::new("/usr/include/security/pam_appl.h").is_file(),
             Self::Shiny => has_r_package("shiny"),
             Self::R => {
                 let compiles = ["gcc", "make", "git"];
-                has_r_package("IRkernel")
+                ["IRkernel", "R6", "MASS"]
+                    .iter()
+                    .all(|name| has_r_package(name))
                     && compiles.iter().all(|name| find_program(name).is_some())
             }
         }

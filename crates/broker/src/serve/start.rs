@@ -15,7 +15,7 @@ use crate::decide::{self, Decision, Findings};
 use crate::engine::Running;
 use crate::folders::{Record, find_program};
 use crate::policy::Policy;
-use crate::protocol::{Refusal, RefusalKind, StartServer, StartedServer};
+use crate::protocol::{Made, Refusal, RefusalKind, StartServer, StartedServer};
 use crate::python::PythonError;
 use crate::static_files;
 
@@ -81,11 +81,18 @@ impl Server {
             identity: None,
             exit: None,
         };
+        let user = record.key.user.clone();
         let started = self.prepare_and_start(&decision, start, record, gone).await;
-        if started.is_err() {
-            self.clear(&unit).await;
+        match started {
+            Ok((mut started, process)) => {
+                started.made = self.made.take(&user);
+                Ok((started, process))
+            }
+            Err(refusal) => {
+                self.clear(&unit).await;
+                Err(refusal)
+            }
         }
-        started
     }
 
     async fn prepare_and_start(
@@ -124,6 +131,7 @@ impl Server {
             unit: written.unit.clone(),
             environment: written.environment.clone(),
             python: written.python.clone(),
+            made: Made::default(),
         };
         self.files("write down that the server runs", move |folders| {
             folders.write_record(&written)

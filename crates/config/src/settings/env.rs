@@ -120,6 +120,16 @@ impl EnvConfig {
     }
 }
 
+impl super::Config {
+    /// The variables that servers, kernels and shells all have: those of `env.variables`, and over them those that tell
+    /// where shared folders are.
+    pub fn common_variables(&self) -> BTreeMap<String, String> {
+        let mut all = self.env.variables.clone();
+        all.extend(self.shared_variables());
+        all
+    }
+}
+
 /// Whether an environment can have this name: it becomes a folder, and stands in links and variables.
 pub(crate) fn is_environment_name(name: &str) -> bool {
     super::is_profile_name(name) && name != "current"

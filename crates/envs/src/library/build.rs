@@ -30,7 +30,7 @@ use crate::progress::{Phase, Progress, Report};
 use crate::python::build::check_room;
 use crate::python::check::{self, CheckOptions, CheckReport};
 use crate::python::meter::{InstallerWatch, Meter};
-use crate::python::tune::{self, TuneReport};
+use crate::python::tune::{self, TuneOptions, TuneReport};
 
 /// Changes when generations are made differently, so that the same packages make a new one.
 const FORMAT: u32 = 1;
@@ -579,9 +579,9 @@ impl Builder<'_> {
         let owner = self.places.owner();
         let donors = self.donors();
         self.take_byte_code(&prefix, &donors).await?;
-        let options = tune::TuneOptions {
+        let options = TuneOptions {
             requirements: self.wanted.names.iter().cloned().collect(),
-            ..tune::TuneOptions::default()
+            title: self.settings.title.clone(),
         };
         let tuned = tune::tune(&prefix, &options, self.tools.log).await?;
         meter.inside(Phase::Compiling, 0.8, "taking it over");

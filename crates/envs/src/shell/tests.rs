@@ -7,7 +7,8 @@ use super::*;
 const HARD: &str = "/srv/it's \"here\"; $HOME `id` \\ ä";
 
 fn settings(python: &Path) -> ShellSettings {
-    let variables = [("NLTK_DATA", "/srv/nltk"), ("HARD", HARD)];
+    let bad = ("X; echo no", "x");
+    let variables = [("NLTK_DATA", "/srv/nltk"), ("HARD", HARD), bad];
     ShellSettings {
         python: Some(python.to_owned()),
         variables: variables
@@ -109,7 +110,9 @@ fn files_get_their_block_once_and_lose_nothing_else() {
         }
         all.len()
     };
+    assert!(!is_written(root.path()));
     assert_eq!(write(), 3);
+    assert!(is_written(root.path()));
     assert_eq!(write(), 0);
     let text = fs::read_to_string(at("etc/bash.bashrc")).unwrap();
     assert!(text.starts_with(BEGIN) && text.ends_with(bash), "{text}");

@@ -402,6 +402,10 @@ impl Actor {
                 self.say(ProgressEvent::step(percent.clamp(1, 99), message));
             }
             Aside::Handle(..) | Aside::Say(..) => {}
+            Aside::Made(made) => {
+                let detail = json!({"account": made.account, "home": made.home, "uid": made.uid});
+                self.note(AuditKind::AccountCreated, detail);
+            }
         }
     }
 
@@ -576,7 +580,8 @@ impl Actor {
                 tracing::info!(server.name = %server, "the server of {user} {how}");
                 let url = server.url_path(&self.subject.shared.settings.base_url);
                 if !matches!(before, State::Checking(_)) {
-                    let took = self.took().as_secs_f64();
+                    // Tenths of a second are enough for people.
+                    let took = (self.took().as_secs_f64() * 10.0).round() / 10.0;
                     self.note(AuditKind::ServerStarted, json!({"seconds": took}));
                 }
                 self.push(ProgressEvent::ready(&url));

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod kernels;
 mod python;
 mod r;
 mod shell;
@@ -17,14 +18,19 @@ pub(crate) enum EnvCommand {
     /// R versions, and libraries of packages for everybody: builds them, and switches between their generations
     #[command(subcommand)]
     R(r::RCommand),
-    /// Shows, writes or removes what shells have of the environments: tools on PATH, and the variables of `[env]`
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
     ///
     /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
-    /// a change of `[env]`, write it again.
+    /// a change of `[env]` or `[shared]`, write it again.
     Shell(shell::ShellArgs),
     /// Makes the environments as the files say: builds what differs, and switches to it
     Apply(python::ApplyArgs),
+    /// Kernels: which ones people find in JupyterLab, and places those of the configuration
+    #[command(subcommand)]
+    Kernels(kernels::KernelsCommand),
 }
+
+pub(crate) use shell::settings as shell_settings;
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
@@ -32,6 +38,7 @@ pub(crate) fn run(command: &EnvCommand) -> ExitCode {
         EnvCommand::R(command) => r::run(command),
         EnvCommand::Shell(args) => shell::run(args),
         EnvCommand::Apply(args) => python::apply(args),
+        EnvCommand::Kernels(command) => kernels::run(command),
     };
     match result {
         Ok(code) => code,

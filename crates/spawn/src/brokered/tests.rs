@@ -104,3 +104,19 @@ async fn a_start_that_ends_every_broker_is_given_up_and_says_so() {
     assert_eq!(failure.hint, "Start the server again.");
     brokers.join_next().await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_start_that_had_succeeded_when_its_broker_went_away_is_told_as_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broker.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut brokers = JoinSet::new();
+    brokers.spawn(async move {
+        hear(&listener, None).await;
+        let refusal = Refusal::new(RefusalKind::Exists, "This server runs already.", "");
+        hear(&listener, Some(&Answer::Refused(refusal))).await;
+    });
+    let (failure, _) = start(&path).await;
+    assert!(failure.message.contains("was restarted"), "{failure}");
+    brokers.join_next().await.unwrap().unwrap();
+}

@@ -390,6 +390,7 @@ fn library(env: &EnvConfig, name: Option<&str>) -> Result<Library, Report> {
     };
     let usual = Settings::new(name, &env.folder, &requirements);
     Ok(Library::new(Settings {
+        title: one.title(name).to_owned(),
         python: one.python.clone(),
         keep: one.keep,
         smoke: one.smoke.clone(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use lyceum_config::settings::EnvConfig;
+use lyceum_config::settings::Config;
 use lyceum_envs::shell::{ShellChange, ShellError, ShellSettings, changes};
 
 use crate::cli;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ShellArgs) -> Result<ExitCode, Report> {
     let settings = if args.remove {
         None
     } else {
-        Some(settings(&cli::config::load(&args.config)?.config.env))
+        Some(settings(&cli::config::load(&args.config)?.config))
     };
     let all = changes(&args.root, settings.as_ref()).map_err(|error| report(&error))?;
     if let (Some(settings), false) = (&settings, args.write) {
@@ -61,11 +61,12 @@ pub(super) fn run(args: &ShellArgs) -> Result<ExitCode, Report> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(env: &EnvConfig) -> ShellSettings {
-    let current = |name| env.python_folder(name).join("current");
+/// What the configuration has shells have.
+pub(crate) fn settings(config: &Config) -> ShellSettings {
+    let current = |name| config.env.python_folder(name).join("current");
     ShellSettings {
-        python: env.default_python().map(current),
-        variables: env.variables.clone(),
+        python: config.env.default_python().map(current),
+        variables: config.common_variables(),
     }
 }
 
