@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::account;
 use crate::command::Account;
 use crate::error::EnvError;
 use crate::python::interpreter::{Host, is_executable};
@@ -109,9 +110,11 @@ impl Interpreter {
     }
 }
 
-/// Finds the interpreters of this machine: those of packages first, and of each origin the newest first.
-pub async fn interpreters(host: &Host) -> Vec<Interpreter> {
-    find(host, None).await
+/// Finds the interpreters of this machine: those of packages first, and of each origin the newest first. As root, those
+/// that the account `build_as` cannot start are named with that fault.
+pub async fn interpreters(host: &Host, build_as: &str) -> Vec<Interpreter> {
+    let account = account::builder(build_as).ok().flatten();
+    find(host, account.as_ref()).await
 }
 
 /// Does the same for an account that shall build with them.
@@ -179,7 +182,14 @@ pub(crate) async fn choose(
             "" => format!("3.{MINIMUM} or newer"),
             asked => asked.to_owned(),
         },
-        found: all.iter().map(described).collect(),
+        found: {
+            let usable = || all.iter().filter(|one| one.usable());
+            if usable().next().is_some() {
+                usable().map(described).collect()
+            } else {
+                all.iter().map(described).collect()
+            }
+        },
     })
 }
 
@@ -347,7 +357,7 @@ mod tests {
         fake(&folder.join("pyenv/3.13.1/bin/python3"), "3.13.1");
         fake(&folder.join("pyenv/3.13.0/bin/python3"), "3.13.0");
         fake(&folder.join("pyenv/2.7.18/bin/python3"), "2.7.18");
-        let all = interpreters(&host).await;
+        let all = interpreters(&host, "root").await;
         let versions: Vec<_> = all
             .iter()
             .filter_map(|one| one.version.as_deref())

@@ -27,7 +27,11 @@ async fn old_generations_go_but_for_those_in_use() {
     library.switch(Some(4)).unwrap();
     // Somebody computes in the first.
     let mut user = Command::new(place.path("envs/python/base/1/bin/python"))
-        .args(["-I", "-c", "print('ready', flush=True); input()"])
+        .args([
+            "-I",
+            "-c",
+            "import sys; print('ready', flush=True); sys.stdin.read()",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
