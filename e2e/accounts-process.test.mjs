@@ -26,6 +26,13 @@ stop_timeout = "5s"
 [limits]
 memory = "400M"
 tasks = 150
+[limits.groups.lecturers]
+named_servers = 1
+[profiles.ordinary]
+default = true
+[profiles.large]
+groups = ["lecturers"]
+memory = "700M"
 `;
 
 scenario("without systemd, too, people work under their own accounts, with limits, and outlive a crash", async ({ step, host: boot }) => {
@@ -59,6 +66,34 @@ scenario("without systemd, too, people work under their own accounts, with limit
     const sockets = (await host.run("find", "/run/lyceum-servers", "-type", "s", "-printf", "%P\\n")).trim().split("\n");
     assert.equal(sockets.length, names.length, sockets.join(" "));
     assert.equal(await runs(eve, spyOn(sockets)), "nothing");
+  });
+
+  await step("a group of the machine opens what is configured for it, from the next login on, and as long as the machine knows it", async () => {
+    await eve.stopServer();
+    const large = { profile: "large" };
+    const change = (option) => host.run("gpasswd", option, "eve", "lecturers");
+    const logInAgain = () => {
+      eve.cookies = [];
+      return eve.mustLogIn();
+    };
+    await host.run("groupadd", "lecturers");
+    await change("--add");
+    assert.match(await host.run("getent", "group", "lecturers"), /:eve\n/);
+    assert.equal((await eve.api("POST", "/users/eve/server", large)).status, 400);
+    assert.equal((await bob.api("PUT", "/users/bob/servers/second")).status, 400);
+    await logInAgain();
+    assert.match((await eve.go("/hub/spawn")).body, /large/);
+    assert.equal((await eve.api("PUT", "/users/eve/servers/second")).status, 201);
+    await eve.startServer("", large);
+    const limits = "cat /sys/fs/cgroup/memory/lyceum-servers/lyceum-eve/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/lyceum-servers/lyceum-eve/memory.max";
+    assert.equal((await host.shell(limits)).trim(), String(700 * 1024 * 1024));
+    await eve.stopServer();
+    await change("--delete");
+    await assert.rejects(eve.startServer("", large), /no such profile/i);
+    await logInAgain();
+    assert.equal((await eve.api("POST", "/users/eve/server", large)).status, 400);
+    await eve.startServer();
+    await eve.openServer();
   });
 
   await step("limits are those of control groups", async () => {

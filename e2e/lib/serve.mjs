@@ -23,10 +23,25 @@ export function environmentOfVersion(version) {
   return folder;
 }
 
+/** What `[spawner]` says of an environment that is not one of `[env]`. */
+const from = (environment) => `command = ["${environment}/bin/jupyterhub-singleuser"]
+path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]`;
+
+/** The Python environment with nbgrader. */
+export function environmentWithNbgrader() {
+  const folder = process.env.LYCEUM_TEST_PYENV_NBGRADER;
+  if (!folder || !existsSync(join(folder, "bin/nbgrader"))) {
+    throw new Error("LYCEUM_TEST_PYENV_NBGRADER must name a Python environment with nbgrader; `cargo xtask envs` makes it");
+  }
+  return folder;
+}
+
 /** A `lyceum serve` where everybody may log in, with any password; root is an administrator. */
 export class Serve extends Demo {
-  /** Starts it with users' servers from a Python environment. `spawner` is added to that section, `more.hub`
-   * to `[hub]`, `more.gateway` to `[gateway]`, and `more.rest` to the end of the configuration. */
+  /**
+   * Starts it with users' servers from a Python environment, or from those that `more.rest` describes. `spawner` is added
+   * to that section, `more.hub` to `[hub]`, `more.gateway` to `[gateway]`, and `more.rest` to the end of the configuration.
+   */
   static async start(name, { environment, more = {}, spawner = "" }) {
     const folder = await newFolder(name);
     const port = await freePort();
@@ -54,8 +69,7 @@ allow_all = true
 admin_users = ["root"]
 [spawner]
 kind = "process"
-command = ["${environment}/bin/jupyterhub-singleuser"]
-path = ["${environment}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+${environment ? from(environment) : ""}
 ${spawner}
 ${more.rest ?? ""}
 `,

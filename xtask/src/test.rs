@@ -378,6 +378,7 @@ fn packages(parts: &[Part]) -> Vec<Package> {
             Package::PostgreSql,
             Package::OpenSsl,
             Package::Bind,
+            Package::R,
         ]);
     }
     if parts.contains(&Part::Api) {
@@ -390,6 +391,7 @@ fn packages(parts: &[Part]) -> Vec<Package> {
             Package::Node,
             Package::OpenSsl,
             Package::Shiny,
+            Package::R,
             Package::NssTools,
             Package::TestHosts,
         ]);
@@ -404,11 +406,11 @@ fn needs_in_words(parts: &[Part]) -> String {
         needs.push("cargo-deny");
     }
     if parts.contains(&Part::Unit) {
-        needs.push("python3-venv, PostgreSQL, openssl, BIND and Pebble from apt, jupyterhub, jupyterlab and uv from PyPI");
+        needs.push("python3-venv, PostgreSQL, openssl, BIND, Pebble and R from apt, jupyterhub, jupyterlab and uv from PyPI");
     }
     if parts.contains(&Part::E2e) {
         needs.push(
-            "python3-venv, Chromium, Node.js, npm, openssl, Pebble, NSS's tools, R's shiny, mmdebstrap and systemd-nspawn from apt, playwright-core and \
+            "python3-venv, Chromium, Node.js, npm, openssl, Pebble, NSS's tools, R with shiny and IRkernel, mmdebstrap and systemd-nspawn from apt, playwright-core and \
              configurable-http-proxy from npm, streamlit and flask from PyPI",
         );
     }

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 use self::turns::{Turn, Turns};
 use crate::protocol::{Refusal, RefusalKind, frame};
 
-pub(crate) use self::job::{Creation, Home, Job, Login, Outcome, Verdict};
+pub(crate) use self::job::{Creation, Home, Job, Links, Login, Outcome, Verdict};
 pub use self::stage::child_main;
 
 /// How many children there are at most, besides those of logins.

@@ -18,6 +18,7 @@ use lyceum_core::seams::PythonInUse;
 use self::account::not_admitted;
 use self::variables::JUPYTER_PATH;
 use crate::account::Account;
+use crate::beside::CONFIG_PATH;
 use crate::plan::Plan;
 use crate::policy::{Policy, ProfilePolicy, SocketRule, matches};
 use crate::protocol::{Refusal, ServerKey, StartServer, TlsFiles};
@@ -54,6 +55,8 @@ pub(crate) struct Findings {
     pub(crate) port: Option<u16>,
     /// The generation to start from, if [`wanted_python`] says of which environment.
     pub(crate) python: Option<PythonInUse>,
+    /// Folders of settings that follow from the account's courses.
+    pub(crate) config_path: Option<String>,
 }
 
 /// A start that has been decided, but for the place of its program.
@@ -147,7 +150,11 @@ pub(crate) fn decide(
         .chain(&policy.server.path)
         .cloned()
         .collect();
-    let chosen = Chosen { profile, python };
+    let chosen = Chosen {
+        profile,
+        python,
+        config_path: findings.config_path.as_deref(),
+    };
     let environment = environment(
         policy, start, &account, chosen, &listening, &folder, &search,
     );
@@ -326,15 +333,14 @@ impl Listening {
     }
 
     fn upstream(&self, start: &StartServer, uid: u32) -> Upstream {
-        let host = "127.0.0.1".to_owned();
         match self {
             Self::Socket(path) => Upstream::Owned {
                 path: path.clone(),
                 uid,
             },
-            Self::Port(port) => Upstream::Tcp { host, port: *port },
+            Self::Port(port) => Upstream::OwnedTcp { port: *port, uid },
             Self::Secure(port) => Upstream::Internal {
-                host,
+                host: Upstream::OWNED_HOST.to_owned(),
                 port: *port,
                 name: start
                     .tls
@@ -351,6 +357,8 @@ impl Listening {
 struct Chosen<'a> {
     profile: Option<&'a ProfilePolicy>,
     python: Option<&'a PythonInUse>,
+    /// Folders of settings that follow from courses.
+    config_path: Option<&'a str>,
 }
 
 /// Computes the whole environment of a server; later entries win.
@@ -358,7 +366,11 @@ fn environment(
     policy: &Policy,
     start: &StartServer,
     account: &Account,
-    Chosen { profile, python }: Chosen<'_>,
+    Chosen {
+        profile,
+        python,
+        config_path,
+    }: Chosen<'_>,
     listening: &Listening,
     folder: &Path,
     search: &[String],
@@ -402,11 +414,19 @@ fn environment(
             .unwrap_or_default(),
     );
     // Ours comes first, so that what the configuration has stays in force behind it.
-    let (ours, then) = (start.environment.0.get(JUPYTER_PATH), all.get(JUPYTER_PATH));
-    if let (Some(ours), Some(then)) = (ours, then)
-        && ours != then
-    {
-        all.insert(text(JUPYTER_PATH), format!("{ours}:{then}"));
+    for (name, ours) in [
+        (
+            JUPYTER_PATH,
+            start.environment.0.get(JUPYTER_PATH).map(String::as_str),
+        ),
+        (CONFIG_PATH, config_path),
+    ] {
+        let Some(ours) = ours else { continue };
+        let both = match all.get(name).filter(|then| *then != ours) {
+            Some(then) => format!("{ours}:{then}"),
+            None => text(ours),
+        };
+        all.insert(text(name), both);
     }
     // Last, as nobody may hide a process from us.
     all.insert(text(SERVER_VARIABLE), start.key.marker.clone());
@@ -416,7 +436,9 @@ fn environment(
 /// The program and its arguments. Everybody on the machine can read them: nothing secret is here.
 fn arguments(
     policy: &Policy,
-    Chosen { profile, python }: Chosen<'_>,
+    Chosen {
+        profile, python, ..
+    }: Chosen<'_>,
     listening: &Listening,
 ) -> Vec<String> {
     let mut all = command(policy, profile).to_vec();

@@ -19,6 +19,7 @@ use lyceum_core::limits::TotalLimits;
 use serde_json::Value;
 
 use crate::plan::Plan;
+use crate::policy::Sandbox;
 use crate::protocol::{Refusal, ServerState, Usage};
 
 /// Runs servers. What it must know of a server later is in the [`Identity`] that it gives at the start.
@@ -29,6 +30,10 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// What of the configuration this machine cannot give, a sentence each.
     async fn missing(&self, total: &TotalLimits) -> Vec<String>;
+
+    /// Tries what of the configuration's sandbox can be tried without a server, so that a mistake is known before the
+    /// first user meets it.
+    async fn try_sandbox(&self, sandbox: &Sandbox) -> Result<(), Refusal>;
 
     /// Starts a server and returns when its program runs. If the future is dropped, or fails, nothing is left over.
     async fn start(&self, plan: &Plan) -> Result<Running, Refusal>;

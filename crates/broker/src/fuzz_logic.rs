@@ -27,6 +27,7 @@ pub fn question(data: &[u8]) {
         let findings = Findings {
             port: Some(40_000),
             python: None,
+            config_path: Some("/srv/settings/student".to_owned()),
         };
         for account in accounts(&start) {
             if let Ok(decision) = decide::decide(&policy, &start, account, &findings) {
@@ -145,6 +146,10 @@ pub(crate) fn policy() -> Policy {
             check_at_start: true,
             limit: Duration::from_secs(15),
         }),
+        links: Vec::new(),
+        courses: crate::beside::CoursePolicy {
+            settings: PathBuf::from("/srv/lyceum/course-settings"),
+        },
         accounts: AccountPolicy {
             name: text("{username}"),
             uids: 0..=60_000,

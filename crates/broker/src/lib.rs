@@ -5,6 +5,7 @@
 //! wish. Whatever stalls or reads what people can change happens in children with a time limit.
 
 pub mod account;
+pub mod beside;
 pub mod children;
 pub mod client;
 mod decide;

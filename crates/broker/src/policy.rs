@@ -10,6 +10,7 @@ use lyceum_core::NamePattern;
 use lyceum_core::limits::{LimitRules, Limits};
 use lyceum_core::names::{GroupName, UserName};
 
+use crate::beside::{CoursePolicy, HomeLink};
 use crate::python::PythonFolders;
 
 /// Everything that is allowed.
@@ -31,6 +32,10 @@ pub struct Policy {
     pub server: ServerPolicy,
     /// The Python environments that servers are started from; `None` if there are none of the configuration's.
     pub python: Option<PythonFolders>,
+    /// Folders that are shown in homes when servers start.
+    pub links: Vec<HomeLink>,
+    /// Where courses are written down.
+    pub courses: CoursePolicy,
     /// What users may choose among, by name.
     pub profiles: BTreeMap<String, ProfilePolicy>,
     /// What servers may use.

@@ -209,6 +209,19 @@ pub struct StartedServer {
     pub environment: Option<PathBuf>,
     /// The Python environment of the configuration that it was started from.
     pub python: Option<PythonInUse>,
+    /// What was made for its user.
+    #[serde(default)]
+    pub made: Made,
+}
+
+/// What was made for a user since the last start of one of their servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The name of the account, if that was made.
+    pub account: Option<String>,
+    /// The home folder, if that was made.
+    pub home: Option<PathBuf>,
 }
 
 /// How a server is.

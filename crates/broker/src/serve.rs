@@ -3,9 +3,11 @@
 //! It remembers nothing that it could not lose: it may be killed at any moment, and servers go on.
 
 mod accounts;
+mod beside;
 mod engines;
 mod listen;
 mod locks;
+mod missing;
 mod policy;
 mod servers;
 mod start;
@@ -58,6 +60,8 @@ pub struct Server {
     logins: Semaphore,
     ports: servers::Ports,
     limited: servers::Limited,
+    tried: missing::Tried,
+    made: accounts::Untold,
 }
 
 impl Server {
@@ -83,6 +87,8 @@ impl Server {
             logins: Semaphore::new(MAX_LOGINS),
             ports: servers::Ports::default(),
             limited: servers::Limited::default(),
+            tried: missing::Tried::default(),
+            made: accounts::Untold::default(),
         })
     }
 
@@ -97,6 +103,8 @@ impl Server {
         let hard = CancellationToken::new();
         let places = Arc::new(Semaphore::new(MAX_QUESTIONS));
         let mut questions = JoinSet::new();
+        let looking = Arc::clone(&self);
+        questions.spawn(async move { looking.tell_missing().await });
         loop {
             let place = tokio::select! {
                 place = Arc::clone(&places).acquire_owned() => place,

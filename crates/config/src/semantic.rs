@@ -43,6 +43,7 @@ pub(crate) fn check(
     rules.env();
     rules.shared();
     rules.courses();
+    rules.kernels();
     rules.cull();
     rules.metrics();
     rules.store();
@@ -57,6 +58,7 @@ mod cull;
 mod declared;
 mod env;
 mod internal_tls;
+mod kernels;
 mod limits;
 mod login;
 mod profiles;

@@ -25,6 +25,7 @@ mod declared;
 mod env;
 mod groups;
 mod hub;
+mod kernels;
 mod limits;
 mod log;
 mod metrics;
@@ -44,7 +45,7 @@ pub use accounts::{AccountsConfig, Mode};
 pub use audit::AuditConfig;
 pub use auth_state::AuthStateConfig;
 pub use broker::BrokerConfig;
-pub use courses::{CourseLanguage, CoursesConfig};
+pub use courses::{CourseLanguage, CoursesConfig, is_timezone};
 pub use cull::{
     AlwaysOrDuration, ClassHoursError, CullConfig, CullOverride, OffOrDuration, Percent,
     PercentError, PressureConfig,
@@ -52,9 +53,10 @@ pub use cull::{
 pub use custom_scopes::CustomScopeConfig;
 pub use declared::DeclarationError;
 pub(crate) use env::is_environment_name;
-pub use env::{EnvConfig, PythonEnvConfig};
+pub use env::{EnvConfig, PythonEnvConfig, REnvConfig};
 pub use groups::GroupConfig;
 pub use hub::{HubConfig, NamedServers};
+pub use kernels::KernelConfig;
 pub use limits::{LimitsConfig, LimitsEntry, MemoryShare, TotalLimitsConfig};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use lyceum_proxy::{ExternalConfig, ProxyConfig};
@@ -173,6 +175,19 @@ pub struct Config {
 
     /// Courses with nbgrader: where they are, and what new ones begin with.
     pub courses: CoursesConfig,
+    /// Kernels that servers offer besides the one of their own environment, each under its name.
+    ///
+    /// ```toml
+    /// [env.python.stats-2026]
+    ///
+    /// [kernels.stats]
+    /// python = "stats-2026"
+    ///
+    /// [kernels.julia]
+    /// title = "Julia 1.11"
+    /// path = "/opt/julia/share/jupyter/kernels/julia"
+    /// ```
+    pub kernels: BTreeMap<String, KernelConfig>,
 
     /// When servers that nobody uses are stopped.
     pub cull: CullConfig,

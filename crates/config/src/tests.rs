@@ -4,6 +4,7 @@ mod declared;
 mod docs;
 mod env;
 mod errors;
+mod kernels;
 mod limits;
 mod loading;
 mod paths;

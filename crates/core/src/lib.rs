@@ -11,6 +11,7 @@ pub mod escape;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
+pub mod listener;
 pub mod names;
 pub mod network;
 pub mod next_url;

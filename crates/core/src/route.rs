@@ -130,6 +130,18 @@ pub enum Upstream {
         /// The number of the account.
         uid: u32,
     },
+    /// HTTP/1.1 over TCP, to a port of 127.0.0.1, where every account can listen: what does has to run under this one.
+    OwnedTcp {
+        /// The port.
+        port: u16,
+        /// The number of the account.
+        uid: u32,
+    },
+}
+
+impl Upstream {
+    /// The host of [`Upstream::OwnedTcp`].
+    pub const OWNED_HOST: &str = "127.0.0.1";
 }
 
 impl fmt::Display for Upstream {
@@ -137,6 +149,7 @@ impl fmt::Display for Upstream {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::OwnedTcp { port, .. } => write!(f, "http://{}:{port}", Self::OWNED_HOST),
             Self::Tls { host, port } | Self::Internal { host, port, .. } if host.contains(':') => {
                 write!(f, "https://[{host}]:{port}")
             }
@@ -232,6 +245,9 @@ mod tests {
             r#"{"tls":{"host":"::1","port":1}}"#,
         );
         check(Upstream::Unix("/run/s".into()), r#"{"unix":"/run/s"}"#);
+        let owned = Upstream::OwnedTcp { port: 1, uid: 2 };
+        assert_eq!(owned.to_string(), "http://127.0.0.1:1");
+        check(owned, r#"{"ownedtcp":{"port":1,"uid":2}}"#);
         let internal = Upstream::Internal {
             host: host(),
             port: 1,

@@ -10,6 +10,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -225,6 +226,21 @@ pub trait StartProgress: Send + Sync {
     fn handle(&self, handle: &Handle);
     /// Something worth telling the waiting person; `percent` is 1 to 99.
     fn say(&self, percent: u8, message: &str);
+    /// An account of the machine was made for the server's owner, or a home folder, or both.
+    fn made(&self, made: &MadeForUser) {
+        let _ = made;
+    }
+}
+
+/// What was made on the machine for a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MadeForUser {
+    /// The name of the account, if that was made.
+    pub account: Option<String>,
+    /// The home folder, if that was made.
+    pub home: Option<PathBuf>,
+    /// The number of the account.
+    pub uid: u32,
 }
 
 /// Whether a server runs.

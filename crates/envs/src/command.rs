@@ -1,29 +1,28 @@
-//! Runs one program of the work: in a process group of its own, with a log, a time limit and an
+//! Runs one program of the work: in a session of its own, with a log, a time limit and an
 //! observer, and so that nothing of it is left running when the work is dropped.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 
 use crate::diagnosis;
 use crate::error::{Cause, EnvError};
+
+mod left_over;
+
+pub(crate) use left_over::{end_left_over, end_left_over_of};
 
 /// How many of the last lines are kept for an error message.
 const TAIL_LINES: usize = 60;
@@ -33,8 +32,6 @@ const SHOWN_LINES: usize = 12;
 const TICK: Duration = Duration::from_millis(250);
 /// How long output is read after the program itself has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-/// How long killed programs of an earlier run may take to be gone.
-const LEFT_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// The environment variable that names the folder for which a program works.
 const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 
@@ -154,20 +151,25 @@ impl fmt::Debug for Step<'_> {
 
 /// Runs a program to its end and returns the last lines that it printed.
 ///
-/// Dropping the future kills the program and its children.
+/// Dropping the future kills the program and its children. What another account's program has left behind is ended, too,
+/// before this returns.
 pub(crate) async fn run(
     step: Step<'_>,
     log: &Log,
     observer: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> Result<Vec<String>, EnvError> {
     log.line(&format!("$ {}", shown(&step)));
-    let mut output = Output {
+    let mut output = Lines {
         log,
         observer,
         tail: VecDeque::new(),
     };
     let (doing, limit) = (step.doing, step.limit);
-    match attempt(step, &mut output).await {
+    let result = attempt(step, &mut output).await;
+    if let Some(account) = &log.account {
+        left_over::end_strays(&log.folder, account).await?;
+    }
+    match result {
         Ok(()) => Ok(output.tail.into()),
         Err(cause) => Err(EnvError::Step {
             doing,
@@ -178,96 +180,14 @@ pub(crate) async fn run(
     }
 }
 
-/// Kills what a killed run left running for a folder, and waits until it is gone.
-///
-/// Only the holder of the folder's lock may ask for that.
-pub(crate) async fn end_left_over(folder: &Path) -> Result<(), EnvError> {
-    end_left_over_within(folder, LEFT_OVER_LIMIT).await
-}
-
-async fn end_left_over_within(folder: &Path, limit: Duration) -> Result<(), EnvError> {
-    let failed = |source| EnvError::LeftOver {
-        path: folder.to_owned(),
-        source,
-    };
-    let deadline = Instant::now() + limit;
-    loop {
-        let entry = marked(folder);
-        let found = timeout(
-            LEFT_OVER_LIMIT,
-            spawn_blocking(move || open_processes_with(&entry)),
-        )
-        .await
-        .map_err(|error| failed(error.into()))?
-        .map_err(|error| failed(error.into()))?
-        .map_err(failed)?;
-        if found.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let numbers: Vec<String> = found.iter().map(|(pid, _)| pid.to_string()).collect();
-            let text = format!("still running after {limit:?}: {}", numbers.join(", "));
-            return Err(failed(io::Error::new(io::ErrorKind::TimedOut, text)));
-        }
-        for (pid, process) in found {
-            tracing::warn!(
-                pid = pid.as_raw_nonzero().get(),
-                "ending a program that an earlier run left behind"
-            );
-            match pidfd_send_signal(process, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(error) => return Err(failed(error.into())),
-            }
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// How a program's environment says for which folder it works: its children inherit it, whatever becomes of us.
-fn marked(folder: &Path) -> Vec<u8> {
-    let mut entry = format!("{FOLDER_VARIABLE}=").into_bytes();
-    entry.extend(folder.as_os_str().as_encoded_bytes());
-    entry
-}
-
-/// Opens the living processes with this entry in their environment, as far as we may look; not we ourselves.
-fn open_processes_with(entry: &[u8]) -> io::Result<Vec<(Pid, OwnedFd)>> {
-    let carries = |pid: Pid| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|one| one == entry))
-    };
-    let mut found = Vec::new();
-    for process in fs::read_dir("/proc")? {
-        let name = process?.file_name();
-        let number = name.to_str().and_then(|name| name.parse().ok());
-        let Some(pid) = number.and_then(Pid::from_raw) else {
-            continue;
-        };
-        if pid == getpid() || !carries(pid) {
-            continue;
-        }
-        let opened = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(opened) => opened,
-            Err(Errno::SRCH | Errno::INVAL) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        // Asked again after opening: the number may have become another's. If it changes hands only now,
-        // the opened process has ended, and a signal reaches nobody.
-        if carries(pid) {
-            found.push((pid, opened));
-        }
-    }
-    Ok(found)
-}
-
 /// The lines of a running program: into the log, to the observer, and the last ones kept.
-struct Output<'a> {
+struct Lines<'a> {
     log: &'a Log,
     observer: &'a mut (dyn FnMut(Seen<'_>) + Send),
     tail: VecDeque<String>,
 }
 
-impl Output<'_> {
+impl Lines<'_> {
     fn take(&mut self, bytes: &[u8]) {
         let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
         self.log.line(&line);
@@ -286,7 +206,7 @@ enum Failed {
     Status(ExitStatus),
 }
 
-async fn attempt(step: Step<'_>, output: &mut Output<'_>) -> Result<(), Failed> {
+async fn attempt(step: Step<'_>, output: &mut Lines<'_>) -> Result<(), Failed> {
     let deadline = Instant::now() + step.limit;
     let (child, reader) = start(step, output.log).map_err(Failed::NotStarted)?;
     let mut running = Running::new(child);
@@ -336,8 +256,8 @@ fn start(step: Step<'_>, log: &Log) -> io::Result<(Child, pipe::Receiver)> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
-        .process_group(0)
         .kill_on_drop(true);
+    begin_session(&mut command, log.account.is_some());
     if let Some(account) = &log.account {
         command.env_clear().uid(account.uid).gid(account.gid);
         for name in HANDED_ON {
@@ -356,8 +276,53 @@ fn start(step: Step<'_>, log: &Log) -> io::Result<(Child, pipe::Receiver)> {
             None => command.env_remove(name),
         };
     }
-    let child = command.spawn()?;
+    if log.account.is_some() {
+        left_over::adopt()?;
+    }
+    let child = left_over::start(|| command.spawn(), number)?;
     Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+/// Lets the program lead a session of its own: it has no terminal into which it could type for whoever started us. A
+/// `foreign` one, which is another account's, gets no more rights by what it runs, either.
+#[expect(
+    unsafe_code,
+    reason = "the standard library has no safe way to start a program in a session of its own"
+)]
+pub(crate) fn begin_session(command: &mut Command, foreign: bool) {
+    let in_child = move || {
+        rustix::process::setsid()?;
+        if foreign {
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes two system calls only: it neither allocates nor locks (an error is
+    // a bare number), so that other threads' state at the fork does not matter.
+    unsafe {
+        command.pre_exec(in_child);
+    }
+}
+
+/// Starts a program of another account's that only answers something, and gives its answer.
+pub(crate) async fn ask_as(account: &Account, mut command: Command) -> io::Result<Output> {
+    command.env_clear().uid(account.uid).gid(account.gid);
+    command.stdout(Stdio::piped()).kill_on_drop(true);
+    begin_session(&mut command, true);
+    let child = left_over::start(|| command.spawn(), number)?;
+    let pid = number(&child);
+    let output = child.wait_with_output().await;
+    if let Some(pid) = pid {
+        left_over::forget(pid);
+    }
+    output
+}
+
+fn number(child: &Child) -> Option<Pid> {
+    child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw)
 }
 
 /// A running program; dropping it kills its whole process group.
@@ -368,16 +333,15 @@ struct Running {
 
 impl Running {
     fn new(child: Child) -> Self {
-        let group = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
+        let group = number(&child);
         Self { child, group }
     }
 
     /// Notes that the program ended by itself: its number may belong to somebody else from now on.
     fn ended(&mut self) {
-        self.group = None;
+        if let Some(group) = self.group.take() {
+            left_over::forget(group);
+        }
     }
 }
 
@@ -385,6 +349,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(group) = self.group {
             let _ = kill_process_group(group, Signal::KILL);
+            left_over::forget(group);
         }
     }
 }
@@ -429,43 +394,5 @@ fn diagnose(failed: Failed, limit: Duration, tail: &VecDeque<String>) -> Cause {
     match status.signal() {
         Some(signal) => Cause::Killed(signal),
         None => Cause::Other(status.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sleeper(folder: &Path) -> Command {
-        let mut command = Command::new("sleep");
-        command.arg("1000").env(FOLDER_VARIABLE, folder);
-        command.kill_on_drop(true);
-        command
-    }
-
-    #[tokio::test]
-    async fn what_works_for_a_folder_is_ended_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let (folder, other) = (dir.path().join("env"), dir.path().join("env2"));
-        let mut wanted = sleeper(&folder).spawn().unwrap();
-        let mut left_alone = sleeper(&other).spawn().unwrap();
-        // Its status has to be taken while we wait, as a zombie has no environment, but is not gone.
-        let (ended, status) = tokio::join!(end_left_over(&folder), wanted.wait());
-        ended.unwrap();
-        assert_eq!(status.unwrap().signal(), Some(9));
-        assert!(left_alone.try_wait().unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_ended_in_time_is_an_error_that_names_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let child = sleeper(dir.path()).spawn().unwrap();
-        let number = child.id().unwrap().to_string();
-        // No time at all: it is found once, and not waited for.
-        let error = end_left_over_within(dir.path(), Duration::ZERO).await;
-        let EnvError::LeftOver { source, .. } = error.unwrap_err() else {
-            panic!("another error");
-        };
-        assert!(source.to_string().contains(&number), "{source}");
     }
 }

@@ -7,11 +7,12 @@
 //!   1.log         what the programs printed while it was built
 //!   current -> 1  switched by one atomic rename
 //! base.lock       held by whoever builds
+//! base.switching  held for a moment by whoever switches, or moves a generation away
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,9 +21,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use crate::error::EnvError;
+use crate::library::write_new;
 
 /// The file that makes a generation complete.
-const STAMP: &str = "lyceum-environment.json";
+pub(crate) const STAMP: &str = "lyceum-environment.json";
+/// How it is named until it is whole.
+pub(crate) const STAMP_DRAFT: &str = "lyceum-environment.json.new";
+/// How the folder of a generation ends that is being removed.
+pub(crate) const GONE: &str = ".gone";
 /// How often we look whether the lock is free.
 const LOCK_PERIOD: Duration = Duration::from_millis(200);
 
@@ -138,18 +144,25 @@ impl Generations {
         let fail = |source| self.error("write", &stamp_path, source);
         let folder = File::open(&path).map_err(fail)?;
         rustix::fs::syncfs(&folder).map_err(|error| fail(error.into()))?;
-        let draft = path.join(format!("{STAMP}.new"));
-        let mut file = File::create(&draft).map_err(fail)?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
+        let draft = path.join(STAMP_DRAFT);
+        write_new(&draft, &text)
+            .and_then(|file| file.sync_all())
             .map_err(fail)?;
         fs::rename(&draft, &stamp_path)
             .and_then(|()| folder.sync_all())
             .map_err(fail)
     }
 
-    /// Makes a complete generation the current one, by one atomic rename.
+    /// Makes a complete generation the current one, by one atomic rename. Blocks while another switches.
     pub(crate) fn switch(&self, number: u32) -> Result<(), EnvError> {
+        let _lock = self.lock_switching()?;
+        // It may have been removed since it was chosen.
+        if !self.stamp_path(number).is_file() {
+            return Err(EnvError::NoGeneration {
+                folder: self.folder.clone(),
+                number: Some(number),
+            });
+        }
         let current = self.folder.join("current");
         let draft = self.folder.join("current.new");
         let fail = |source| self.error("switch", &current, source);
@@ -163,6 +176,100 @@ impl Generations {
             .map_err(fail)
     }
 
+    /// Moves a generation to where it is not found any more, and gives that path; `None` if it is current, or if `in_use`
+    /// says afterwards that it is used, and then it is back in its place. Blocks.
+    ///
+    /// What was moved has no stamp, so that it is never taken back when the caller is killed while it removes it.
+    pub(crate) fn move_away(
+        &self,
+        number: u32,
+        in_use: impl FnOnce() -> Result<bool, EnvError>,
+    ) -> Result<Option<PathBuf>, EnvError> {
+        let _lock = self.lock_switching()?;
+        if self.target() == Some(number) {
+            return Ok(None);
+        }
+        let path = self.path(number);
+        let gone = self.gone_path(number);
+        let fail = |source| self.error("remove", &path, source);
+        fs::rename(&path, &gone).map_err(fail)?;
+        match in_use() {
+            Ok(false) => {}
+            other => {
+                fs::rename(&gone, &path).map_err(fail)?;
+                return other.map(|_| None);
+            }
+        }
+        self.remove_gone(&gone).map(Some)
+    }
+
+    /// Looks after generations that somebody was moving away when he was killed: what is complete and current, or used,
+    /// goes back, and the rest is removed. Tells whether there was any. The caller holds the right to build. Blocks.
+    pub(crate) fn clean_moved(
+        &self,
+        in_use: impl Fn(u32) -> Result<bool, EnvError>,
+    ) -> Result<bool, EnvError> {
+        let mut found = false;
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(GONE));
+            let Some(number) = number.and_then(number_of) else {
+                continue;
+            };
+            found = true;
+            let (path, gone) = (self.path(number), entry.path());
+            let fail = |source| self.error("remove", &gone, source);
+            let lock = self.lock_switching()?;
+            let complete = gone.join(STAMP).is_file() && !path.exists();
+            if complete && (self.target() == Some(number) || in_use(number)?) {
+                fs::rename(&gone, &path).map_err(fail)?;
+                continue;
+            }
+            self.remove_gone(&gone)?;
+            drop(lock);
+            match fs::remove_dir_all(&gone) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes the stamp out of what was moved away.
+    fn remove_gone(&self, gone: &Path) -> Result<PathBuf, EnvError> {
+        match fs::remove_file(gone.join(STAMP)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.error("remove", gone, source))
+            }
+            _ => Ok(gone.to_owned()),
+        }
+    }
+
+    fn gone_path(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{number}{GONE}"))
+    }
+
+    /// Where `current` leads, complete or not.
+    fn target(&self) -> Option<u32> {
+        let target = fs::read_link(self.folder.join("current")).ok()?;
+        number_of(target.to_str()?)
+    }
+
+    /// Waits until nobody else switches or moves away; that takes them moments.
+    fn lock_switching(&self) -> Result<Lock, EnvError> {
+        let path = self.beside(".switching");
+        let file = open_lock(&path).and_then(|file| file.lock().map(|()| file));
+        file.map(|file| Lock { _file: file })
+            .map_err(|source| self.error("lock", &path, source))
+    }
+
+    /// A path beside the folder. Not `with_extension`: `4.2` and `4.3` would have the same one.
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut path = self.folder.clone().into_os_string();
+        path.push(end);
+        path.into()
+    }
+
     /// Waits for the right to build, for at most `limit`. `waiting` is called once, if somebody else has it,
     /// with their process number if known.
     pub(crate) async fn lock(
@@ -170,18 +277,9 @@ impl Generations {
         limit: Duration,
         waiting: impl FnOnce(Option<&str>),
     ) -> Result<Lock, EnvError> {
-        // Not `with_extension`: `4.2` and `4.3` would have the same lock.
-        let mut path = self.folder.clone().into_os_string();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = self.beside(".lock");
         let fail = |source| self.error("lock", &path, source);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(fail)?;
+        let mut file = open_lock(&path).map_err(fail)?;
         let begun = Instant::now();
         let mut waiting = Some(waiting);
         loop {
@@ -221,7 +319,22 @@ impl Generations {
     }
 }
 
-/// The right to build; the system takes it back when the holder ends, however that happens.
+/// Opens a file for locking. Only its owner can: whoever can read a file can lock it, and keep it.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// The right to build, or to switch; the system takes it back when the holder ends, however that happens.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
@@ -285,6 +398,73 @@ mod tests {
         assert_eq!(generations.find_current::<String>(), None);
     }
 
+    #[test]
+    fn what_was_switched_to_meanwhile_is_not_moved_away() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        for number in [1, 2, 3] {
+            fs::create_dir(generations.path(number)).unwrap();
+            generations.finish(number, &"x").unwrap();
+        }
+        generations.switch(1).unwrap();
+        assert_eq!(generations.move_away(1, || Ok(false)).unwrap(), None);
+        assert_eq!(generations.move_away(2, || Ok(true)).unwrap(), None);
+        assert_eq!(generations.list().unwrap(), [1, 2, 3]);
+        let gone = generations.move_away(2, || Ok(false)).unwrap().unwrap();
+        assert!(gone.is_dir() && !gone.join(STAMP).exists());
+        // And what is moved away cannot be switched to.
+        let error = generations.switch(2).unwrap_err();
+        assert!(matches!(error, EnvError::NoGeneration { .. }), "{error}");
+        assert_eq!(generations.find_current(), Some((1, "x".to_owned())));
+        // Nobody switches while one is looked at.
+        let (started, begun) = std::sync::mpsc::channel();
+        let switching = std::thread::scope(|scope| {
+            let other = generations.clone();
+            let moved = generations.move_away(3, || {
+                let thread = scope.spawn(move || {
+                    started.send(()).unwrap();
+                    other.switch(3)
+                });
+                begun.recv().unwrap();
+                assert_eq!(generations.target(), Some(1));
+                drop(thread);
+                Ok(true)
+            });
+            moved.unwrap()
+        });
+        assert_eq!(switching, None);
+        assert_eq!(generations.find_current(), Some((3, "x".to_owned())));
+    }
+
+    #[test]
+    fn what_was_being_moved_away_comes_back_if_it_is_wanted() {
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        for number in [1, 2, 3, 4] {
+            fs::create_dir(generations.path(number)).unwrap();
+            generations.finish(number, &"x").unwrap();
+        }
+        generations.switch(1).unwrap();
+        for number in [1, 2, 3, 4] {
+            fs::rename(generations.path(number), generations.gone_path(number)).unwrap();
+        }
+        // Half of it is gone already.
+        fs::remove_file(generations.gone_path(4).join(STAMP)).unwrap();
+        assert!(generations.clean_moved(|number| Ok(number != 3)).unwrap());
+        assert_eq!(generations.list().unwrap(), [1, 2]);
+        assert!(!generations.clean_moved(|_| Ok(true)).unwrap());
+    }
+
+    #[test]
+    fn nobody_else_can_hold_a_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("base.lock");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let file = open_lock(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
     #[tokio::test]
     async fn only_one_holds_the_lock() {
         let root = tempfile::tempdir().unwrap();
@@ -302,8 +482,9 @@ mod tests {
         assert!(matches!(refused, Err(EnvError::Busy { .. })), "{refused:?}");
         assert_eq!(told, Some(format!("process {}", std::process::id())));
         drop(first);
+        // A program that another test starts at this moment holds all our files until it runs.
         generations
-            .lock(Duration::ZERO, |_| panic!("it is free again"))
+            .lock(Duration::from_secs(10), |_| {})
             .await
             .unwrap();
     }

@@ -23,7 +23,8 @@ use crate::progress::{Phase, Progress, Report};
 
 pub use check::{CheckOptions, CheckReport, CheckedKernel, Problem};
 pub use interpreter::Host;
-pub use tune::{Finding, TuneReport};
+pub(crate) use interpreter::is_executable;
+pub use tune::{Finding, TuneOptions, TuneReport};
 
 /// Changes when we prepare environments differently, so that older ones are made anew.
 const FORMAT: u32 = 1;
@@ -191,7 +192,7 @@ impl Stamp {
                 .join("bin/python")
                 .canonicalize()
                 .is_ok_and(|real| real == self.interpreter)
-            && interpreter::is_executable(&prefix.join("bin/jupyterhub-singleuser"))
+            && is_executable(&prefix.join("bin/jupyterhub-singleuser"))
     }
 }
 

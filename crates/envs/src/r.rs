@@ -15,11 +15,13 @@
 
 mod apt;
 mod build;
+mod choose;
 mod diagnosis;
 mod error;
 mod import;
 mod install;
 mod interpreter;
+mod inventory;
 mod kernel;
 mod library;
 mod list;
@@ -42,8 +44,9 @@ pub use crate::command::Account;
 pub use error::RError;
 pub use import::{Imported, import, import_text};
 pub use interpreter::{Interpreter, RVersion, find, find_all};
+pub use inventory::{Collected, Difference, GenerationInfo};
 pub use kernel::RKernel;
-pub use library::{Collected, Difference, GenerationInfo, RLibrary};
+pub use library::RLibrary;
 pub use list::{Editor, Entry, Method, PackageList};
 pub use own::{OwnPackage, OwnReport, find_own, reinstall_own};
 pub use site::{SiteFiles, write_file};

@@ -120,6 +120,10 @@ impl HttpClient {
                 let stream = Socket::connect_owned(path, *uid).await.map_err(failed)?;
                 ask(stream, target, request, longest).await
             }
+            Upstream::OwnedTcp { port, uid } => {
+                let stream = Socket::connect_owned_tcp(*port, *uid).await;
+                ask(stream.map_err(failed)?, target, request, longest).await
+            }
             // Only people's requests go to users' servers.
             Upstream::Internal { .. } => Err(CallError::NoTls(target.clone())),
             Upstream::Tls { host, port } => {
@@ -181,14 +185,17 @@ async fn ask(
 /// `Host` as a browser would send it.
 fn host_of(target: &Upstream) -> String {
     let (host, port, usual) = match target {
-        Upstream::Tcp { host, port } => (host, *port, 80),
-        Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => (host, *port, 443),
+        Upstream::Tcp { host, port } => (host.as_str(), *port, 80),
+        Upstream::OwnedTcp { port, .. } => (Upstream::OWNED_HOST, *port, 80),
+        Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
+            (host.as_str(), *port, 443)
+        }
         Upstream::Unix(_) | Upstream::Owned { .. } => return "localhost".to_owned(),
     };
     let host = if host.contains(':') {
         format!("[{host}]")
     } else {
-        host.clone()
+        host.to_owned()
     };
     if port == usual {
         host

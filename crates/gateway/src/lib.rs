@@ -34,6 +34,7 @@ mod holder;
 mod hub;
 mod limit;
 mod listen;
+mod listener;
 mod maintenance;
 mod options;
 mod origin;

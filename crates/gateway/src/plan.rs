@@ -410,6 +410,9 @@ fn authority(target: &lyceum_core::Upstream) -> String {
     };
     match target {
         lyceum_core::Upstream::Tcp { host, port } => with_port(host, *port, 80),
+        lyceum_core::Upstream::OwnedTcp { port, .. } => {
+            with_port(lyceum_core::Upstream::OWNED_HOST, *port, 80)
+        }
         lyceum_core::Upstream::Tls { host, port }
         | lyceum_core::Upstream::Internal { host, port, .. } => with_port(host, *port, 443),
         lyceum_core::Upstream::Unix(_) | lyceum_core::Upstream::Owned { .. } => {

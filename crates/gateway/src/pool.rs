@@ -146,6 +146,7 @@ impl Pool {
                     Socket::connect_tls(host, *port, name, tls).await
                 }
                 Upstream::Unix(path) => Socket::connect_unix(path).await,
+                Upstream::OwnedTcp { port, uid } => Socket::connect_owned_tcp(*port, *uid).await,
                 Upstream::Owned { path, uid } => Socket::connect_owned(path, *uid).await,
             }
         };

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::listener;
 use crate::secure::Below;
 use crate::splice::PlainSocket;
 
@@ -72,6 +73,20 @@ impl Socket {
             ));
         }
         Ok(Self::Unix(stream))
+    }
+
+    /// Connects to a port of the loopback address, where every account can listen: whoever does has to run under that
+    /// one. Looked at after connecting, so that it is whom the connection went to.
+    pub(crate) async fn connect_owned_tcp(port: u16, uid: u32) -> io::Result<Self> {
+        let stream = tcp(lyceum_core::Upstream::OWNED_HOST, port).await?;
+        match listener::owner(port)? {
+            Some(listener) if listener == uid => Ok(Self::Tcp(stream)),
+            Some(listener) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("what listens there runs under the account {listener}, not {uid}"),
+            )),
+            None => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
     }
 
     /// Sends bytes as far as the system takes them at once, and nothing if it takes none.

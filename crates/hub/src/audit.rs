@@ -85,6 +85,14 @@ kinds! {
     ServerFailed = "server-failed",
     /// Somebody asked for the stop of a server.
     ServerStop = "server-stop",
+    /// A named server was made without being started.
+    ServerCreated = "server-created",
+    /// A server got another name, or somebody changed what it is shown as or starts with.
+    ServerChanged = "server-changed",
+    /// A server was deleted, with what was kept for it.
+    ServerDeleted = "server-deleted",
+    /// A server is shared with somebody, or not any more; or a code for that was made, used or deleted.
+    ShareChanged = "share-changed",
     /// The hub stopped a server that nobody used, or that ran too long.
     Cull = "cull",
     /// Somebody opened a server that is not theirs, or read what is kept for somebody else.
@@ -95,12 +103,20 @@ kinds! {
     UserDeleted = "user-deleted",
     /// A user got another name, or became an administrator, or is none any more.
     UserChanged = "user-changed",
+    /// An account of the machine, or a home folder, was made for a user.
+    AccountCreated = "account-created",
     /// An API token was made.
     TokenCreated = "token-created",
     /// An API token was revoked.
     TokenRevoked = "token-revoked",
     /// A group was created, deleted or changed.
     GroupChanged = "group-changed",
+    /// The configuration made, changed or deleted a role.
+    RoleChanged = "role-changed",
+    /// A service was made or deleted by the API.
+    ServiceChanged = "service-changed",
+    /// Users, groups and the rest were taken over from a JupyterHub.
+    Import = "import",
     /// Lyceum started, with this configuration.
     Configuration = "configuration",
     /// Lyceum ended.

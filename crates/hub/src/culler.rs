@@ -303,7 +303,12 @@ impl Hub {
             return;
         }
         match self.servers().remove(server).await {
-            Ok(true) => self.forget_server(server).await,
+            Ok(true) => {
+                tracing::info!(user.name = %server.user, server.name = %server,
+                    "deleted the server {server}, which was culled and has a name");
+                self.note_deleted(Actor::Hub, server, "cull");
+                self.forget_server(server).await;
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(server.name = %server, error = &error as &dyn std::error::Error,

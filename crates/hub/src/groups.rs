@@ -121,11 +121,15 @@ impl Hub {
             .collect::<Result<Vec<_>, _>>()?;
         let members = normalize(members)?;
         let mut tx = self.store().begin().await?;
-        let members = find(&mut tx, &members).await?;
+        let users = members;
+        let members = find(&mut tx, &users).await?;
         let mut created = Vec::with_capacity(names.len());
         for name in &names {
             created.push(create(&mut tx, name, &members).await?);
-            let event = GroupEvent::new(name, "created");
+            let event = GroupEvent {
+                users: users.clone(),
+                ..GroupEvent::new(name, "created")
+            };
             self.write_group(&mut tx, caller, event).await?;
         }
         tx.commit().await?;
@@ -151,9 +155,13 @@ impl Hub {
         if tx.find_group(&name).await?.is_some() {
             return Err(GroupError::Exists(name));
         }
-        let members = find(&mut tx, &members).await?;
+        let users = members;
+        let members = find(&mut tx, &users).await?;
         let group = create(&mut tx, &name, &members).await?;
-        let event = GroupEvent::new(&name, "created");
+        let event = GroupEvent {
+            users,
+            ..GroupEvent::new(&name, "created")
+        };
         self.write_group(&mut tx, caller, event).await?;
         tx.commit().await?;
         tracing::info!(

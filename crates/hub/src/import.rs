@@ -24,13 +24,14 @@ use lyceum_core::ids::{GroupId, ServerId, ServiceId, UserId};
 use lyceum_core::scope::Catalogue;
 use lyceum_core::{GroupName, ServerRef, ServiceName, Timestamp, UserName};
 use lyceum_store::jupyterhub::Database;
-use lyceum_store::{ActivityBatch, StoreError, Tx};
+use lyceum_store::{ActivityBatch, NewAuditRow, StoreError, Tx};
+use serde_json::{Value, json};
 
 pub use report::{Item, Kind, Outcome, Report, Totals};
 
 use snippet::Snippet;
 
-use crate::CryptKeys;
+use crate::{AuditKind, CryptKeys};
 
 /// What an import needs to know of this hub.
 #[derive(Debug, Clone)]
@@ -57,6 +58,7 @@ pub async fn import(
     source: &Database,
     options: ImportOptions<'_>,
 ) -> Result<Report, StoreError> {
+    let now = options.now;
     let mut import = Import {
         tx,
         source,
@@ -75,7 +77,32 @@ pub async fn import(
         activity: ActivityBatch::default(),
     };
     Box::pin(import.walk()).await?;
-    Ok(import.conclude())
+    let (tx, report) = import.conclude();
+    if report.changes() > 0 {
+        tx.append_audit(&[event(now, &report)]).await?;
+    }
+    Ok(report)
+}
+
+/// What the audit table is told of an import. No hub runs meanwhile that would tell it.
+fn event(at: Timestamp, report: &Report) -> NewAuditRow {
+    let count = |totals: &Totals| {
+        let counts = totals.iter();
+        let counts = counts.map(|(outcome, count)| (outcome.as_str().to_owned(), json!(count)));
+        Value::Object(counts.collect())
+    };
+    let totals = report.totals();
+    let totals = totals.iter();
+    let totals = totals.map(|(kind, totals)| (kind.plural().to_owned(), count(totals)));
+    NewAuditRow {
+        at,
+        kind: AuditKind::Import.as_str(),
+        actor: "-".to_owned(),
+        about: None,
+        server: None,
+        client_addr: None,
+        detail: Value::Object(totals.collect()),
+    }
 }
 
 /// An import under way. The maps lead from the ids of the other hub's rows to what they are here; what was not taken
@@ -108,7 +135,7 @@ impl<'a> Import<'a> {
         self.tx.record_activity(&self.activity).await
     }
 
-    fn conclude(mut self) -> Report {
+    fn conclude(mut self) -> (&'a mut Tx, Report) {
         if self.source.oauth_codes > 0 {
             self.report
                 .note("logins that were just under way at servers and services are not taken");
@@ -118,7 +145,7 @@ impl<'a> Import<'a> {
                 .note("logins in browsers are not taken: everybody logs in once more");
         }
         self.report.configuration = self.snippet.text();
-        self.report
+        (self.tx, self.report)
     }
 
     fn has_ended(&self, expires_at: Option<Timestamp>) -> bool {

@@ -268,21 +268,40 @@ impl Hub {
             tx.set_user_info(user.id, Some(info)).await?;
             user.user_info = Some(info.clone());
         }
-        if let Some(groups) = &identity.groups {
-            if self.settings().manage_groups {
-                if put_into_groups(tx, user.id, groups).await? {
-                    let detail = json!({"change": "login", "groups": groups});
-                    self.write_change(tx, AuditKind::GroupChanged, &user, detail)
-                        .await?;
-                }
-            } else {
-                tracing::debug!(user.name = %user.name,
-                    "the login method tells of groups of user {}, which count for the rules of `[access]` alone", user.name);
-            }
-        }
+        self.apply_groups(tx, &mut user, identity.groups.as_deref())
+            .await?;
         self.keep_auth_state(tx, &user, identity.auth_state.as_ref())
             .await?;
         Ok(user)
+    }
+
+    /// Makes the groups that the authenticator tells of those of the hub, if that is configured; else keeps them beside
+    /// those, where they count for what the configuration gives to groups, and for nothing else.
+    async fn apply_groups(
+        &self,
+        tx: &mut Tx,
+        user: &mut User,
+        told: Option<&[GroupName]>,
+    ) -> Result<(), StoreError> {
+        let mut beside = BTreeSet::new();
+        if let Some(groups) = told {
+            if !self.settings().manage_groups {
+                beside.extend(groups.iter().cloned());
+            } else if put_into_groups(tx, user.id, groups).await? {
+                let detail = json!({"change": "login", "groups": groups});
+                self.write_change(tx, AuditKind::GroupChanged, user, detail)
+                    .await?;
+            }
+        }
+        let beside: Vec<GroupName> = beside.into_iter().collect();
+        if user.told_groups != beside {
+            tx.set_told_groups(user.id, &beside).await?;
+            let detail = json!({"change": "told", "groups": beside, "before": user.told_groups});
+            self.write_change(tx, AuditKind::GroupChanged, user, detail)
+                .await?;
+            user.told_groups = beside;
+        }
+        Ok(())
     }
 
     /// Ends a browser session, and with it all sessions of servers and services that began from it

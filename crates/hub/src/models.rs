@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::error::RemoveError;
 use crate::permit::{ReadUser, StopServer};
 use crate::running::Outcome;
-use crate::{Action, Hub, Principal, ServerPermit, Snapshot, UserPermit};
+use crate::{Action, Actor, Hub, Principal, ServerPermit, Snapshot, UserPermit};
 
 /// A user with everything that belongs to them.
 #[derive(Debug, Clone)]
@@ -189,6 +189,13 @@ impl Hub {
             .collect())
     }
 
+    /// The groups by which the configuration gives a user profiles and limits: those of the hub, and those that the
+    /// login method told of at the last login. The latter give no rights in the hub.
+    pub async fn groups_that_count(&self, user: &User) -> Result<Vec<GroupName>, StoreError> {
+        let own = self.groups_of(user).await?;
+        Ok(with_told(own, user))
+    }
+
     /// Whether there is a record of a server.
     pub async fn server_exists<A: Action>(
         &self,
@@ -206,6 +213,7 @@ impl Hub {
         if !self.servers().remove(permit.server()).await? {
             return Ok(());
         }
+        self.note_deleted(Actor::Caller(permit.by()), permit.server(), "asked");
         self.forget_server(permit.server()).await;
         Ok(())
     }
@@ -249,4 +257,15 @@ impl Hub {
         }
         Ok(self.remove_server(permit).await?)
     }
+}
+
+/// Adds the groups that the login method told of to those that a user is in.
+pub(crate) fn with_told(mut groups: Vec<GroupName>, user: &User) -> Vec<GroupName> {
+    let told = user.told_groups.iter();
+    let more: Vec<_> = told
+        .filter(|told| !groups.contains(told))
+        .cloned()
+        .collect();
+    groups.extend(more);
+    groups
 }

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use lyceum_core::limits::NamedServers;
 use lyceum_core::{NameError, ServerName, ServerRef, slug};
 use lyceum_store::{Kind, Phase, StoreError, User};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::models::ServerView;
+use crate::models::{ServerView, with_told};
 use crate::permit::{ManageServer, StartServer};
 use crate::profiles::NoSuchProfile;
 use crate::servers::{Change, Shared, StartInput};
-use crate::{Action, Hub, ServerPermit, StartError};
+use crate::{Action, Actor, AuditEvent, AuditKind, Hub, ServerPermit, StartError};
 
 /// What becomes of servers whose names are not allowed for new ones any more (JupyterHub
 /// `allow_existing_invalid_named_servers`).
@@ -125,6 +125,15 @@ impl Hub {
             tx.set_user_options(row.id, Some(&options)).await?;
             row.user_options = Some(options);
         }
+        let event = AuditEvent {
+            server: Some(&server.server),
+            ..AuditEvent::new(
+                AuditKind::ServerCreated,
+                Actor::Caller(permit.by()),
+                Some(&server.user),
+            )
+        };
+        self.audit().write(&mut tx, event).await?;
         tx.commit().await?;
         tracing::info!(server.name = %server, "made the server {server}");
         Ok(self.view_with(server.clone(), Some(row)))
@@ -162,6 +171,11 @@ impl Hub {
         let user_options = self
             .check_profile(permit.user(), edit.user_options)
             .await??;
+        let detail = json!({
+            "renamed": renamed,
+            "display_name": edit.display_name.is_some(),
+            "options": user_options.is_some(),
+        });
         let change = Change {
             name: renamed.clone(),
             display_name: edit.display_name,
@@ -180,6 +194,12 @@ impl Hub {
             Err(error) => return Err(error.into()),
         };
         let now = ServerRef::new(server.user.clone(), row.name.clone());
+        self.note_server(
+            AuditKind::ServerChanged,
+            Actor::Caller(permit.by()),
+            server,
+            detail,
+        );
         if renamed.is_some() {
             tracing::info!(server.name = %server, "the server {server} is now called {now}");
             self.forget_server(server).await;
@@ -272,6 +292,12 @@ impl Hub {
             if row.display_name.is_none() {
                 tx.set_display_name(row.id, Some(text)).await?;
             }
+            let event = AuditEvent {
+                server: Some(&old.server),
+                detail: json!({"renamed": new.server, "by": "configuration"}),
+                ..AuditEvent::new(AuditKind::ServerChanged, Actor::Hub, Some(&old.user))
+            };
+            self.audit().write(&mut tx, event).await?;
             tx.commit().await?;
             tracing::info!(server.name = %old, "the server {old} is now called {new}");
             self.forget_server(&old).await;
@@ -297,11 +323,12 @@ pub(crate) async fn named_servers_of(
     let settings = &shared.settings;
     let rules = &settings.named_server_rules;
     let groups = if rules.has_groups() {
-        shared.store.groups_of_user(user.id).await?
+        let groups = shared.store.groups_of_user(user.id).await?;
+        with_told(groups.into_iter().map(|group| group.name).collect(), user)
     } else {
         Vec::new()
     };
-    let by_rules = rules.of(&user.name, groups.iter().map(|group| &group.name));
+    let by_rules = rules.of(&user.name, &groups);
     Ok(match by_rules {
         Some(allowed) => allowed,
         None if !settings.allow_named_servers => NamedServers::Off,

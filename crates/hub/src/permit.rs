@@ -75,11 +75,17 @@ impl<A: Action> ServerPermit<A> {
 /// The proof that the caller may do `A` to this group.
 #[derive(Debug)]
 pub struct GroupPermit<A: Action> {
+    by: Principal,
     group: Group,
     action: PhantomData<A>,
 }
 
 impl<A: Action> GroupPermit<A> {
+    /// Who may.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
+
     /// The group.
     pub fn group(&self) -> &Group {
         &self.group
@@ -89,11 +95,17 @@ impl<A: Action> GroupPermit<A> {
 /// The proof that the caller may do `A` to this service.
 #[derive(Debug)]
 pub struct ServicePermit<A: Action> {
+    by: Principal,
     service: Service,
     action: PhantomData<A>,
 }
 
 impl<A: Action> ServicePermit<A> {
+    /// Who may.
+    pub fn by(&self) -> &Principal {
+        &self.by
+    }
+
     /// The service.
     pub fn service(&self) -> &Service {
         &self.service
@@ -209,6 +221,7 @@ impl Hub {
         let name = GroupName::parse(name).map_err(|_: NameError| Denied::NotFound)?;
         let group = self.store().find_group(&name).await?;
         Ok(GroupPermit {
+            by: caller.clone(),
             group: group.ok_or(Denied::NotFound)?,
             action: PhantomData,
         })
@@ -224,6 +237,7 @@ impl Hub {
         let name = ServiceName::parse(name).map_err(|_: NameError| Denied::NotFound)?;
         let service = self.store().find_service(&name).await?;
         Ok(ServicePermit {
+            by: caller.clone(),
             service: service.ok_or(Denied::NotFound)?,
             action: PhantomData,
         })

@@ -10,6 +10,7 @@ use lyceum_store::{StoreError, User};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::models::with_told;
 use crate::running::MayStart;
 use crate::{Action, Hub, ServerPermit, StartError, StartInput};
 
@@ -113,9 +114,10 @@ impl Profiles {
         self.find(options?.get(OPTION)?.as_str()?)
     }
 
-    /// Whether a member of these groups has a choice.
-    pub fn is_choice_for(&self, groups: &[GroupName]) -> bool {
-        self.allowed(groups).nth(1).is_some()
+    /// Whether a user who is in these groups of the hub has a choice.
+    pub fn is_choice_for(&self, user: &User, groups: &[GroupName]) -> bool {
+        let groups = with_told(groups.to_vec(), user);
+        self.allowed(&groups).nth(1).is_some()
     }
 
     fn allowed(&self, groups: &[GroupName]) -> impl Iterator<Item = &Profile> {
@@ -195,7 +197,7 @@ impl Hub {
         if settings.profiles.is_empty() {
             return Ok(ProfileChoice::default());
         }
-        let groups = self.groups_of(permit.user()).await?;
+        let groups = self.groups_that_count(permit.user()).await?;
         let stored = self.stored_options(permit).await?;
         let usual = settings.profiles.usual(&groups, stored.as_ref());
         let offer = |profile: &Profile| OfferedProfile {
@@ -221,7 +223,7 @@ impl Hub {
     ) -> Result<StartInput, StartError> {
         let profiles = &self.settings().profiles;
         if !profiles.is_empty() {
-            let groups = self.groups_of(permit.user()).await?;
+            let groups = self.groups_that_count(permit.user()).await?;
             let stored = self.stored_options(permit).await?;
             let options = input.user_options.take();
             input.user_options = profiles.options_of_start(&groups, options, stored)?;
@@ -242,7 +244,7 @@ impl Hub {
         if profiles.is_empty() {
             return Ok(Ok(Some(options)));
         }
-        let groups = self.groups_of(owner).await?;
+        let groups = self.groups_that_count(owner).await?;
         Ok(profiles.asked(&groups, &options).map(|asked| {
             if let Some(profile) = asked {
                 let name = Value::String(profile.name.clone());

@@ -103,10 +103,15 @@ impl Work<'_> {
             && group.properties != *properties
         {
             self.tx.set_group_properties(group.id, properties).await?;
+            self.group_changed(&declared.name, "properties", None)
+                .await?;
         }
         for name in &declared.users {
             let user = self.ensure_user(name).await?;
-            self.tx.add_member(group.id, user).await?;
+            if self.tx.add_member(group.id, user).await? {
+                self.group_changed(&declared.name, "members-added", Some(name))
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -117,9 +122,18 @@ impl Work<'_> {
         }
         tracing::info!("made the group {name}, which the configuration names");
         let group = self.tx.create_group(name).await?;
-        let detail = json!({"group": name, "change": "created", "by": "configuration"});
-        self.write(AuditKind::GroupChanged, None, detail).await?;
+        self.group_changed(name, "created", None).await?;
         Ok(group)
+    }
+
+    async fn group_changed(
+        &mut self,
+        group: &GroupName,
+        change: &str,
+        member: Option<&UserName>,
+    ) -> Result<(), StoreError> {
+        let detail = json!({"group": group, "change": change, "by": "configuration"});
+        self.write(AuditKind::GroupChanged, member, detail).await
     }
 
     async fn ensure_groups(&mut self, names: &[GroupName]) -> Result<Vec<GroupId>, StoreError> {

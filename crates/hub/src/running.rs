@@ -97,6 +97,9 @@ impl Hub {
                 self.metrics().not_started(NotStarted::TooMany);
             })?;
         }
+        let options = input.user_options.as_ref();
+        let profile = self.settings().profiles.named_in(options);
+        let detail = json!({"profile": profile.map(|profile| profile.name.clone())});
         let place = self.take_place(permit.server())?;
         let asked = self.servers().start(permit.server(), input).await;
         if let Err(Refusal::AlreadyStarting | Refusal::Stopping | Refusal::Checking) = asked {
@@ -110,7 +113,7 @@ impl Hub {
             AuditKind::ServerStart,
             Actor::Caller(permit.by()),
             permit.server(),
-            json!({}),
+            detail,
         );
         tracing::info!(server.name = %permit.server(), user.name = %permit.user().name,
             "starting the server of {}", permit.user().name);
@@ -236,7 +239,19 @@ impl Hub {
         self.note_server(AuditKind::ServerStop, actor, server, json!({"why": why}));
     }
 
-    fn note_server(&self, kind: AuditKind, actor: Actor<'_>, server: &ServerRef, detail: Value) {
+    /// Notes that a server was deleted, and why.
+    pub(crate) fn note_deleted(&self, actor: Actor<'_>, server: &ServerRef, why: &str) {
+        self.note_server(AuditKind::ServerDeleted, actor, server, json!({"why": why}));
+    }
+
+    /// Notes that something happened to a server.
+    pub(crate) fn note_server(
+        &self,
+        kind: AuditKind,
+        actor: Actor<'_>,
+        server: &ServerRef,
+        detail: Value,
+    ) {
         self.audit().note(AuditEvent {
             server: Some(&server.server),
             detail,

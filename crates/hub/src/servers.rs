@@ -7,6 +7,7 @@ pub mod progress;
 pub(crate) mod reach;
 
 mod actor;
+mod listener;
 mod records;
 mod routes;
 

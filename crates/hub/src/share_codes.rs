@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::permit::{ListShares, ManageShares, ReadShares};
 use crate::sessions::after;
-use crate::shares::{ShareError, log_change, server_to_share, texts};
-use crate::{Hub, Principal, ServerPermit, UserPermit};
+use crate::shares::{ShareError, ShareEvent, log_change, server_to_share, texts};
+use crate::{Actor, Hub, Principal, ServerPermit, UserPermit};
 
 /// The length of a code in random bytes; as text it has 43 characters.
 const CODE_BYTES: usize = 32;
@@ -100,6 +100,9 @@ impl Hub {
                 expires_at: Some(after(now, lifetime)),
             })
             .await?;
+        let event = ShareEvent::new("code-created", permit.server()).permitting(&code.scopes);
+        self.write_share(&mut tx, Actor::Caller(caller), event)
+            .await?;
         tx.commit().await?;
         tracing::info!(server.name = %code.server, scopes = ?code.scopes, "made a share code for server {}", code.server);
         Ok((self.code_view(code), secret))
@@ -122,6 +125,9 @@ impl Hub {
         let found = match which {
             DeleteCodes::All => {
                 tx.delete_share_codes_of_server(server.id).await?;
+                let event = ShareEvent::new("all-codes-deleted", permit.server());
+                self.write_share(&mut tx, Actor::Caller(permit.by()), event)
+                    .await?;
                 tx.commit().await?;
                 return Ok(());
             }
@@ -132,6 +138,9 @@ impl Hub {
         let found = found.filter(|code| code.server_id == server.id);
         let code = found.ok_or(ShareError::NoShare)?;
         tx.delete_share_code(code.id).await?;
+        let event = ShareEvent::new("code-deleted", permit.server());
+        self.write_share(&mut tx, Actor::Caller(permit.by()), event)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -171,6 +180,9 @@ impl Hub {
         let with = ReceiverId::User(user.id);
         let share = tx
             .grant_share(code.server_id, with, &code.scopes, now)
+            .await?;
+        let event = ShareEvent::new("code-used", &share.server).of(&share);
+        self.write_share(&mut tx, Actor::User(&user.name), event)
             .await?;
         tx.commit().await?;
         log_change("by a code, shared", &share);

@@ -12,6 +12,7 @@ use lyceum_core::{GroupName, ServerName, ServerRef, Timestamp, UserName};
 /// With whom a server is shared.
 pub use lyceum_store::Receiver;
 use lyceum_store::{Page, Paged, ReceiverId, Server, Share, SharesOf, Store, StoreError, Tx, User};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::error::{Denied, HubError};
@@ -19,7 +20,10 @@ use crate::permit::{
     ListShares, ManageGroupShares, ManageShares, ManageUserShares, ReadGroupShares, ReadShares,
     ReadUserShares, ShareWithGroup, ShareWithUser,
 };
-use crate::{Action, GroupPermit, Hub, Owner, Principal, ServerPermit, UserPermit};
+use crate::{
+    Action, Actor, AuditEvent, AuditKind, GroupPermit, Hub, Owner, Principal, ServerPermit,
+    UserPermit,
+};
 
 /// A share, and whether its server is ready now.
 #[derive(Debug, Clone)]
@@ -207,7 +211,7 @@ impl Hub {
         server: &str,
     ) -> Result<(), ShareError> {
         let with = ReceiverId::User(permit.user().id);
-        self.leave(with, owner, server).await
+        self.leave(permit.by(), with, owner, server).await
     }
 
     /// Gives up what is shared with a group.
@@ -218,7 +222,7 @@ impl Hub {
         server: &str,
     ) -> Result<(), ShareError> {
         let with = ReceiverId::Group(permit.group().id);
-        self.leave(with, owner, server).await
+        self.leave(permit.by(), with, owner, server).await
     }
 
     /// Shares a server, or widens what is shared already; without scopes, the right to use it.
@@ -258,6 +262,9 @@ impl Hub {
         let share = tx
             .grant_share(server.id, receiver, &texts(&names), now)
             .await?;
+        let event = ShareEvent::new("granted", permit.server()).of(&share);
+        self.write_share(&mut tx, Actor::Caller(caller), event)
+            .await?;
         tx.commit().await?;
         log_change("shared", &share);
         Ok(self.share_view(share))
@@ -294,6 +301,13 @@ impl Hub {
         let left = tx
             .revoke_share(server.id, receiver, names, self.now())
             .await?;
+        let event = ShareEvent {
+            with: Some(with.clone()),
+            scopes: left.as_ref().map(|left| left.scopes.clone()),
+            ..ShareEvent::new("revoked", permit.server())
+        };
+        self.write_share(&mut tx, Actor::Caller(permit.by()), event)
+            .await?;
         tx.commit().await?;
         if left.is_none() {
             tracing::info!(server.name = %permit.server(), ?with, "server {} is no longer shared with {with:?}", permit.server());
@@ -311,6 +325,9 @@ impl Hub {
         };
         let mut tx = self.store().begin().await?;
         let count = tx.delete_shares_of_server(server.id).await?;
+        let event = ShareEvent::new("all-revoked", permit.server());
+        self.write_share(&mut tx, Actor::Caller(permit.by()), event)
+            .await?;
         tx.commit().await?;
         tracing::info!(server.name = %permit.server(), "ended {count} shares of server {}", permit.server());
         Ok(())
@@ -426,15 +443,91 @@ impl Hub {
         Ok(self.share_view(share?.ok_or(ShareError::NoShare)?))
     }
 
-    async fn leave(&self, with: ReceiverId, owner: &str, server: &str) -> Result<(), ShareError> {
+    async fn leave(
+        &self,
+        by: &Principal,
+        with: ReceiverId,
+        owner: &str,
+        server: &str,
+    ) -> Result<(), ShareError> {
         let share = self.find_share(with, owner, server).await?.share;
         let mut tx = self.store().begin().await?;
         if !tx.delete_share(share.id).await? {
             return Err(ShareError::NoShare);
         }
+        let event = ShareEvent::new("given-up", &share.server).of(&share);
+        self.write_share(&mut tx, Actor::Caller(by), event).await?;
         tx.commit().await?;
         log_change("gave up", &share);
         Ok(())
+    }
+
+    /// Writes down that something about the shares of a server was changed.
+    pub(crate) async fn write_share(
+        &self,
+        tx: &mut Tx,
+        actor: Actor<'_>,
+        event: ShareEvent<'_>,
+    ) -> Result<(), StoreError> {
+        let (user, group) = match event.with {
+            Some(With::User(name)) => (Some(name), None),
+            Some(With::Group(name)) => (None, Some(name)),
+            None => (None, None),
+        };
+        let detail = json!({
+            "change": event.change,
+            "user": user,
+            "group": group,
+            "scopes": event.scopes,
+        });
+        let server = event.server;
+        let event = AuditEvent {
+            server: Some(&server.server),
+            detail,
+            ..AuditEvent::new(AuditKind::ShareChanged, actor, Some(&server.user))
+        };
+        self.audit().write(tx, event).await
+    }
+}
+
+/// What was changed of the shares of a server, for the audit table.
+pub(crate) struct ShareEvent<'a> {
+    change: &'static str,
+    server: &'a ServerRef,
+    with: Option<With>,
+    /// What the share permits then; nothing if it has ended.
+    scopes: Option<Vec<String>>,
+}
+
+impl<'a> ShareEvent<'a> {
+    pub(crate) fn new(change: &'static str, server: &'a ServerRef) -> Self {
+        Self {
+            change,
+            server,
+            with: None,
+            scopes: None,
+        }
+    }
+
+    /// The same, with what is permitted then.
+    pub(crate) fn permitting(self, scopes: &[String]) -> Self {
+        Self {
+            scopes: Some(scopes.to_vec()),
+            ..self
+        }
+    }
+
+    /// The same, of this share.
+    pub(crate) fn of(self, share: &Share) -> Self {
+        let with = match &share.with {
+            Receiver::User(_, name) => With::User(name.to_string()),
+            Receiver::Group(_, name) => With::Group(name.to_string()),
+        };
+        Self {
+            with: Some(with),
+            scopes: Some(share.scopes.clone()),
+            ..self
+        }
     }
 }
 

@@ -10,7 +10,9 @@ mod audit;
 mod broker;
 mod cert;
 mod config;
+mod course;
 mod cull;
+mod data;
 mod demo;
 mod doctor;
 mod env;
@@ -92,6 +94,12 @@ enum Command {
     Cert(cert::CertCommand),
     /// Which servers are stopped because nobody uses them, when and why; and to stop them now.
     Cull(cull::CullArgs),
+    /// Shared data, such as NLTK's packages, and shared folders: who may use them, and whether all is there.
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Courses with nbgrader: makes them, and says who teaches and who attends.
+    #[command(subcommand)]
+    Course(course::CourseCommand),
     /// Builds, switches and looks after the environments that users' servers and kernels run from.
     #[command(subcommand)]
     Env(env::EnvCommand),
@@ -212,6 +220,8 @@ impl Cli {
             Command::Audit(args) => audit::run(&args),
             Command::Cert(command) => cert::run(&command),
             Command::Cull(args) => cull::run(&args),
+            Command::Data(command) => data::run(&command),
+            Command::Course(command) => course::run(&command),
             Command::Env(command) => env::run(&command),
             Command::Route(command) => route::run(&command),
             Command::Import(command) => import::run(&command),

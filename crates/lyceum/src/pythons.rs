@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lyceum_broker::PythonFolders;
 use lyceum_core::seams::{PythonNow, Pythons};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often is looked: reading a link for each environment costs microseconds.
@@ -22,6 +23,7 @@ pub(crate) struct WatchedPythons {
     folders: PythonFolders,
     titles: BTreeMap<String, String>,
     current: Mutex<BTreeMap<String, Generation>>,
+    switched: Notify,
 }
 
 /// A generation that is the current one.
@@ -39,6 +41,7 @@ impl WatchedPythons {
             folders,
             titles,
             current: Mutex::default(),
+            switched: Notify::new(),
         });
         // On a disk that hangs, Lyceum starts without.
         let _ = timeout(FIRST_LIMIT, watched.look()).await;
@@ -56,7 +59,8 @@ impl WatchedPythons {
         }
     }
 
-    async fn look(self: &Arc<Self>) {
+    /// Looks once.
+    pub(crate) async fn look(self: &Arc<Self>) {
         let folders = self.folders.clone();
         let looking = tokio::task::spawn_blocking(move || {
             let current = |name: &String| {
@@ -79,7 +83,13 @@ impl WatchedPythons {
                 }
             }
             *known = seen;
+            self.switched.notify_one();
         }
+    }
+
+    /// Waits until something has been switched since it was last waited for; for one who waits.
+    pub(crate) async fn switched(&self) {
+        self.switched.notified().await;
     }
 
     /// The folders of the current generations.

@@ -50,9 +50,14 @@ impl Statics {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = BTreeSet::new();
+        // Sets that can be used, and get smaller yet.
+        let mut unfinished = BTreeSet::new();
         let mut swept = false;
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.switched() => {}
+            }
             let wanted = self.wanted().await;
             for key in self.sets.keys() {
                 if !wanted.contains(&key) {
@@ -62,25 +67,43 @@ impl Statics {
             let mut fine = true;
             for key in wanted {
                 match self.look(&key).await {
-                    Ok(()) => {
+                    Ok(is_new) => {
                         told.remove(&key);
+                        if is_new {
+                            unfinished.insert(key);
+                        }
                     }
                     Err(error) => {
                         fine = false;
-                        if told.insert(key) {
-                            tracing::warn!(
-                                error = &error as &dyn std::error::Error,
-                                "static files are left to users' servers; {}",
-                                error.hint()
-                            );
-                        }
+                        tell(&mut told, key, &error);
                     }
                 }
             }
-            if fine && !swept {
+            // One at a time, and only when all can be used: this takes long, and people come meanwhile.
+            if let Some(key) = unfinished.pop_first()
+                && let Some(set) = self.sets.get(&key)
+            {
+                match compress(&set, &THEN).await {
+                    Ok(()) => {
+                        tracing::info!("static files of {key} are compressed as far as they can be")
+                    }
+                    Err(error) => tell(&mut told, key, &error),
+                }
+            }
+            if !unfinished.is_empty() {
+                ticks.reset_immediately();
+            } else if fine && !swept {
                 swept = true;
                 self.sweep().await;
             }
+        }
+    }
+
+    /// Waits until another generation of a Python environment is the current one.
+    async fn switched(&self) {
+        match &self.pythons {
+            Some(pythons) => pythons.switched().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -95,8 +118,8 @@ impl Statics {
         running.chain(expected).map(str::to_owned).collect()
     }
 
-    /// Makes the set of an environment if there is none, or the environment has changed.
-    async fn look(&self, key: &str) -> Result<(), StaticError> {
+    /// Makes the set of an environment if there is none, or the environment has changed; tells whether it has.
+    async fn look(&self, key: &str) -> Result<bool, StaticError> {
         let (known, cache, prefix) = (self.sets.get(key), self.cache.clone(), PathBuf::from(key));
         let looking = tokio::task::spawn_blocking(move || match known {
             Some(set) if set.is_current() => Looked::Unchanged,
@@ -113,7 +136,7 @@ impl Statics {
                 return Err(error);
             }
             // A panic was logged; the next look may do better.
-            Ok(Looked::Unchanged) | Err(_) => return Ok(()),
+            Ok(Looked::Unchanged) | Err(_) => return Ok(false),
         };
         let made = compress(&set, &[FIRST]).await;
         let summary = set.summary();
@@ -129,9 +152,7 @@ impl Statics {
             );
         }
         made?;
-        compress(&set, &THEN).await?;
-        tracing::info!("static files of {key} are compressed as far as they can be");
-        Ok(())
+        Ok(true)
     }
 
     /// Removes what no environment has any more.
@@ -149,6 +170,17 @@ impl Statics {
                 "could not remove compressed files that nobody needs"
             );
         }
+    }
+}
+
+/// Says once why an environment's files are left to the servers.
+fn tell(told: &mut BTreeSet<String>, key: String, error: &StaticError) {
+    if told.insert(key) {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "static files are left to users' servers; {}",
+            error.hint()
+        );
     }
 }
 
@@ -247,6 +279,48 @@ mod tests {
         })
         .await;
         let found = sets.find(&route(&running), "/user/ada/static/lab/0123456789abcdef.js");
+        assert!(found.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_switch_brings_the_set_of_the_new_generation_and_leaves_that_of_servers_that_run() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().canonicalize().unwrap();
+        let generations = folder.join("python/base");
+        let (old, new) = (
+            environment(&generations, "1"),
+            environment(&generations, "2"),
+        );
+        let switch = |number: &str| {
+            let draft = generations.join("current.new");
+            std::os::unix::fs::symlink(number, &draft).unwrap();
+            fs::rename(draft, generations.join("current")).unwrap();
+        };
+        switch("1");
+        let folders = lyceum_broker::PythonFolders {
+            folder: folder.clone(),
+            default: "base".to_owned(),
+            names: ["base".to_owned()].into(),
+        };
+        let titles = [("base".to_owned(), "Base".to_owned())].into();
+        let pythons = WatchedPythons::new(folders, titles).await;
+        let (sets, routes) = (StaticSets::new(), RouteTable::new());
+        let statics = Statics {
+            sets: sets.clone(),
+            cache: folder.join("cache"),
+            expected: None,
+            pythons: Some(Arc::clone(&pythons)),
+            routes: routes.clone(),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(statics.keep_up());
+        until("the current one has a set", || sets.get(&old).is_some()).await;
+        routes.put(route(&old)).await.unwrap();
+        switch("2");
+        pythons.look().await;
+        until("so has the new one, at once", || sets.get(&new).is_some()).await;
+        assert!(sets.get(&old).is_some(), "a server runs from it");
+        let found = sets.find(&route(&old), "/user/ada/static/lab/0123456789abcdef.js");
         assert!(found.is_some());
     }
 

@@ -1,6 +1,7 @@
 //! From configuration to live objects: the only place that knows both sides of every seam.
 
 pub(crate) mod auth_state;
+mod beside;
 pub(crate) mod broker;
 pub(crate) mod cull;
 pub(crate) mod external;
@@ -191,7 +192,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
     };
     let web_settings = web_settings(&config, &xsrf_secret)?;
     let renderer = renderer(&settings, &config.pages)?;
-    let changed = security::changed_keys(&store, &config).await?;
+    let compared = security::compare(&store, &config).await?;
     let hub = Hub::new(Parts {
         settings,
         store,
@@ -201,7 +202,7 @@ pub(crate) async fn assemble(config: Config, extras: Extras) -> anyhow::Result<A
         routes: hub_routes,
         runtime: tokio::runtime::Handle::current(),
     });
-    security::note_configuration(&hub, changed);
+    security::note_configuration(&hub, compared);
     let _ = commands.hub.set(hub.clone());
     let web = Web::new(hub.clone(), renderer, web_settings);
     Ok(Assembly {

@@ -16,15 +16,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lyceum_broker::client::BrokerError;
 use lyceum_broker::protocol::{
-    self, RefusalKind, RunningServer, ServerKey, ServerState, StartServer, TlsFiles,
+    self, RefusalKind, RunningServer, ServerKey, ServerState, StartServer, StartedServer, TlsFiles,
 };
 use lyceum_broker::{Broker, Variables};
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::names::{ServerRef, UserName};
 use lyceum_core::seams::{
-    Exit, Handle, HomeSpace, Liveness, PythonInUse, SpawnError, Spawner, StartProgress,
-    StartRequest, Started, StopMode, Usage,
+    Exit, Handle, HomeSpace, Liveness, MadeForUser, PythonInUse, SpawnError, Spawner,
+    StartProgress, StartRequest, Started, StopMode, Usage,
 };
+
+use tokio::time::Instant;
 
 use self::handle::BrokeredHandle;
 
@@ -34,6 +36,8 @@ const SWEEP_GRACE: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How often the broker is asked how a server ended, before that stays unknown.
 const EXIT_TRIES: u32 = 10;
+/// How long a start waits for a broker that has gone away in the middle of it: systemd has another one at once.
+const NEXT_BROKER: Duration = Duration::from_secs(15);
 /// How many starts are remembered as ours.
 const REMEMBERED: usize = 4096;
 
@@ -102,6 +106,37 @@ impl Brokered {
             self.broker.stop(key, Some(SWEEP_GRACE)).await?;
         }
         Ok(())
+    }
+
+    /// Asks for a start. If the broker goes away in the middle of it, the next one is asked, once: what was half started
+    /// it ends first, by the start's mark.
+    async fn begin(
+        &self,
+        request: &StartRequest,
+        progress: &dyn StartProgress,
+    ) -> Result<(StartedServer, std::os::fd::OwnedFd), BrokerError> {
+        let start = || start_of(request.clone(), self.profiles);
+        let started = self.broker.start(start()).await;
+        let Err(lost @ BrokerError::Lost(_)) = started else {
+            return started;
+        };
+        tracing::warn!(server = %request.server, "the broker has gone away during a start; asking the next one");
+        progress.say(
+            10,
+            "What starts servers was restarted at this moment; beginning again",
+        );
+        let until = Instant::now() + NEXT_BROKER;
+        loop {
+            let started = self.broker.start(start()).await;
+            match &started {
+                Err(BrokerError::NotRunning { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                // It had started, and nobody could say so any more: what failed is the saying, and the hub ends it.
+                Err(error) if is_of(error, RefusalKind::Exists) => return Err(lost),
+                _ => return started,
+            }
+        }
     }
 
     /// Asks how a server is, however long the broker does not answer.
@@ -183,22 +218,31 @@ impl Spawner for Brokered {
         progress: &dyn StartProgress,
     ) -> Result<Started, Failure> {
         let server = request.server.clone();
-        let again = request.clone();
-        let start = start_of(request, self.profiles);
-        let key = start.key.clone();
+        let key = ServerKey {
+            user: server.user.clone(),
+            server: server.server.clone(),
+            marker: request.marker.clone(),
+        };
         self.own().remember(&key.marker);
         // Before the question: whatever becomes of it, the hub can stop what this may have started.
         let early = BrokeredHandle::new(self.kind.name(), &key);
         progress.handle(&early.encode());
         progress.say(10, "Preparing the account and the home folder");
-        let mut started = self.broker.start(start).await;
+        let mut started = self.begin(&request, progress).await;
         if matches!(&started, Err(error) if is_of(error, RefusalKind::Exists)) {
             self.end_unknown(&server)
                 .await
                 .map_err(|error| failure::of_start(&error))?;
-            started = self.broker.start(start_of(again, self.profiles)).await;
+            started = self.begin(&request, progress).await;
         }
         let (started, _) = started.map_err(|error| failure::of_start(&error))?;
+        if started.made.account.is_some() || started.made.home.is_some() {
+            progress.made(&MadeForUser {
+                account: started.made.account.clone(),
+                home: started.made.home.clone(),
+                uid: started.uid,
+            });
+        }
         progress.say(30, "The server's program is running");
         let handle = early.with(&started);
         Ok(Started {
@@ -391,3 +435,6 @@ impl fmt::Display for Kind {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_shares"),
     migration!(3, "0003_services"),
     migration!(4, "0004_audit"),
+    migration!(5, "0005_told_groups"),
 ];
 
 /// The version after all of these migrations.

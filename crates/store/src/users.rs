@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use lyceum_core::ids::UserId;
-use lyceum_core::names::UserName;
+use lyceum_core::names::{GroupName, UserName};
 use lyceum_core::secret::Secret;
 use serde_json::{Map, Value as Json};
 
@@ -30,6 +30,8 @@ pub struct User {
     pub cookie_id: Secret<String>,
     /// What clients may know of the user.
     pub user_info: Option<Map<String, Json>>,
+    /// The groups that the login method told of at the last login. They are none of the hub's.
+    pub told_groups: Vec<GroupName>,
 }
 
 /// A user to be created.
@@ -50,7 +52,8 @@ macro_rules! user_columns {
     () => {
         "users.id AS user_id, users.name AS user_name, users.admin AS user_admin, \
          users.created AS user_created, users.last_activity AS user_last_activity, \
-         users.cookie_id AS user_cookie_id, users.user_info AS user_info"
+         users.cookie_id AS user_cookie_id, users.user_info AS user_info, \
+         users.told_groups AS user_told_groups"
     };
 }
 pub(crate) use user_columns;
@@ -65,6 +68,7 @@ impl User {
             last_activity: row.get("user_last_activity")?,
             cookie_id: Secret::new(row.get("user_cookie_id")?),
             user_info: row.json_or_null("user_info")?,
+            told_groups: row.json_or_null("user_told_groups")?.unwrap_or_default(),
         })
     }
 }
@@ -146,7 +150,8 @@ impl Tx {
         User::read(&row)
     }
 
-    /// Gives a user another name; fails with [`StoreError::Exists`] if it is taken. The same name is fine.
+    /// Gives a user another name; fails with [`StoreError::Exists`] if it is taken. The same name is fine. The groups
+    /// that were told of the old name are forgotten.
     pub async fn rename_user(&mut self, id: UserId, name: &UserName) -> Result<(), StoreError> {
         if find_user(&mut self.db(), name)
             .await?
@@ -154,7 +159,8 @@ impl Tx {
         {
             return Err(StoreError::exists(Kind::User, name));
         }
-        let sql = "UPDATE users SET name = $2, name_folded = $3 WHERE id = $1";
+        let sql = "UPDATE users SET told_groups = CASE WHEN name = $2 THEN told_groups END, \
+                   name = $2, name_folded = $3 WHERE id = $1";
         let all = values![id, name, fold(name.as_str())];
         let renamed = self.db().run("rename a user", sql, all).await;
         match renamed {
@@ -180,6 +186,18 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let sql = "UPDATE users SET user_info = $2 WHERE id = $1";
         let all = vec![id.into(), Value::json_or_null(user_info)?];
+        self.change_user(id, "change a user", sql, all).await
+    }
+
+    /// Sets the groups that the login method tells of a user.
+    pub async fn set_told_groups(
+        &mut self,
+        id: UserId,
+        groups: &[GroupName],
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE users SET told_groups = $2 WHERE id = $1";
+        let told = (!groups.is_empty()).then_some(groups);
+        let all = vec![id.into(), Value::json_or_null(told.as_ref())?];
         self.change_user(id, "change a user", sql, all).await
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Environment {
 }
 
 /// All environments; those of older versions show that their servers and databases work with ours.
-pub(super) const ENVIRONMENTS: [Environment; 3] = [
+pub(super) const ENVIRONMENTS: [Environment; 4] = [
     Environment {
         variable: "LYCEUM_TEST_PYENV",
         folder: "test-env",
@@ -41,6 +41,17 @@ pub(super) const ENVIRONMENTS: [Environment; 3] = [
         variable: "LYCEUM_TEST_PYENV_41",
         folder: "test-env-4.1",
         packages: &["jupyterhub==4.1.*", "jupyterlab>=4.4,<5"],
+    },
+    // Beside the others, as its extensions would be loaded by every server.
+    Environment {
+        variable: "LYCEUM_TEST_PYENV_NBGRADER",
+        folder: "test-env-nbgrader",
+        packages: &[
+            "jupyterhub>=6,<7",
+            "jupyterlab>=4.4,<5",
+            "nbgrader==0.9.*",
+            "nltk>=3.9,<4",
+        ],
     },
 ];
 

@@ -33,6 +33,8 @@ pub(super) enum Package {
     NssTools,
     /// R with its package shiny.
     Shiny,
+    /// R, what compiles its packages, its kernel for notebooks, and a small package of the distribution's.
+    R,
     /// What makes and boots whole systems.
     TestHosts,
     /// The library that checks passwords of the machine, for building the broker.
@@ -52,7 +54,15 @@ impl Package {
             Self::Bind => &["bind9"],
             Self::NssTools => &["libnss3-tools"],
             Self::Shiny => &["r-base-core", "r-cran-shiny"],
-            Self::TestHosts => &["mmdebstrap", "systemd-container"],
+            Self::R => &[
+                "r-base-core",
+                "r-cran-irkernel",
+                "r-cran-r6",
+                "gcc",
+                "make",
+                "git",
+            ],
+            Self::TestHosts => &["mmdebstrap", "systemd-container", "zsh"],
             Self::Pam => &["libpam0g-dev"],
         }
     }
@@ -76,18 +86,25 @@ impl Package {
             Self::OpenSsl => find_program("openssl").is_some(),
             Self::Bind => find_program("named").is_some() || Path::new("/usr/sbin/named").is_file(),
             Self::NssTools => find_program("certutil").is_some(),
-            Self::TestHosts => ["mmdebstrap", "systemd-nspawn"]
+            Self::TestHosts => ["mmdebstrap", "systemd-nspawn", "zsh"]
                 .iter()
                 .all(|name| find_program(name).is_some()),
             Self::Pam => Path::new("/usr/include/security/pam_appl.h").is_file(),
-            Self::Shiny => {
-                let check = "quit(status = !requireNamespace('shiny', quietly = TRUE))";
-                command(Path::new("/"), "Rscript", &["--vanilla", "-e", check])
-                    .output()
-                    .is_ok_and(|output| output.status.success())
+            Self::Shiny => has_r_package("shiny"),
+            Self::R => {
+                let compiles = ["gcc", "make", "git"];
+                has_r_package("IRkernel")
+                    && compiles.iter().all(|name| find_program(name).is_some())
             }
         }
     }
+}
+
+fn has_r_package(name: &str) -> bool {
+    let check = format!("quit(status = !requireNamespace('{name}', quietly = TRUE))");
+    command(Path::new("/"), "Rscript", &["--vanilla", "-e", &check])
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// Installs the packages that are missing.

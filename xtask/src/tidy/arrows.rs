@@ -48,6 +48,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("annotate-snippets", &["config"]),
     ("zbus", &["broker"]),
     ("pam-client2", &["broker"]),
+    ("reqwest", &["envs"]),
+    ("roxmltree", &["envs"]),
+    ("tar", &["envs"]),
+    ("zip", &["envs"]),
 ];
 
 /// Checks the workspace's crates.

@@ -7,6 +7,7 @@ use lyceum_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
+use crate::beside::Link;
 use crate::protocol::{HomeSpace, secret_text};
 
 /// What a child is to do. All names have been checked.
@@ -31,6 +32,8 @@ pub(crate) enum Job {
     Create(Creation),
     /// Make the home folder of an account.
     MakeHome(Home),
+    /// Put links into a home, as its owner.
+    PutLinks(Links),
     /// Look at the space of a home, as its owner.
     Space {
         /// The owner.
@@ -83,6 +86,16 @@ pub(crate) struct Home {
     pub(crate) mode: u32,
 }
 
+/// Links that a home shall have.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Links {
+    /// Whose.
+    pub(crate) account: Account,
+    /// The links.
+    pub(crate) links: Vec<Link>,
+}
+
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -133,6 +146,7 @@ impl Job {
         match self {
             Self::Create(_) | Self::MakeHome(_) => true,
             Self::Find { .. }
+            | Self::PutLinks(_)
             | Self::Authenticate(_)
             | Self::CheckAccount { .. }
             | Self::Space { .. } => false,
@@ -146,6 +160,7 @@ impl Job {
             Self::Authenticate(_) | Self::CheckAccount { .. } => "ask PAM",
             Self::Create(_) => "make the account",
             Self::MakeHome(_) => "make the home folder",
+            Self::PutLinks(_) => "put links into the home folder",
             Self::Space { .. } => "look at the space of the home folder",
         }
     }

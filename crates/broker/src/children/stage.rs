@@ -47,6 +47,7 @@ fn run(job: Job) -> Outcome {
         Job::CheckAccount { service, name } => Ok(check_account(&service, &name)),
         Job::Create(creation) => creation::create(&creation),
         Job::MakeHome(wanted) => home::make(&wanted),
+        Job::PutLinks(wanted) => home::put_links(&wanted),
         Job::Space { account } => home::space(&account).map(Outcome::Space),
     };
     done.unwrap_or_else(|error| Outcome::Failed(error.to_string()))

@@ -38,6 +38,7 @@ fn decided(policy: &Policy, start: &StartServer, account: Account) -> Result<Dec
     let findings = Findings {
         port: Some(40_000),
         python,
+        config_path: Some("/srv/settings/teacher:/srv/settings/common".to_owned()),
     };
     let decision = decide(policy, start, account, &findings);
     if let Ok(decision) = &decision {
@@ -74,6 +75,10 @@ fn a_usual_start_has_the_command_account_socket_and_environment_of_the_configura
     assert_eq!(get("HOME"), Some("/home/ada"));
     assert_eq!(get("SHELL"), Some("/bin/bash"));
     assert_eq!(get("TZ"), Some("Europe/Prague"));
+    assert_eq!(
+        get("JUPYTER_CONFIG_PATH"),
+        Some("/srv/settings/teacher:/srv/settings/common")
+    );
     assert_eq!(
         get("JUPYTERHUB_SERVICE_URL"),
         Some("http://127.0.0.1:8888/base/user/ada/lab/")
@@ -384,7 +389,7 @@ fn other_programs_and_tls_get_a_port() {
     let decision = decided(&policy, &other, ada()).unwrap();
     assert!(matches!(
         &decision.upstream,
-        Upstream::Tcp { port: 40_000, .. }
+        Upstream::OwnedTcp { port: 40_000, .. }
     ));
     for (part, bad) in [("name", "evil/../x"), ("key", "no PEM")] {
         let mut bad_tls = start("ada", "");

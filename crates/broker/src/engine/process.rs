@@ -41,6 +41,7 @@ use self::record::Record;
 use super::turns::Turns;
 use super::{Engine, Identity, Running, machine, refuse};
 use crate::plan::Plan;
+use crate::policy::Sandbox;
 use crate::protocol::{Refusal, RefusalKind, ServerState, Usage};
 
 pub(crate) const KIND: &str = "process";
@@ -164,13 +165,7 @@ impl ProcessEngine {
         given_up: &CancellationToken,
     ) -> Result<Running, Refusal> {
         let path = self.record(&plan.unit)?;
-        if !plan.sandbox.properties.is_empty() {
-            return Err(Refusal::new(
-                RefusalKind::Policy,
-                "`sandbox.properties` are properties of units of systemd, which this engine does not have.",
-                "Remove them, or use the spawner `systemd`.",
-            ));
-        }
+        check_sandbox(&plan.sandbox)?;
         let (unit, old) = (plan.unit.clone(), path.clone());
         blocking("look for a server", move || {
             if let Some(record) = Record::read(&old)? {
@@ -239,6 +234,10 @@ impl Engine for ProcessEngine {
             vec!["It could not be tried what can be closed to servers here.".to_owned()]
         }));
         missing
+    }
+
+    async fn try_sandbox(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
+        check_sandbox(sandbox)
     }
 
     async fn start(&self, plan: &Plan) -> Result<Running, Refusal> {
@@ -348,6 +347,17 @@ impl Engine for ProcessEngine {
         })
         .await
     }
+}
+
+fn check_sandbox(sandbox: &Sandbox) -> Result<(), Refusal> {
+    if sandbox.properties.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalKind::Policy,
+        "`sandbox.properties` are properties of units of systemd, which this engine does not have.",
+        "Remove them, or use the spawner `systemd`.",
+    ))
 }
 
 fn known(identity: &Identity) -> Result<ProcessKey, Refusal> {

@@ -12,6 +12,7 @@ mod raw;
 mod socket;
 mod start;
 mod stop;
+mod trial;
 mod words;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use self::manager::{Manager, UnitState};
 use super::turns::Turns;
 use super::{Engine, Identity, Running, machine, refuse};
 use crate::plan::Plan;
+use crate::policy::Sandbox;
 use crate::protocol::{Refusal, RefusalKind, ServerState, Usage};
 
 pub(crate) const KIND: &str = "systemd";
@@ -100,6 +102,10 @@ impl Engine for SystemdEngine {
             missing.push("This machine has no control groups.".to_owned());
         }
         missing
+    }
+
+    async fn try_sandbox(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
+        trial::of_properties(&sandbox.properties).await
     }
 
     async fn start(&self, plan: &Plan) -> Result<Running, Refusal> {

@@ -1,5 +1,7 @@
 //! Verbs about accounts: logins, accounts that are found or made, space of homes.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lyceum_core::names::UserName;
@@ -10,7 +12,7 @@ use crate::account::Account;
 use crate::children::{Creation, Home, Job, Login, Outcome, Purpose, Verdict};
 use crate::decide;
 use crate::policy::{AccountCreation, PamPolicy, Policy};
-use crate::protocol::{HomeSpace, Refusal, RefusalKind};
+use crate::protocol::{HomeSpace, Made, Refusal, RefusalKind};
 
 /// How long the name service may take.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
@@ -22,6 +24,24 @@ const HOME_LIMIT: Duration = Duration::from_secs(20);
 const SPACE_LIMIT: Duration = Duration::from_secs(5);
 /// The longest password that is tried, in bytes (`PAM_MAX_RESP_SIZE`).
 const MAX_PASSWORD: usize = 511;
+
+/// What was made for users and is not told yet: the next answer to a start tells it, also if a login or a start that
+/// failed had it made. Forgotten when the broker ends; its log has it, too.
+#[derive(Debug, Default)]
+pub(super) struct Untold(Mutex<BTreeMap<UserName, Made>>);
+
+impl Untold {
+    fn note(&self, user: &UserName, change: impl FnOnce(&mut Made)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(all.entry(user.clone()).or_default());
+    }
+
+    /// Gives what was made for a user, to be told.
+    pub(super) fn take(&self, user: &UserName) -> Made {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(user).unwrap_or_default()
+    }
+}
 
 impl Server {
     /// Asks PAM whether this is somebody's password, and gives the account.
@@ -152,6 +172,8 @@ impl Server {
             {
                 Outcome::Done {} => {
                     tracing::info!(user.name = name, "made the home folder of {name}");
+                    self.made
+                        .note(user, |made| made.home = Some(account.home.clone()));
                 }
                 Outcome::Exists {} => {}
                 outcome => return Err(unexpected(&job, outcome)),
@@ -195,7 +217,11 @@ impl Server {
             .run(Purpose::Work, name, &job, CREATE_LIMIT)
             .await?
         {
-            Outcome::Done {} => true,
+            Outcome::Done {} => {
+                self.made
+                    .note(user, |made| made.account = Some(name.to_owned()));
+                true
+            }
             Outcome::Exists {} => false,
             outcome => return Err(unexpected(&job, outcome)),
         };

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::servers::exists;
+use crate::beside::Seats;
 use crate::decide::{self, Decision, Findings};
 use crate::engine::Running;
 use crate::folders::{Record, find_program};
 use crate::policy::Policy;
-use crate::protocol::{Refusal, RefusalKind, StartServer, StartedServer};
+use crate::protocol::{Made, Refusal, RefusalKind, StartServer, StartedServer};
 use crate::python::PythonError;
 use crate::static_files;
 
@@ -36,7 +37,7 @@ impl Server {
         let _lock = or_gone(gone, self.units.take(&unit)).await?;
         let account = or_gone(gone, self.account(policy, &key.user)).await?.0;
         if let Some(record) = self.record(&unit).await?.record()
-            && (record.key == key || self.runs(&unit).await?)
+            && (record.key == key && !was_broken_off(&record) || self.runs(&unit).await?)
         {
             return Err(exists());
         }
@@ -51,7 +52,12 @@ impl Server {
             Ok(python) => (python, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let findings = Findings { port, python };
+        let Seats { config_path, links } = self.seats(policy, &account).await;
+        let findings = Findings {
+            port,
+            python,
+            config_path,
+        };
         let decided = decide::decide(policy, &start, account, &findings);
         // Who may not start it at all is told that, and not what the environment lacks.
         let mut decision = match (decided, no_python) {
@@ -59,6 +65,8 @@ impl Server {
             (decided, _) => decided?,
         };
         let environment = self.find_program(&mut decision).await?;
+        or_gone(gone, self.try_sandbox(policy)).await?;
+        self.put_links(policy, &decision.plan.account, links).await;
         self.limit_all(policy).await;
         // What a broker that was killed in the middle of a start has left.
         self.end_left_over(&unit).await?;
@@ -73,11 +81,18 @@ impl Server {
             identity: None,
             exit: None,
         };
+        let user = record.key.user.clone();
         let started = self.prepare_and_start(&decision, start, record, gone).await;
-        if started.is_err() {
-            self.clear(&unit).await;
+        match started {
+            Ok((mut started, process)) => {
+                started.made = self.made.take(&user);
+                Ok((started, process))
+            }
+            Err(refusal) => {
+                self.clear(&unit).await;
+                Err(refusal)
+            }
         }
-        started
     }
 
     async fn prepare_and_start(
@@ -116,6 +131,7 @@ impl Server {
             unit: written.unit.clone(),
             environment: written.environment.clone(),
             python: written.python.clone(),
+            made: Made::default(),
         };
         self.files("write down that the server runs", move |folders| {
             folders.write_record(&written)
@@ -173,6 +189,12 @@ impl Server {
         decision.plan.argv.extend(arguments);
         Ok(environment)
     }
+}
+
+/// Whether this is all that a broker has left that was killed in the middle of a start: whoever fails in order removes
+/// it, and whoever is at it holds the unit's lock. Such a start may be asked for again under its own mark.
+fn was_broken_off(record: &Record) -> bool {
+    record.identity.is_none() && record.exit.is_none()
 }
 
 /// Waits for something, but not for a client that has gone away.

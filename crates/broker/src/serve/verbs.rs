@@ -19,14 +19,11 @@ impl Server {
     ) -> Result<(Answer, Option<OwnedFd>), Refusal> {
         let answer = match request {
             Request::Status {} => {
-                let (engine, missing) = match &self.engine {
-                    Some(engine) => (engine.kind(), engine.missing(&policy.limits.total).await),
-                    None => ("none", Vec::new()),
-                };
+                let kind = self.engine.as_ref().map_or("none", |engine| engine.kind());
                 Answer::Status(Status {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
-                    engine: engine.to_owned(),
-                    missing,
+                    engine: kind.to_owned(),
+                    missing: self.missing(policy).await,
                 })
             }
             Request::Authenticate {

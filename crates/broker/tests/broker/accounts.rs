@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use lyceum_broker::protocol::RefusalKind;
+use lyceum_broker::protocol::{Made, RefusalKind};
 
 use super::room::{
-    PASSWORD, Room, create, in_room, in_room_with, key, make_account, refusal, run, set_password, start,
-    until, user,
+    PASSWORD, Room, create, in_room, in_room_with, key, make_account, refusal, run, set_password,
+    start, until, user,
 };
 
 async fn log_in(room: &Room, name: &str, password: &str) -> Result<u32, RefusalKind> {
@@ -232,6 +232,15 @@ fn a_missing_account_is_made_once_with_home_shell_and_groups() {
         assert_eq!((home.uid(), home.mode() & 0o7777), (account.uid, 0o750));
         let hello = fs::metadata("/home/ada/hello.txt").unwrap();
         assert_eq!(hello.uid(), account.uid);
+        // What was made is told once, by the next start.
+        let starting = room.broker.start(start("bob", "1111111111"));
+        let made = starting.await.unwrap().0.made;
+        assert_eq!(made.account.as_deref(), Some("bob"));
+        assert_eq!(made.home.as_deref(), Some(Path::new("/home/bob")));
+        let stopping = room.broker.stop(&key("bob", "1111111111"), None);
+        stopping.await.unwrap();
+        let starting = room.broker.start(start("bob", "2222222222"));
+        assert_eq!(starting.await.unwrap().0.made, Made::default());
         // Without a password nobody logs in; with one, they do.
         assert!(log_in(&room, "ada", PASSWORD).await.is_err());
         set_password("ada");

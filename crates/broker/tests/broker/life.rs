@@ -143,6 +143,13 @@ fn a_broker_killed_in_the_middle_of_a_start_is_no_obstacle_to_the_next_one() {
         room.run();
         let (state, _) = room.broker.inspect(&key("ada", ONE)).await.unwrap();
         assert!(matches!(state, ServerState::Ended { .. }));
+        // Also under its own mark: whoever has lost the broker asks again.
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        assert_eq!(room.folders(), ["lyceum-ada"]);
+        assert_eq!(room.engine.count(), 1);
+        let again = room.broker.start(start("ada", ONE)).await.unwrap_err();
+        assert_eq!(refusal(again), RefusalKind::Exists);
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
         room.broker.start(start("ada", TWO)).await.unwrap();
         assert_eq!(room.folders(), ["lyceum-ada"]);
     });
@@ -313,6 +320,53 @@ fn thousands_of_servers_are_listed() {
         let units: std::collections::BTreeSet<&str> =
             listed.iter().map(|one| one.unit.as_str()).collect();
         assert_eq!((listed.len(), units.len()), (2_501, 2_501));
+    });
+}
+
+#[test]
+fn a_sandbox_that_the_machine_does_not_take_is_told_before_and_at_the_first_start() {
+    let bad = |policy: &mut lyceum_broker::Policy| {
+        let property = ("PrivateNetwork".to_owned(), "yes".to_owned());
+        policy.server.sandbox.properties = [property].into();
+    };
+    in_room_with(bad, async |room| {
+        make_account("ada", &[]);
+        let missing = room.broker.status().await.unwrap().missing;
+        assert_eq!(missing[0], "There are no properties.");
+        let error = room.broker.start(start("ada", ONE)).await.unwrap_err();
+        let refused = error.refusal().unwrap();
+        assert_eq!(refused.message, "There are no properties.");
+        assert!(room.folders().is_empty() && room.records().is_empty());
+    });
+}
+
+#[test]
+fn a_folder_of_sockets_without_a_file_system_of_its_own_is_told() {
+    in_room(async |mut room| {
+        let told = async |room: &Room| {
+            let missing = room.broker.status().await.unwrap().missing;
+            missing.iter().any(|line| line.contains("Users can fill"))
+        };
+        assert!(told(&room).await);
+        room.kill().await;
+        let (none, tmpfs): (Option<&str>, _) = (None, Some("tmpfs"));
+        let options = Some("size=1M,nr_inodes=100,mode=711");
+        let at = "/run/lyceum-servers";
+        mount(none, at, tmpfs, MsFlags::empty(), options).unwrap();
+        room.run();
+        assert!(!told(&room).await);
+        make_account("ada", &[]);
+        room.broker.start(start("ada", ONE)).await.unwrap();
+        // A user fills it: others' starts are refused with the reason, and the rest of /run is as it was.
+        let own = room.folders();
+        let filled = fs::write(
+            format!("/run/lyceum-servers/{}/filler", own[0]),
+            vec![0; 2 << 20],
+        );
+        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        fs::write("/run/elsewhere", "x").unwrap();
+        room.broker.stop(&key("ada", ONE), None).await.unwrap();
+        room.broker.start(start("ada", TWO)).await.unwrap();
     });
 }
 

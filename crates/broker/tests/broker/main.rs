@@ -9,5 +9,6 @@
 )]
 
 mod accounts;
+mod beside;
 mod life;
 mod room;

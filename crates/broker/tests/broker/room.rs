@@ -109,6 +109,10 @@ pub(crate) fn policy() -> Policy {
             check_at_start: true,
             limit: Duration::from_secs(20),
         }),
+        links: Vec::new(),
+        courses: lyceum_broker::beside::CoursePolicy {
+            settings: PathBuf::from("/srv/lyceum/course-settings"),
+        },
         accounts: AccountPolicy {
             name: text("{username}"),
             uids: 1000..=59_999,
@@ -345,6 +349,17 @@ impl Engine for TinyEngine {
 
     async fn missing(&self, _: &TotalLimits) -> Vec<String> {
         vec!["nothing is limited".to_owned()]
+    }
+
+    async fn try_sandbox(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
+        if sandbox.properties.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalKind::Policy,
+            "There are no properties.",
+            "",
+        ))
     }
 
     async fn start(&self, plan: &Plan) -> Result<Running, Refusal> {

@@ -1,6 +1,6 @@
 //! Rules for `[env]`.
 
-mod variables;
+pub(super) mod variables;
 
 use std::path::Path;
 
@@ -8,6 +8,8 @@ use super::Rules;
 use crate::problem::Problem;
 use crate::settings::{PythonEnvConfig, is_environment_name};
 use crate::tree::Step;
+
+mod r;
 
 /// Where nothing can be kept that everybody has to reach after every boot.
 const NOT_BELOW: [&str; 4] = ["/home", "/root", "/run", "/proc"];
@@ -48,6 +50,7 @@ impl Rules<'_> {
             self.environment_name(&["env", "python"], name);
             self.python_environment(name, environment);
         }
+        self.r_libraries();
     }
 
     /// Checks the name of an environment of some kind.

@@ -2,26 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
-use lyceum_spawn::ProcessConfig;
-
 use super::Rules;
+use super::env::variables::{is_refused, is_variable};
 use crate::problem::Problem;
-use crate::settings::{SharedConfig, SharedWith, is_link_name, is_place, is_shared_name};
+use crate::settings::{
+    SharedConfig, SharedWith, is_link_name, is_place, is_shared_name, is_timezone,
+};
 use crate::tree::Step;
 
-/// Variables that are the server's own, or lead to code that runs in it.
-const TAKEN: [&str; 7] = [
-    "HOME",
-    "LANG",
-    "LOGNAME",
-    "PATH",
-    "PYTHONPATH",
-    "SHELL",
-    "USER",
-];
-/// What such variables begin with.
-const TAKEN_STARTS: [&str; 5] = ["JPY_", "JUPYTER", "LD_", "LYCEUM_", "PYTHON"];
+/// What variables begin with that lead to code which runs in servers.
+const CODE_STARTS: [&str; 3] = ["JPY_", "JUPYTER", "PYTHON"];
 
 impl Rules<'_> {
     pub(super) fn shared(&mut self) {
@@ -97,26 +87,15 @@ impl Rules<'_> {
 
     fn variable(&mut self, name: &str, variable: &str) {
         let path = ["shared", name, "variable"].map(Step::from);
-        let taken = TAKEN.contains(&variable)
-            || TAKEN_STARTS.iter().any(|start| variable.starts_with(start));
-        if taken {
-            let title = format!("`{variable}` is a variable of the server itself");
-            let problem =
-                Problem::error(title).help("set it in `spawner.environment` if it is meant");
-            self.fault(&path, false, problem, "expected another name");
-            return;
-        }
-        let started = ProcessConfig {
-            environment: [(variable.to_owned(), "x".to_owned())].into(),
-            ..ProcessConfig::default()
-        };
-        let word = variable
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || c == b'_');
-        if !word || variable.starts_with(|c: char| c.is_ascii_digit()) || started.check().is_err() {
+        if !is_variable(variable) {
             let title = format!("`{variable}` cannot be a variable");
-            let label = "expected letters, digits and underscores";
+            let label = "expected letters, digits and underscores, and no digit first";
             self.fault(&path, false, Problem::error(title), label);
+        } else if is_refused(variable) || CODE_STARTS.iter().any(|one| variable.starts_with(one)) {
+            let title = format!("`{variable}` cannot be set for every server and shell");
+            let problem =
+                Problem::error(title).help("for servers alone, `spawner.environment` can set it");
+            self.fault(&path, false, problem, "the system's or Lyceum's own");
         }
     }
 
@@ -144,7 +123,7 @@ impl Rules<'_> {
             }
         }
         if let Some(zone) = &courses.timezone
-            && TimeZone::get(zone).is_err()
+            && !is_timezone(zone)
         {
             let what = format!("cannot be used: `{zone}` is no time zone of this machine");
             let help = "for example `timezone = \"Europe/Prague\"`; the system's list is in the package `tzdata`";

@@ -60,7 +60,9 @@ pub struct AccessConfig {
     pub allow_existing_users: Option<bool>,
 
     /// Whether the groups that the login method tells of are those of the hub: at each login, the user is put into
-    /// them and taken out of all others. With a login method that tells nothing of groups, nothing changes.
+    /// them and taken out of all others, so that roles and shares of groups are theirs. Without this, they count beside
+    /// those of the hub for what the configuration gives to groups: who may log in, profiles, limits, culling. With a
+    /// login method that tells nothing of groups, nothing changes.
     #[schemars(example = true)]
     pub manage_groups: bool,
 }

@@ -19,9 +19,9 @@ pub struct CoursesConfig {
     #[schemars(example = "/data/exchange", extend("format" = "path"))]
     pub exchange: PathBuf,
 
-    /// The folder for what is known of courses, and for the settings of nbgrader and Jupyter that follow from it. Servers
-    /// read it when they start, so it is on this machine, and root's alone to write.
-    #[schemars(example = "/etc/lyceum/courses", extend("format" = "path"))]
+    /// The folder for what is known of courses, and for the settings of nbgrader and Jupyter that follow from it. Everybody
+    /// reads it, and root alone writes it. All servers read it when they start, so it should be on this machine.
+    #[schemars(example = "/data/course-settings", extend("format" = "path"))]
     pub settings: PathBuf,
 
     /// The time zone of courses that are added without one, as the IANA calls it.
@@ -42,12 +42,17 @@ impl Default for CoursesConfig {
         Self {
             root: "/srv/lyceum/courses".into(),
             exchange: "/srv/lyceum/exchange".into(),
-            settings: "/etc/lyceum/courses".into(),
+            settings: "/srv/lyceum/course-settings".into(),
             timezone: None,
             language: CourseLanguage::En,
             execution_timeout: HumanDuration::from_secs(120),
         }
     }
+}
+
+/// Whether this machine knows a time zone of this name.
+pub fn is_timezone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
 }
 
 /// A language of courses.

@@ -70,8 +70,9 @@ pub struct CullConfig {
     /// What is other for named servers.
     pub named: CullOverride,
 
-    /// What is other for the servers of a group's members, by the name of the group. Of several groups that say
-    /// something the most patient counts; over what is said for `named`.
+    /// What is other for the servers of a group's members, by the name of the group: one of the hub, or one that the
+    /// login method tells of, such as a Unix group. Of several groups that say something the most patient counts; over
+    /// what is said for `named`.
     pub groups: BTreeMap<String, CullOverride>,
 
     /// What is other for servers that were started with a profile, by the name of the profile. Counts over everything

@@ -83,7 +83,8 @@ with_limits! {
         /// What all servers together may use.
         pub total: TotalLimitsConfig,
 
-        /// Other limits for members of groups, under the group's name. Who is in several has the most generous one.
+        /// Other limits for members of groups, under the group's name: groups of the hub, or groups that the login
+        /// method tells of, such as Unix groups. Who is in several has the most generous one.
         ///
         /// ```toml
         /// [limits.groups.research]

@@ -25,7 +25,8 @@ with_limits! {
         #[schemars(example = "A lot of memory, for the last exercises.")]
         pub description: String,
 
-        /// Members of these groups may choose it. If it is not set, everybody may.
+        /// Members of these groups may choose it: groups of the hub, or groups that the login method tells of, such as
+        /// Unix groups. If it is not set, everybody may.
         #[schemars(example = ["research", "teachers"])]
         pub groups: Option<Vec<String>>,
 

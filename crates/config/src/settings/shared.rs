@@ -121,7 +121,10 @@ pub(crate) fn is_link_name(name: &str) -> bool {
 /// Whether something can be the place of a shared folder: a whole path, below the top, without a way up.
 pub(crate) fn is_place(path: &Path) -> bool {
     let climbs = path.components().any(|part| part.as_os_str() == "..");
-    path.is_absolute() && path.parent().is_some() && !climbs
+    let is_text = path
+        .to_str()
+        .is_some_and(|text| !text.contains(char::is_control));
+    path.is_absolute() && path.parent().is_some() && !climbs && is_text
 }
 
 #[cfg(test)]
@@ -154,6 +157,7 @@ mod tests {
             ("/", false),
             ("srv", false),
             ("/srv/../etc", false),
+            ("/srv/a\nb", false),
         ] {
             assert_eq!(is_place(Path::new(path)), good, "{path}");
         }

@@ -57,6 +57,27 @@ fn requirements_have_a_usual_place_and_may_be_elsewhere() {
 }
 
 #[test]
+fn libraries_of_r_that_cannot_be_are_all_shown() {
+    assert_snapshot!(
+        Folder::with(
+            "\
+[env]
+default_r = \"bose\"
+
+[env.r.base]
+r = \"newest\"
+repositories = [\"https://cloud.r-project.org\", \"cran\", \"https://me:secret@example.org\"]
+bioconductor = \"\"
+build_as = \"\"
+
+[env.r.current]
+"
+        )
+        .bad()
+    );
+}
+
+#[test]
 fn what_servers_and_shells_cannot_have_of_an_environment_is_all_shown() {
     assert_snapshot!(
         Folder::with(
@@ -84,4 +105,17 @@ python = \"base\"
         )
         .bad()
     );
+}
+
+#[test]
+fn lists_of_r_packages_have_a_usual_place_and_may_be_elsewhere() {
+    let folder = Folder::with("[env.r.stats]\n[env.r.zoo]\npackages = \"zoo.toml\"\n");
+    let loaded = folder.load().unwrap();
+    let env = &loaded.config.env;
+    assert_eq!(env.default_r(), Some("stats"));
+    let usual = Path::new("/etc/lyceum/r/stats.toml");
+    assert_eq!(env.r_packages("stats").as_deref(), Some(usual));
+    assert_eq!(env.r_packages("zoo"), Some(folder.path().join("zoo.toml")));
+    assert_eq!(env.r_packages("other"), None);
+    assert!(env.r["zoo"].prefer_apt);
 }

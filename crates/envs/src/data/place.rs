@@ -43,11 +43,7 @@ impl Place {
                 why: "it is no place for a folder",
             });
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(parent)
-            .map_err(DataError::io("make the folder", parent))?;
+        make_folder(parent)?;
         let data = fs::metadata(parent).map_err(DataError::io("look at", parent))?;
         // Whoever can rename what is in it could have us write elsewhere.
         if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
@@ -186,6 +182,15 @@ impl Place {
     fn hidden(&self, what: &str) -> PathBuf {
         self.parent.join(format!(".{}.{what}", self.name))
     }
+}
+
+/// Makes a folder for shared folders, and those above it, for everybody to read. Blocks.
+pub fn make_folder(path: &Path) -> Result<(), DataError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(DataError::io("make the folder", path))
 }
 
 /// Removes data that we have put somewhere; gives what it was. Blocks.

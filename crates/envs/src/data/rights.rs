@@ -151,6 +151,57 @@ pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
     Ok(left_alone)
 }
 
+/// Gives a folder exactly this group and mode. If it is `shared`, whatever is created in it is the group's to change,
+/// and others' as far as the mode says. Blocks.
+pub(crate) fn fixed(
+    path: &Path,
+    group: u32,
+    mode: u32,
+    shared: bool,
+    dry_run: bool,
+) -> Result<Change, DataError> {
+    let failed = |doing| move |error: Errno| DataError::io(doing, path)(error.into());
+    let folder = open(path, FOLDER, Mode::empty()).map_err(failed("open the folder"))?;
+    let stat = fstat(&folder).map_err(failed("look at"))?;
+    let entries = Entries {
+        owner: 7,
+        group: mode >> 3 & 7,
+        others: mode & 7,
+        users: Vec::new(),
+        groups: Vec::new(),
+    };
+    let default = shared.then(|| entries.bytes());
+    let owner = rustix::process::geteuid().as_raw();
+    let same = stat.st_mode & 0o7777 == mode
+        && (stat.st_uid, stat.st_gid) == (owner, group)
+        && attribute(&folder, ACCESS).is_none()
+        && attribute(&folder, DEFAULT) == default;
+    if same {
+        return Ok(Change::None);
+    }
+    if dry_run {
+        return Ok(Change::Changed);
+    }
+    let own = Mode::from_raw_mode(mode & 0o700);
+    fchmod(&folder, own).map_err(failed("change the mode of"))?;
+    fchown(
+        &folder,
+        Some(Uid::from_raw(owner)),
+        Some(Gid::from_raw(group)),
+    )
+    .map_err(failed("change the owner of"))?;
+    let mut change = Change::Changed;
+    for (name, list) in [(ACCESS, None), (DEFAULT, default)] {
+        match replace(&folder, name, list.as_deref()) {
+            Err(Errno::OPNOTSUPP) if list.is_none() => {}
+            Err(Errno::OPNOTSUPP) => change = Change::WithoutLists,
+            done => done.map_err(failed("write the access control list of"))?,
+        }
+    }
+    fchmod(&folder, Mode::from_raw_mode(mode)).map_err(failed("change the mode of"))?;
+    Ok(change)
+}
+
 /// What is to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

@@ -10,6 +10,9 @@ use nix::unistd::{User, geteuid};
 use crate::command::Account;
 use crate::error::EnvError;
 
+/// The number of the account that owns nothing, and of its group.
+const NOBODY: u32 = 65_534;
+
 /// What says how to reach package indexes and how to compile, in the installers' own words.
 const HANDED_ON: &[&str] = &[
     "PIP_INDEX_URL",
@@ -55,6 +58,14 @@ pub(crate) fn builder(name: &str) -> Result<Option<Account>, EnvError> {
         uid: found.uid.as_raw(),
         gid: found.gid.as_raw(),
     }))
+}
+
+/// The account that owns nothing, when we are root.
+pub(crate) fn nobody() -> Option<Account> {
+    geteuid().is_root().then_some(Account {
+        uid: NOBODY,
+        gid: NOBODY,
+    })
 }
 
 /// What of our environment goes to another account's programs, besides the few that every program gets.

@@ -13,13 +13,14 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::diff::{Change, changes};
+use super::gc;
 use super::installed::installed;
 use super::interpreters::{self, Interpreter};
 use super::lock::Lock;
 use super::requirements::{self, Requirements};
 use super::settings::{Places, Settings, remove};
 use super::tools::Tools;
-use crate::command::{Log, end_left_over};
+use crate::command::{Log, end_left_over_of};
 use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
@@ -197,10 +198,11 @@ pub(super) async fn clean(
     generations: &Generations,
     progress: &dyn Progress,
 ) -> Result<(), EnvError> {
-    end_left_over(generations.folder()).await?;
+    end_left_over_of(generations.folder(), places.builder.as_ref()).await?;
     let (places, generations) = (places.clone(), generations.clone());
     let left = blocking(move || {
-        let mut left = false;
+        let in_use = |number| Ok(gc::look(generations.folder())?.includes(number));
+        let mut left = generations.clean_moved(in_use)?;
         for number in generations.list_half_built()? {
             left = true;
             remove(&generations.path(number))?;
@@ -212,10 +214,8 @@ pub(super) async fn clean(
         {
             let name = entry.file_name();
             let is_ours = name.to_str().is_some_and(|name| {
-                [BUILT, GONE].iter().any(|end| {
-                    name.strip_suffix(end)
-                        .is_some_and(|number| number.parse::<u32>().is_ok())
-                })
+                name.strip_suffix(BUILT)
+                    .is_some_and(|number| number.parse::<u32>().is_ok())
             });
             if is_ours {
                 left = true;
@@ -239,8 +239,6 @@ pub(super) async fn clean(
 
 /// How the folder ends that the builder has filled, and that is being taken over.
 const BUILT: &str = ".built";
-/// How the folder of a generation ends that is being removed.
-pub(super) const GONE: &str = ".gone";
 
 /// Does work that waits for the disk, on a thread that may.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -365,7 +363,7 @@ impl Builder<'_> {
         let (text, stamp) = (lock.text(&self.settings.name), stamp.clone());
         blocking(move || {
             let path = generations.path(number).join(LOCK_NAME);
-            fs::write(&path, text).map_err(|source| EnvError::Io {
+            super::write_new(&path, text.as_bytes()).map_err(|source| EnvError::Io {
                 doing: "write",
                 path,
                 source,
@@ -397,6 +395,17 @@ fn told(tuned: &TuneReport, checked: &CheckReport) -> Vec<String> {
     });
     slow.chain(checked.notes.iter().map(ToString::to_string))
         .collect()
+}
+
+/// Refuses an environment whose Python is not the one that was chosen.
+fn check_python(prefix: &Path, interpreter: &Path) -> Result<(), EnvError> {
+    if real_python(prefix)? == interpreter {
+        return Ok(());
+    }
+    Err(EnvError::Strange {
+        path: "bin/python".into(),
+        what: format!("it is not {}, which was chosen", interpreter.display()),
+    })
 }
 
 fn real_python(prefix: &Path) -> Result<PathBuf, EnvError> {

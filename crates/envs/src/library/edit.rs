@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::requirements::{Line, normalized, parse_line, without_comment};
+use super::requirements::{Line, is_comment, normalized, parse_line, without_comment};
 use crate::error::EnvError;
 
 /// What became of the packages that were named.
@@ -129,7 +129,6 @@ fn blocks(text: &str) -> Vec<Block> {
     let mut goes_on = false;
     for line in text.split_inclusive('\n') {
         let ends = line.trim_end_matches(['\n', '\r']);
-        let inner_comment = goes_on && ends.trim_start().starts_with('#');
         if goes_on && let Some(last) = blocks.last_mut() {
             last.text.push_str(line);
         } else {
@@ -137,7 +136,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 text: line.to_owned(),
             });
         }
-        goes_on = inner_comment || ends.ends_with('\\');
+        goes_on = ends.ends_with('\\') && !is_comment(ends);
     }
     blocks
 }
@@ -162,8 +161,8 @@ numpy>=2  # numbers
 
 pandas[excel]==2.2 \\
     --hash=sha256:00 \\
+    --hash=sha256:11 \\
     # still the same
-    --hash=sha256:11
 -r more.txt
 six";
 
@@ -189,7 +188,7 @@ six";
 # The first week
 NumPy>=2.1  # numbers
 
-Pandas
+Pandas  # still the same
 -r more.txt
 six==1.17";
         assert_eq!(edited.text, expected);
@@ -206,6 +205,16 @@ six==1.17";
         );
         assert_eq!(edited.found.len(), 2);
         assert_eq!(remove(Path::new(FILE), TEXT, &BTreeSet::new()).text, TEXT);
+    }
+
+    #[test]
+    fn a_comment_that_ends_in_a_backslash_is_not_part_of_the_next_package() {
+        let text = "# see C:\\\nnumpy\n";
+        let path = Path::new(FILE);
+        let edited = add(path, text, &["numpy>=2".to_owned()]).unwrap();
+        assert_eq!(edited.text, "# see C:\\\nnumpy>=2\n");
+        let edited = remove(path, text, &names(&["numpy".to_owned()]));
+        assert_eq!(edited.text, "# see C:\\\n");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::build::{GONE, Stamp, blocking, clean};
+use super::build::{Stamp, blocking, clean};
 use super::list::sizes;
 use super::settings::{Places, Settings, remove};
-use super::uses::{self, InUse, Uses};
+use super::uses::{self, Uses};
 use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::progress::Progress;
@@ -23,8 +23,6 @@ pub struct Removal {
     pub removed: Vec<Removed>,
     /// What stays.
     pub kept: Vec<Kept>,
-    /// Processes of which nobody can tell which generation they use: for their sake nothing is removed.
-    pub unclear: Vec<InUse>,
     /// Whether somebody is building at the moment, so that what is half-built was left alone.
     pub building: bool,
 }
@@ -79,7 +77,7 @@ pub(super) async fn gc(
     .await
 }
 
-fn look(folder: &Path) -> Result<Uses, EnvError> {
+pub(super) fn look(folder: &Path) -> Result<Uses, EnvError> {
     uses::find(folder).map_err(|source| EnvError::Io {
         doing: "read",
         path: "/proc".into(),
@@ -98,7 +96,6 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
         return Ok(removal);
     };
     let uses = look(generations.folder())?;
-    removal.unclear.clone_from(&uses.through_link);
     let mut older = 0;
     for number in generations.list()?.into_iter().rev() {
         if generations.find_stamp::<Stamp>(number).is_none() {
@@ -115,8 +112,7 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
         };
         let why = match (why, users) {
             (Some(why), _) => Some(why),
-            (None, 0) if uses.through_link.is_empty() => None,
-            (None, 0) => Some("perhaps in use".to_owned()),
+            (None, 0) => None,
             (None, 1) => Some("in use by a process".to_owned()),
             (None, count) => Some(format!("in use by {count} processes")),
         };
@@ -130,26 +126,19 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
     Ok(removal)
 }
 
-/// Moves each generation away first and looks again: whoever has begun to use it meanwhile gets it back.
+/// Moves each generation away first and looks again: whoever has begun to use it meanwhile gets it back, and so does
+/// whoever has switched to it.
 fn take_away(generations: &Generations, removal: &mut Removal) -> Result<(), EnvError> {
     let mut removed = Vec::new();
     for one in std::mem::take(&mut removal.removed) {
-        let path = generations.path(one.number);
-        let gone = path.with_extension(GONE.trim_start_matches('.'));
-        let fail = |source| EnvError::Io {
-            doing: "remove",
-            path: path.clone(),
-            source,
-        };
-        fs::rename(&path, &gone).map_err(fail)?;
-        if look(generations.folder())?.includes(one.number) {
-            fs::rename(&gone, &path).map_err(fail)?;
+        let in_use = || Ok(look(generations.folder())?.includes(one.number));
+        let Some(gone) = generations.move_away(one.number, in_use)? else {
             removal.kept.push(Kept {
                 number: one.number,
-                why: "in use by a process".to_owned(),
+                why: "in use since a moment ago".to_owned(),
             });
             continue;
-        }
+        };
         remove(&gone)?;
         let _ = fs::remove_file(generations.log_path(one.number));
         removed.push(one);

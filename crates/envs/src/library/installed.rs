@@ -1,7 +1,7 @@
 //! Which packages an environment has, read from their metadata; no Python is started.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
@@ -25,7 +25,8 @@ pub(crate) fn installed(prefix: &Path) -> BTreeMap<String, String> {
 }
 
 fn name_and_version(metadata: &Path) -> Option<(String, String)> {
-    let file = File::open(metadata).ok()?;
+    // A builder may have put anything there.
+    let file = super::open_file(metadata).ok()?;
     let (mut name, mut version) = (None, None);
     for line in BufReader::new(file.take(MAX_HEAD)).split(b'\n') {
         let line = line.ok()?;

@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::account;
-use crate::command::Account;
+use crate::command::{Account, ask_as, begin_session};
 use crate::error::EnvError;
+use crate::generations::STAMP;
 use crate::python::interpreter::{Host, is_executable};
 
 /// How long an interpreter may take to say what it is.
@@ -110,10 +111,12 @@ impl Interpreter {
     }
 }
 
-/// Finds the interpreters of this machine: those of packages first, and of each origin the newest first. As root, those
-/// that the account `build_as` cannot start are named with that fault.
+/// Finds the interpreters of this machine: those of packages first, and of each origin the newest first.
+///
+/// As root they are started under the account `build_as`, and those that it cannot start are named with that fault; where
+/// there is no such account, under one that owns nothing: what is on root's `PATH` may be another's.
 pub async fn interpreters(host: &Host, build_as: &str) -> Vec<Interpreter> {
-    let account = account::builder(build_as).ok().flatten();
+    let account = account::builder(build_as).unwrap_or_else(|_| account::nobody());
     find(host, account.as_ref()).await
 }
 
@@ -235,8 +238,13 @@ fn candidates(host: &Host) -> Vec<(PathBuf, Origin)> {
     paths.retain(|(path, _)| {
         // A shim of pyenv is a script that starts whatever is set at that moment: that one is no fixed Python.
         let is_shim = path.components().any(|part| part.as_os_str() == "shims");
+        // What an environment was made from is found by itself, and what a builder put into one is not to be started.
+        let is_ours = path
+            .ancestors()
+            .nth(2)
+            .is_some_and(|prefix| prefix.join(STAMP).exists());
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let new = is_executable(path) && !is_shim && !seen.contains(&real);
+        let new = is_executable(path) && !is_shim && !is_ours && !seen.contains(&real);
         seen.push(real);
         new
     });
@@ -297,6 +305,8 @@ async fn probe(python: &Path, account: Option<&Account>) -> Result<Probe, String
     command
         .args([
             OsStr::new("-I"),
+            // Nor what `.pth` files say: only the interpreter itself is asked.
+            "-S".as_ref(),
             "-c".as_ref(),
             include_str!("../python/probe.py").as_ref(),
         ])
@@ -304,10 +314,16 @@ async fn probe(python: &Path, account: Option<&Account>) -> Result<Probe, String
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    if let Some(account) = account {
-        command.env_clear().uid(account.uid).gid(account.gid);
-    }
-    let output = timeout(PROBE_LIMIT, command.output())
+    let answer = async {
+        match account {
+            Some(account) => ask_as(account, command).await,
+            None => {
+                begin_session(&mut command, false);
+                command.output().await
+            }
+        }
+    };
+    let output = timeout(PROBE_LIMIT, answer)
         .await
         .map_err(|_| "does not answer".to_owned())?
         .map_err(|error| match error.kind() {
@@ -346,6 +362,35 @@ mod tests {
             system_python: folder.join("usr/bin/python3"),
             python_folders: vec![(folder.join("pyenv"), Origin::Pyenv)],
         }
+    }
+
+    #[tokio::test]
+    async fn interpreters_are_asked_under_an_account_that_owns_nothing_and_none_of_an_environment()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let host = host(dir.path());
+        let touched = |prefix: &Path| prefix.join("who");
+        let mark = |python: &Path| {
+            let text = format!(
+                "#!/bin/sh\nid -u > {}\n",
+                touched(python.ancestors().nth(2).unwrap()).display()
+            );
+            fs::create_dir_all(python.parent().unwrap()).unwrap();
+            fs::write(python, text).unwrap();
+            fs::set_permissions(python, fs::Permissions::from_mode(0o755)).unwrap();
+            let prefix = python.ancestors().nth(2).unwrap();
+            fs::set_permissions(prefix, fs::Permissions::from_mode(0o777)).unwrap();
+            prefix.to_owned()
+        };
+        let other = mark(&dir.path().join("pyenv/3.13.0/bin/python3"));
+        let ours = mark(&dir.path().join("pyenv/ours/bin/python3"));
+        fs::write(ours.join(STAMP), "{}").unwrap();
+        let _ = interpreters(&host, "no-such-account").await;
+        assert!(!touched(&ours).exists());
+        let who = fs::read_to_string(touched(&other)).unwrap();
+        let expected = account::nobody().map_or(nix::unistd::getuid().as_raw(), |one| one.uid);
+        assert_eq!(who.trim(), expected.to_string());
     }
 
     #[tokio::test]

@@ -192,6 +192,8 @@ impl Lock {
             };
             lock.packages.insert(normalized(&name), locked);
         }
+        // pip ran beside what it built: what it reports is looked at as what uv writes is.
+        parse_packages(path, &lock.text(""))?;
         Ok(lock)
     }
 
@@ -356,6 +358,28 @@ x @ git+https://example.org/x@0123456789abcdef
                 "x @ git+https://example.org/x@012#subdirectory=py",
             ]
         );
+    }
+
+    #[test]
+    fn a_report_that_names_what_a_list_may_not_is_refused() {
+        let report = |name: &str, url: &str| {
+            let report = serde_json::json!({"install": [{"metadata": {"name": name, "version": "1"},
+                "is_direct": true, "download_info": {"url": url, "archive_info": {"hashes": {"sha256": "ab"}}}}]});
+            Lock::parse_report(path(), report.to_string().as_bytes())
+        };
+        report("six", "https://example.org/six.whl").unwrap();
+        for (name, url) in [
+            ("six", "ftp://example.org/six.whl"),
+            (
+                "six",
+                "https://example.org/six.whl\n--index-url https://example.net",
+            ),
+            ("six", "https://ada:secret@example.org/six.whl"),
+            ("six\n/etc/x", "https://example.org/six.whl"),
+        ] {
+            let error = report(name, url).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -194,17 +194,17 @@ pub(crate) fn hex(digest: &[u8]) -> String {
 
 /// Takes lines together that end in a backslash, and leaves comments and empty lines out; each with the number of its
 /// first line.
+///
+/// As pip does (`pip/_internal/req/req_file.py`, `join_lines`): a line that is a comment is never continued, and ends what
+/// was.
 pub(crate) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (index, line) in text.lines().enumerate() {
         let (number, mut whole) = open.take().unwrap_or((index + 1, String::new()));
-        // Inside of a continued line, a line of comment ends nothing.
-        if !whole.is_empty() && line.trim_start().starts_with('#') {
-            open = Some((number, whole));
-            continue;
-        }
-        if let Some(begun) = line.strip_suffix('\\') {
+        if is_comment(line) {
+            lines.push((number, whole));
+        } else if let Some(begun) = line.strip_suffix('\\') {
             whole.push_str(begun);
             whole.push(' ');
             open = Some((number, whole));
@@ -219,6 +219,11 @@ pub(crate) fn logical_lines(text: &str) -> Vec<(usize, String)> {
         .map(|(number, line)| (number, without_comment(&line).trim().to_owned()))
         .filter(|(_, line)| !line.is_empty())
         .collect()
+}
+
+/// Whether a line holds nothing but a comment.
+pub(crate) fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
 }
 
 /// Cuts a comment off: `#` at the beginning or after a blank. That of a URL, as in `#sha256=`, is none.
@@ -259,7 +264,7 @@ mod tests {
             folder,
             "base.txt",
             "# What the course needs\n\nPandas[excel] >= 2, <3 ; python_version > '3.8'  # tables\n\
-             numpy==2.0 \\\n    --hash=sha256:00 \\\n    # another one\n    --hash=sha256:11\n\
+             numpy==2.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11 \\\n    # that is all\n\
              --extra-index-url https://ada:secret@example.org/simple\n\
              ./x-1.0-py3-none-any.whl\n-r parts/more.txt\n",
         );
@@ -292,6 +297,22 @@ mod tests {
             read(&base, Some(&other)).unwrap().fingerprint,
             found.fingerprint
         );
+    }
+
+    #[test]
+    fn a_comment_swallows_no_line_after_it() {
+        let lines = |text: &str| -> Vec<String> {
+            logical_lines(text)
+                .into_iter()
+                .map(|(_, line)| line)
+                .collect()
+        };
+        assert_eq!(lines("# see C:\\\nnumpy\n"), ["numpy"]);
+        assert_eq!(lines("  # see C:\\\n\\\nnumpy"), ["numpy"]);
+        assert_eq!(lines("six \\\n# why \\\nnumpy"), ["six", "numpy"]);
+        // As in pip, what is continued goes on behind its comment.
+        assert_eq!(lines("six  # why \\\nnumpy\nscipy"), ["six", "scipy"]);
+        assert_eq!(lines("six \\\n>=1\nnumpy \\"), ["six  >=1", "numpy"]);
     }
 
     #[test]

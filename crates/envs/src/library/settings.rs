@@ -24,6 +24,8 @@ const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 pub struct Settings {
     /// Its name, which becomes a folder: letters, digits, hyphens and underscores.
     pub name: String,
+    /// What people see of it, in the title of its kernel; if it is empty, the kernel keeps the title that it came with.
+    pub title: String,
     /// The folder of all environments, such as `/opt/lyceum/envs`.
     pub folder: PathBuf,
     /// The requirements file. The lock file stands beside it.
@@ -52,6 +54,7 @@ impl Settings {
     pub fn new(name: &str, folder: &Path, requirements: &Path) -> Self {
         Self {
             name: name.to_owned(),
+            title: String::new(),
             folder: folder.to_owned(),
             requirements: requirements.to_owned(),
             python: String::new(),

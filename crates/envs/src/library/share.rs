@@ -9,13 +9,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Timespec, Timestamps, futimens};
 
+use super::build::LOCK_NAME;
+use super::inside::{Finished, Links, check_name};
 use super::tree::{Entry, walk};
+use super::user_site;
 use crate::error::EnvError;
+use crate::generations;
 
 /// The folder in which Python keeps byte-code.
 const BYTE_CODE: &str = "__pycache__";
@@ -38,6 +42,7 @@ pub(crate) fn find_same(
     finished: &[PathBuf],
 ) -> Result<Same, EnvError> {
     let mut same = Same::new();
+    let mut finished: Vec<_> = finished.iter().map(|one| Finished::new(one)).collect();
     walk(staged, owner, &mut |entry| {
         if let Entry::File {
             path,
@@ -45,10 +50,9 @@ pub(crate) fn find_same(
             stat,
         } = entry
         {
-            for other in finished {
-                let other = other.join(path);
-                if is_same(&mut file, &stat, &other) {
-                    same.insert(path.to_owned(), other);
+            for other in &mut finished {
+                if is_same(&mut file, &stat, other.open(path)) {
+                    same.insert(path.to_owned(), other.path(path));
                     break;
                 }
             }
@@ -93,11 +97,13 @@ pub(crate) fn byte_code_of(same: &Same) -> Vec<(PathBuf, PathBuf)> {
 /// Makes `target` from what was installed in `staged`. Blocks.
 ///
 /// With `owner`, that account may still be writing there: everything that is not shared is copied, and all that is made
-/// is ours, with modes that let nobody else write. Without, the files are ours and are moved.
+/// is ours, with modes that let nobody else write. Without, the files are ours and are moved. The only link that leads out
+/// is that to the interpreter, whose real path is `interpreter`. After a failure, `target` has to be removed.
 pub(crate) fn take_over(
     staged: &Path,
     target: &Path,
     owner: Option<u32>,
+    interpreter: &Path,
     same: &Same,
 ) -> Result<Taken, EnvError> {
     let fail = |path: &Path, source| EnvError::Io {
@@ -111,17 +117,21 @@ pub(crate) fn take_over(
         taken.bytes += size;
         taken.shared += if is_shared { size } else { 0 };
     };
+    // Made when all else is there: so nothing is written to where a link leads.
+    let mut links = Vec::new();
     walk(staged, owner, &mut |entry| match entry {
         Entry::Folder(path) => make_folder(&target.join(path)).map_err(|source| fail(path, source)),
         Entry::Link { path, target: to } => {
-            allow_link(path, &to)?;
-            symlink(&to, target.join(path)).map_err(|source| fail(path, source))
+            check_ours(path)?;
+            links.push((path.to_owned(), to));
+            Ok(())
         }
         Entry::File {
             path,
             mut file,
             stat,
         } => {
+            check_ours(path)?;
             let to = target.join(path);
             if let Some(other) = same.get(path)
                 && link(other, &to).map_err(|source| fail(path, source))?
@@ -141,7 +151,28 @@ pub(crate) fn take_over(
             written.map_err(|source| fail(path, source))
         }
     })?;
+    let mut allowed = Links::new(target, interpreter);
+    let mut made = Vec::new();
+    for (path, to) in links {
+        let to = allowed.target(&path, to)?;
+        symlink(to, target.join(&path)).map_err(|source| fail(&path, source))?;
+        made.push(path);
+    }
+    for path in &made {
+        allowed.check(path)?;
+    }
     Ok(taken)
+}
+
+/// Refuses what stands where we write something ourselves.
+fn check_ours(path: &Path) -> Result<(), EnvError> {
+    if path.parent() == Some(Path::new("")) {
+        check_name(
+            path,
+            &[LOCK_NAME, generations::STAMP, generations::STAMP_DRAFT],
+        )?;
+    }
+    check_name(path, &[user_site::NAME])
 }
 
 fn mode(executable: bool) -> Permissions {
@@ -203,15 +234,16 @@ fn link(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 /// Whether a finished file has the same content and the same mode.
-fn is_same(file: &mut File, stat: &rustix::fs::Stat, other: &Path) -> bool {
-    let Ok(data) = other.symlink_metadata() else {
-        return false;
-    };
-    let alike = data.is_file()
-        && data.len() == size(stat)
-        && (data.mode() & 0o100 != 0) == (stat.st_mode & 0o100 != 0);
-    alike
-        && File::open(other).is_ok_and(|mut other| same_content(file, &mut other).unwrap_or(false))
+fn is_same(
+    file: &mut File,
+    stat: &rustix::fs::Stat,
+    other: Option<(File, rustix::fs::Stat)>,
+) -> bool {
+    other.is_some_and(|(mut other, data)| {
+        data.st_size == stat.st_size
+            && (data.st_mode & 0o100) == (stat.st_mode & 0o100)
+            && same_content(file, &mut other).unwrap_or(false)
+    })
 }
 
 fn same_content(left: &mut File, right: &mut File) -> io::Result<bool> {
@@ -232,33 +264,6 @@ fn same_content(left: &mut File, right: &mut File) -> io::Result<bool> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Refuses links that lead out of the environment, but for the interpreter.
-fn allow_link(path: &Path, target: &Path) -> Result<(), EnvError> {
-    let is_python = path.parent() == Some(Path::new("bin"))
-        && path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"));
-    let mut depth = path.components().count().saturating_sub(1);
-    let stays = target.components().all(|component| {
-        let next = match component {
-            Component::Normal(_) => depth.checked_add(1),
-            Component::ParentDir => depth.checked_sub(1),
-            Component::CurDir => Some(depth),
-            Component::RootDir | Component::Prefix(_) => None,
-        };
-        depth = next.unwrap_or(0);
-        next.is_some()
-    });
-    if is_python || stays {
-        Ok(())
-    } else {
-        Err(EnvError::Strange {
-            path: path.to_owned(),
-            what: format!("it is a link that leads out, to {}", target.display()),
-        })
     }
 }
 

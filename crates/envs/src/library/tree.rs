@@ -91,6 +91,8 @@ impl Walk<'_> {
             }
         }
         names.sort();
+        // One that is renamed meanwhile may be read twice.
+        names.dedup();
         for name in names {
             path.push(&name);
             self.entry(folder, &name, path, depth)?;

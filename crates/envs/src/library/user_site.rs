@@ -9,7 +9,7 @@ use crate::error::EnvError;
 use crate::python::meter::find_site_packages;
 
 /// Python reads it at each start; a line that begins with `import` is run.
-const NAME: &str = "lyceum-user-packages.pth";
+pub(crate) const NAME: &str = "lyceum-user-packages.pth";
 
 /// `site.venv` turns users' packages off after it has read this line, and calls `addusersitepackages` next
 /// (CPython, `Lib/site.py`). There they are turned on again, unless Python was told to go without them. They come after
@@ -25,7 +25,7 @@ pub(crate) fn place(prefix: &Path, wanted: bool) -> Result<(), EnvError> {
     };
     let path = folder.join(NAME);
     let result = if wanted {
-        fs::write(&path, LINE)
+        super::write_new(&path, LINE.as_bytes()).map(drop)
     } else {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

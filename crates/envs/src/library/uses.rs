@@ -1,16 +1,20 @@
-//! Which processes use which generation: told by what they run, what they were started with, and which of its files they
-//! have mapped.
+//! Which processes use which generation: told by what they run, which of its files they have open or mapped, and where
+//! they are; and by the words that they were started with, as far as these fit what they run.
 //!
-//! Root sees all processes; anybody else sees less of others' processes, and only their command lines.
+//! Anybody can write anything into a command line, so that words alone keep nothing. Root sees all processes; anybody else
+//! sees less of others' processes, and only their command lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Uid, User, geteuid};
 use serde::Serialize;
+
+use crate::generations::GONE;
 
 /// A process that uses a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,22 +32,13 @@ pub struct InUse {
 pub(crate) struct Uses {
     /// By generation.
     pub(crate) of: BTreeMap<u32, Vec<InUse>>,
-    /// Processes that came through the link `current`: which generation they have cannot be told from outside.
-    pub(crate) through_link: Vec<InUse>,
 }
 
 impl Uses {
-    /// Whether a generation may be in use.
+    /// Whether a generation is in use.
     pub(crate) fn includes(&self, number: u32) -> bool {
-        self.of.contains_key(&number) || !self.through_link.is_empty()
+        self.of.contains_key(&number)
     }
-}
-
-/// What of a process names a file of a generation.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Named {
-    numbers: Vec<u32>,
-    link: bool,
 }
 
 /// Looks at all processes but this one. Blocks.
@@ -59,8 +54,8 @@ pub(crate) fn find(folder: &Path) -> std::io::Result<Uses> {
         let Some(pid) = number.filter(|pid| *pid != std::process::id()) else {
             continue;
         };
-        let named = look(&process.path(), folder);
-        if named.numbers.is_empty() && !named.link {
+        let numbers = look(&process.path(), folder);
+        if numbers.is_empty() {
             continue;
         }
         let Ok(data) = process.metadata() else {
@@ -75,56 +70,102 @@ pub(crate) fn find(folder: &Path) -> std::io::Result<Uses> {
             account,
             program: program(&process.path()),
         };
-        if named.numbers.is_empty() {
-            uses.through_link.push(one);
-            continue;
-        }
-        for number in named.numbers {
+        for number in numbers {
             uses.of.entry(number).or_default().push(one.clone());
         }
     }
     Ok(uses)
 }
 
-fn look(process: &Path, folder: &Path) -> Named {
-    let mut named = Named::default();
-    let mut text = Vec::new();
-    for link in ["exe", "cwd"] {
-        if let Ok(target) = fs::read_link(process.join(link)) {
-            text.extend_from_slice(target.as_os_str().as_bytes());
-            text.push(0);
-        }
+/// The generations that a process uses.
+fn look(process: &Path, folder: &Path) -> BTreeSet<u32> {
+    let mut numbers = BTreeSet::new();
+    let mut note = |path: &Path| numbers.extend(below(path, folder).map(|(number, _)| number));
+    let exe = fs::read_link(process.join("exe"));
+    if let Ok(exe) = &exe {
+        note(exe);
     }
-    for file in ["cmdline", "maps"] {
-        text.extend(fs::read(process.join(file)).unwrap_or_default());
-        text.push(0);
+    if let Ok(cwd) = fs::read_link(process.join("cwd")) {
+        note(&cwd);
+    }
+    for entry in fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if let Ok(target) = fs::read_link(entry.path()) {
+            note(&target);
+        }
     }
     // The search in texts is many times faster than one in bytes, and maps are long.
-    let text = String::from_utf8_lossy(&text);
-    note(&text, &folder.to_string_lossy(), &mut named);
-    named
-}
-
-/// Finds `<folder>/<number>` in a text, and `<folder>/current`.
-fn note(text: &str, folder: &str, named: &mut Named) {
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once(folder) {
-        rest = after;
-        let Some(after) = rest.strip_prefix('/') else {
-            continue;
-        };
-        let end = after
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(after.len());
-        let word = after.get(..end).unwrap_or_default();
-        if word == "current" {
-            named.link = true;
-        } else if let Ok(number) = word.parse()
-            && !named.numbers.contains(&number)
-        {
-            named.numbers.push(number);
+    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    for line in String::from_utf8_lossy(&maps).lines() {
+        // All before the path is numbers and letters; what follows its beginning may be anything that a user likes.
+        if let Some(path) = line.find('/').and_then(|at| line.get(at..)) {
+            note(Path::new(path));
         }
     }
+    let line = fs::read(process.join("cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let first = words.next();
+    let script = words.find(|word| !word.is_empty() && !word.starts_with(b"-"));
+    let exe = exe.ok();
+    for word in [first, script].into_iter().flatten() {
+        numbers.extend(started(
+            Path::new(OsStr::from_bytes(word)),
+            exe.as_deref(),
+            folder,
+        ));
+    }
+    numbers
+}
+
+/// The generation that a path is in, and where in it. One that is being moved away is still that one.
+fn below<'a>(path: &'a Path, folder: &Path) -> Option<(u32, &'a Path)> {
+    let inside = path.strip_prefix(folder).ok()?;
+    let first = inside.components().next()?.as_os_str();
+    let name = first.to_str()?;
+    let number: u32 = name.strip_suffix(GONE).unwrap_or(name).parse().ok()?;
+    Some((number, inside.strip_prefix(first).ok()?))
+}
+
+/// The generation in which a program or script of a command line is, if it is there, and if its process runs it.
+fn started(path: &Path, exe: Option<&Path>, folder: &Path) -> Option<u32> {
+    let whole = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !whole {
+        return None;
+    }
+    let inside = path.strip_prefix(folder).ok()?;
+    let (number, rest) = match inside.strip_prefix("current") {
+        // Through the link comes what is current; what came before it was another has that mapped, and imports what is
+        // current now.
+        Ok(rest) => {
+            let target = fs::read_link(folder.join("current")).ok()?;
+            (target.to_str()?.parse().ok()?, rest)
+        }
+        Err(_) => below(path, folder)?,
+    };
+    let is_there = |prefix: PathBuf| {
+        if !prefix.join(rest).is_file() {
+            return false;
+        }
+        match exe {
+            Some(exe) => {
+                exe.starts_with(&prefix)
+                    || prefix
+                        .join("bin/python")
+                        .canonicalize()
+                        .is_ok_and(|real| real == exe)
+            }
+            // Not for us to see: then the words have to do.
+            None => !geteuid().is_root(),
+        }
+    };
+    let found = is_there(folder.join(number.to_string()))
+        || is_there(folder.join(format!("{number}{GONE}")));
+    found.then_some(number)
 }
 
 fn name_of(uid: u32) -> String {
@@ -159,27 +200,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generations_are_found_in_texts() {
-        let check = |text: &str, numbers: &[u32], link: bool| {
-            let mut named = Named::default();
-            note(text, "/opt/envs/base", &mut named);
-            let expected = Named {
-                numbers: numbers.to_vec(),
-                link,
-            };
-            assert_eq!(named, expected, "{text}");
+    fn generations_are_found_in_paths() {
+        let check = |path: &str, number: Option<u32>| {
+            let found = below(Path::new(path), Path::new("/opt/envs/base"));
+            assert_eq!(found.map(|(number, _)| number), number, "{path}");
         };
-        check("/opt/envs/base/3/bin/python\0-m", &[3], false);
-        check(
-            "--prefix=/opt/envs/base/12\0/opt/envs/base/3/x",
-            &[12, 3],
-            false,
-        );
-        check("/opt/envs/base/current/bin/jupyter", &[], true);
-        check("/opt/envs/base2/3/bin/python", &[], false);
-        check("/opt/envs/base", &[], false);
-        check("/opt/envs/base/3.log", &[3], false);
-        check("/opt/envs/base/x3", &[], false);
+        check("/opt/envs/base/3/bin/python", Some(3));
+        check("/opt/envs/base/3", Some(3));
+        check("/opt/envs/base/3.gone/lib/x.so (deleted)", Some(3));
+        check("/opt/envs/base/3.log", None);
+        check("/opt/envs/base2/3/bin/python", None);
+        check("/opt/envs/base", None);
+        check("/home/ada/opt/envs/base/3/x", None);
+    }
+
+    #[test]
+    fn words_of_a_command_line_alone_keep_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(folder.join("7/bin")).unwrap();
+        fs::write(folder.join("7/bin/jupyter"), "").unwrap();
+        symlink("7", folder.join("current")).unwrap();
+        let python = Path::new("/usr/bin/python3").canonicalize().unwrap();
+        symlink(&python, folder.join("7/bin/python")).unwrap();
+        let check = |word: &str, exe: &Path, number: Option<u32>| {
+            let found = started(&folder.join(word), Some(exe), &folder);
+            assert_eq!(found, number, "{word} {}", exe.display());
+        };
+        let shell = Path::new("/bin/sh");
+        check("7/bin/python", &python, Some(7));
+        check("current/bin/python", &python, Some(7));
+        check("7/bin/jupyter", &python, Some(7));
+        check("7/bin/python", shell, None);
+        check("current/bin/python", shell, None);
+        check("7/bin/nothing", &python, None);
+        check("8/bin/python", &python, None);
+        check("7/../7/bin/python", &python, None);
+        // A real process that only talks of generations.
+        let mut talker = Command::new("sh")
+            .args(["-c", "read line", "sh"])
+            .args(["7/bin/python", "current/bin/python"].map(|path| folder.join(path)))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let uses = find(&folder);
+        talker.kill().unwrap();
+        talker.wait().unwrap();
+        assert_eq!(uses.unwrap(), Uses::default());
+        fs::rename(folder.join("7"), folder.join("7.gone")).unwrap();
+        check("7/bin/python", &python, Some(7));
     }
 
     #[test]

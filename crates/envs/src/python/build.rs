@@ -223,7 +223,11 @@ impl Builder<'_> {
             Phase::Compiling,
             "compiling modules, so that servers start faster",
         );
-        let report = tune::tune(&self.prefix, &self.spec.packages, &self.log).await?;
+        let options = tune::TuneOptions {
+            requirements: self.spec.packages.clone(),
+            title: String::new(),
+        };
+        let report = tune::tune(&self.prefix, &options, &self.log).await?;
         for finding in report.findings.iter().filter(|finding| !finding.mended) {
             tracing::debug!(finding = finding.name, "{}", finding.text);
         }

@@ -15,6 +15,16 @@ use crate::error::{Cause, EnvError};
 /// Compiling is what takes long.
 const LIMIT: Duration = Duration::from_mins(20);
 
+/// What the environment is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TuneOptions {
+    /// What was asked for, in pip's notation or as names: left in even where it slows a start.
+    pub requirements: Vec<String>,
+    /// What people see of the environment, in the title of its kernel: `Python 3.13 (TITLE)`. If it is empty, the kernel
+    /// keeps the title that it came with.
+    pub title: String,
+}
+
 /// What was done so that an environment starts fast, and what is left to people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TuneReport {
@@ -48,7 +58,6 @@ pub struct Finding {
 /// Makes the environment start fast. Takes some 20 s of processor time for JupyterLab's 4,000 modules, most of it
 /// for compiling what is not compiled yet.
 ///
-/// What is in `requirements`, in pip's notation or as names, is left in even where it slows a start.
 /// Runs as the account of the log, which has to own the files. May be called again, and then changes nothing.
 ///
 /// Byte-code is written so that it needs no look at the source (PEP 552, unchecked), with names relative to the
@@ -56,7 +65,7 @@ pub struct Finding {
 /// and may be one file with several names. The price: who edits a module in a finished generation has to compile it.
 pub(crate) async fn tune(
     prefix: &Path,
-    requirements: &[String],
+    options: &TuneOptions,
     log: &Log,
 ) -> Result<TuneReport, EnvError> {
     let python = prefix.join("bin/python");
@@ -65,8 +74,14 @@ pub(crate) async fn tune(
         "-c".as_ref(),
         include_str!("tune/tune.py").as_ref(),
         include_str!("tune/singleuser.py").as_ref(),
+        options.title.as_ref(),
     ];
-    arguments.extend(requirements.iter().map(|one| OsStr::new(name_of(one))));
+    arguments.extend(
+        options
+            .requirements
+            .iter()
+            .map(|one| OsStr::new(name_of(one))),
+    );
     let step = Step {
         doing: "compile the modules",
         program: python.as_os_str(),

@@ -11,23 +11,20 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::apt;
+use super::choose::{Choice, plain};
 use super::error::{RError, io};
-use super::install::{self, Task, explain};
+use super::install::{self, Task};
 use super::list::{Entry, Method};
-use super::plan::{self, Chosen, From, Plan, Question};
+use super::plan::{Chosen, From};
 use super::room::{Room, sha256};
-use super::sources::{self, Got, NotGot};
+use super::sources;
 use super::tree::{How, mentions, transfer};
 use super::{BuildReport, Failure, Locked, PackageReport, RSpec, Stamp, State, Upgrade};
-use crate::command::Log;
 use crate::error::EnvError;
 use crate::progress::{Phase, Progress, Report};
 
 /// Changes when libraries are built differently, so that older ones are not shared.
 pub(super) const FORMAT: u32 = 1;
-/// How often the choice is made anew because of what was compiled with what.
-const ROUNDS: usize = 8;
 
 /// What a build works with.
 pub(super) struct Builder<'a> {
@@ -42,17 +39,6 @@ pub(super) struct Builder<'a> {
     pub(super) ours: PathBuf,
     pub(super) dry_run: bool,
     pub(super) begun: Instant,
-}
-
-/// What was chosen, and why the rest was not.
-struct Choice {
-    plan: Plan,
-    sources: BTreeMap<String, Got>,
-    /// Entries whose sources are what they were.
-    stay: BTreeSet<String>,
-    /// Entries of the list that cannot be had.
-    lost: BTreeMap<String, Failure>,
-    apt: Vec<String>,
 }
 
 impl Builder<'_> {
@@ -79,7 +65,14 @@ impl Builder<'_> {
         let stamp = self.stamp(room, &choice, &states, locked).await;
         let mut report = self.report(room, &choice, &states, true);
         report.complete = stamp.lacking.is_empty();
-        let worth = report.complete || !stamp.packages.is_empty();
+        // What failed before and has failed again makes no new generation.
+        let nothing_new = self.previous.as_ref().is_some_and(|(before, _)| {
+            before.packages == stamp.packages
+                && before.here == stamp.here
+                && before.lacking == stamp.lacking
+                && before.failed.keys().eq(stamp.failed.keys())
+        });
+        let worth = !nothing_new && (report.complete || !stamp.packages.is_empty());
         Ok((report, worth.then_some(stamp)))
     }
 
@@ -124,7 +117,7 @@ impl Builder<'_> {
         .await
     }
 
-    fn tell(&self, phase: Phase, text: &str, fraction: f32) {
+    pub(super) fn tell(&self, phase: Phase, text: &str, fraction: f32) {
         let estimate = self
             .previous
             .as_ref()
@@ -135,262 +128,6 @@ impl Builder<'_> {
             fraction: Some(fraction),
             estimate: Duration::from_secs(estimate),
         });
-    }
-
-    /// What of the generation before may be shared, by name.
-    fn shareable(&self, name: &str) -> Option<&Locked> {
-        let (stamp, _) = self.previous.as_ref()?;
-        stamp.packages.get(name).filter(|locked| !locked.bound)
-    }
-
-    fn wants_anew(&self, name: &str) -> bool {
-        match self.upgrade {
-            Upgrade::Nothing => false,
-            Upgrade::Named(names) => names.iter().any(|one| one == name),
-            Upgrade::All => true,
-        }
-    }
-
-    async fn choose(&self, room: &Room<'_>) -> Result<Choice, RError> {
-        let mut fresh: BTreeSet<String> = match self.upgrade {
-            Upgrade::Nothing => BTreeSet::new(),
-            Upgrade::Named(names) => names.iter().cloned().collect(),
-            Upgrade::All => BTreeSet::from(["*".to_owned()]),
-        };
-        if let Some((stamp, _)) = &self.previous {
-            fresh.extend(
-                stamp
-                    .packages
-                    .iter()
-                    .filter(|(_, one)| one.bound)
-                    .map(|(name, _)| name.clone()),
-            );
-        }
-        for entry in &self.spec.list.entries {
-            if self
-                .shareable(&entry.name)
-                .is_some_and(|locked| !is_of(locked, entry))
-            {
-                fresh.insert(entry.name.clone());
-            }
-        }
-        let mut choice = Choice {
-            plan: Plan::default(),
-            sources: BTreeMap::new(),
-            stay: BTreeSet::new(),
-            lost: BTreeMap::new(),
-            apt: Vec::new(),
-        };
-        self.from_apt(room, &fresh, &mut choice).await?;
-        for _ in 0..ROUNDS {
-            self.get_sources(room, &fresh, &mut choice).await;
-            choice.plan = plan::ask(room, &self.question(room, &fresh, &choice)).await?;
-            let more = self.compiled_otherwise(&choice.plan);
-            if more.iter().all(|name| fresh.contains(name)) {
-                break;
-            }
-            fresh.extend(more);
-        }
-        for (name, reason) in &choice.plan.missing {
-            let offline = choice.plan.offline.first();
-            let failure = match offline {
-                Some((repository, said)) => Failure {
-                    cause: format!("the repository {repository} cannot be reached"),
-                    advice: format!(
-                        "check the network connection and `repositories`, and try again ({said})"
-                    ),
-                    log: PathBuf::new(),
-                    excerpt: String::new(),
-                },
-                None => plain(
-                    reason.clone(),
-                    "check its name, and that it exists for this version of R",
-                ),
-            };
-            choice.lost.entry(name.clone()).or_insert(failure);
-        }
-        Ok(choice)
-    }
-
-    fn question(&self, room: &Room<'_>, fresh: &BTreeSet<String>, choice: &Choice) -> Question {
-        let entries = self.spec.list.entries.iter();
-        Question {
-            wants: entries
-                .filter(|entry| !choice.lost.contains_key(&entry.name))
-                .filter(|entry| {
-                    entry.method.by_name() || !self.dry_run || self.shareable(&entry.name).is_some()
-                })
-                .map(|entry| {
-                    (
-                        entry.name.clone(),
-                        entry.version.clone().unwrap_or_default(),
-                        entry.method,
-                    )
-                })
-                .collect(),
-            repositories: self.spec.repositories.clone(),
-            bioconductor: self.spec.bioconductor.clone(),
-            libraries: room.libraries.clone(),
-            previous: self.previous.as_ref().map(|(_, library)| library.clone()),
-            fresh: fresh.clone(),
-            stay: choice.stay.difference(fresh).cloned().collect(),
-            absent: choice.lost.keys().cloned().collect(),
-            sources: choice
-                .sources
-                .values()
-                .map(|got| got.description.clone())
-                .collect(),
-            prefer_here: self.spec.prefer_apt,
-        }
-    }
-
-    /// Installs what the distribution has ready-made. Its packages are everybody's at once, but they replace nothing of ours.
-    async fn from_apt(
-        &self,
-        room: &Room<'_>,
-        fresh: &BTreeSet<String>,
-        choice: &mut Choice,
-    ) -> Result<(), RError> {
-        let usable = self.spec.interpreter.is_distributions() && apt::is_there();
-        let is_there = |name: &str| {
-            room.libraries
-                .iter()
-                .any(|folder| folder.join(name).join("DESCRIPTION").is_file())
-        };
-        let mut wanted: BTreeMap<String, &Entry> = BTreeMap::new();
-        for entry in &self.spec.list.entries {
-            let preferred = self.spec.prefer_apt
-                && matches!(entry.method, Method::Cran | Method::Bioc)
-                && entry.version.is_none()
-                && entry.sha256.is_none()
-                && (fresh.contains(&entry.name) || self.shareable(&entry.name).is_none());
-            if is_there(&entry.name) || !(entry.method == Method::Apt || preferred) {
-                continue;
-            }
-            if usable && let Some(name) = entry.debian_name() {
-                wanted.insert(name, entry);
-            } else if entry.method == Method::Apt {
-                let failure = plain(
-                    "packages from apt are made for the distribution's R, and this is another"
-                        .to_owned(),
-                    "write method cran for it",
-                );
-                choice.lost.insert(entry.name.clone(), failure);
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let log = Log::create(room.log_path("apt"), room.mark.clone())?;
-        let names: Vec<String> = wanted.keys().cloned().collect();
-        let known = apt::ask(&names, &log).await?;
-        let may = rustix::process::geteuid().is_root();
-        let mut lost = BTreeMap::new();
-        for (name, entry) in &wanted {
-            let there = known.contains_key(name);
-            if there && (may || self.dry_run) {
-                choice.apt.push(name.clone());
-            } else if entry.method == Method::Apt {
-                lost.insert(entry.name.clone(), not_from_apt(name, there));
-            }
-        }
-        if !self.dry_run && !choice.apt.is_empty() {
-            self.tell(
-                Phase::Downloading,
-                &format!("installing {} packages with apt", choice.apt.len()),
-                0.03,
-            );
-            if apt::install(&choice.apt, &log).await.is_err() {
-                // Each alone, so that one that fails takes no other with it.
-                for name in choice.apt.clone() {
-                    let ran = apt::install(std::slice::from_ref(&name), &log).await;
-                    if let (Err(error), Some(entry)) = (ran, wanted.get(&name)) {
-                        choice.apt.retain(|one| *one != name);
-                        if entry.method == Method::Apt {
-                            lost.insert(entry.name.clone(), explain(&error));
-                        }
-                    }
-                }
-            }
-        }
-        choice.lost.extend(lost);
-        Ok(())
-    }
-
-    /// Gets the sources of entries that no repository has, as far as they are not there from before.
-    async fn get_sources(&self, room: &Room<'_>, fresh: &BTreeSet<String>, choice: &mut Choice) {
-        if self.dry_run {
-            return;
-        }
-        let wanted: Vec<&Entry> = self
-            .spec
-            .list
-            .entries
-            .iter()
-            .filter(|entry| !entry.method.by_name())
-            .filter(|entry| {
-                let name = &entry.name;
-                let known = choice.sources.contains_key(name) || choice.lost.contains_key(name);
-                !known && (!choice.stay.contains(name) || fresh.contains(name))
-            })
-            .filter(|entry| {
-                let anew = fresh.contains(&entry.name) || self.wants_anew(&entry.name);
-                anew || self.shareable(&entry.name).is_none()
-            })
-            .collect();
-        let works = wanted
-            .into_iter()
-            .map(|entry| async move { (entry, sources::get(room, entry).await) });
-        let mut running = futures_util::stream::iter(works).buffer_unordered(self.spec.jobs.max(1));
-        while let Some((entry, got)) = running.next().await {
-            self.tell(
-                Phase::Downloading,
-                &format!("getting the sources of {}", entry.name),
-                0.05,
-            );
-            match got {
-                // An upgrade that would bring the same again brings nothing.
-                Ok(got)
-                    if self.shareable(&entry.name).is_some_and(|one| {
-                        !got.identity.is_empty()
-                            && one.identity == got.identity
-                            && is_of(one, entry)
-                    }) && !fresh.contains(&entry.name) =>
-                {
-                    choice.stay.insert(entry.name.clone());
-                }
-                Ok(got) => {
-                    choice.sources.insert(entry.name.clone(), got);
-                }
-                Err(NotGot::Program(error)) => {
-                    choice.lost.insert(entry.name.clone(), explain(&error));
-                }
-                Err(NotGot::Wrong { cause, advice }) => {
-                    choice
-                        .lost
-                        .insert(entry.name.clone(), plain(cause, &advice));
-                }
-            }
-        }
-    }
-
-    /// Packages of the generation before that were compiled with headers of another version than is chosen now.
-    fn compiled_otherwise(&self, plan: &Plan) -> Vec<String> {
-        let kept = plan
-            .packages
-            .iter()
-            .filter(|(_, chosen)| chosen.from == From::Previous);
-        kept.filter(|(name, _)| {
-            self.shareable(name).is_none_or(|locked| {
-                locked.linking.iter().any(|(other, version)| {
-                    plan.packages
-                        .get(other)
-                        .is_none_or(|chosen| chosen.version != *version)
-                })
-            })
-        })
-        .map(|(name, _)| name.clone())
-        .collect()
     }
 
     fn is_the_same(&self, choice: &Choice) -> bool {
@@ -745,50 +482,6 @@ impl Builder<'_> {
             offline: choice.plan.offline.clone(),
             logs: room.logs.clone(),
         }
-    }
-}
-
-/// Whether a package of an earlier generation is what an entry says.
-fn is_of(locked: &Locked, entry: &Entry) -> bool {
-    if entry.method.by_name() {
-        return matches!(locked.method.as_str(), "cran" | "bioc")
-            && entry
-                .sha256
-                .as_ref()
-                .is_none_or(|sum| *sum == locked.identity);
-    }
-    locked.method == entry.method.as_str()
-        && entry.locator.as_deref() == Some(&locked.source)
-        && !locked.identity.is_empty()
-        && entry
-            .sha256
-            .as_ref()
-            .is_none_or(|sum| *sum == locked.identity)
-        && entry
-            .version
-            .as_ref()
-            .is_none_or(|version| *version == locked.version)
-}
-
-fn plain(cause: String, advice: &str) -> Failure {
-    Failure {
-        cause,
-        advice: advice.to_owned(),
-        log: PathBuf::new(),
-        excerpt: String::new(),
-    }
-}
-
-fn not_from_apt(name: &str, there: bool) -> Failure {
-    if there {
-        let cause = format!("only root can install {name}");
-        plain(cause, &format!("as root: apt install {name}"))
-    } else {
-        let cause = format!("apt knows no package {name}");
-        plain(
-            cause,
-            "check its name, run `apt update`, or write method cran for it",
-        )
     }
 }
 

@@ -298,7 +298,7 @@ fn entry_of(
         ("" | "cran" | "default", Some(locator)) if is_package_name(&locator) => {
             Entry::named(Method::Cran, &locator)
         }
-        ("apt", locator) => return apt(name, locator, line, imported),
+        ("apt", locator) => return apt(name, locator.as_deref(), line, imported),
         ("bioc" | "bioconductor", _) => named(Method::Bioc),
         ("github", locator) => located(Method::Github, locator.unwrap_or_else(|| name.to_owned())),
         ("git", Some(locator)) => located(Method::Git, locator),
@@ -320,8 +320,8 @@ fn entry_of(
 }
 
 /// What apt installs: `xml2` means `r-cran-xml2`, and names of libraries are no packages of R.
-fn apt(name: &str, locator: Option<String>, line: usize, imported: &mut Imported) -> Option<Entry> {
-    let wanted = locator.as_deref().unwrap_or(name).to_lowercase();
+fn apt(name: &str, locator: Option<&str>, line: usize, imported: &mut Imported) -> Option<Entry> {
+    let wanted = locator.unwrap_or(name).to_lowercase();
     let debian = if wanted.starts_with("r-") {
         wanted
     } else if wanted.starts_with("lib") && wanted.contains('-') {

@@ -132,10 +132,10 @@ fn find_in(program: &Path, opt: &Path) -> Vec<Interpreter> {
 /// Finds the R that is asked for: a path, a version such as `4.3` or `4.3.1`, or with "" the distribution's, else the
 /// newest.
 pub fn find(asked: &str) -> Result<Interpreter, RError> {
-    choose(asked, find_all())
+    choose(asked, &find_all())
 }
 
-fn choose(asked: &str, all: Vec<Interpreter>) -> Result<Interpreter, RError> {
+fn choose(asked: &str, all: &[Interpreter]) -> Result<Interpreter, RError> {
     let listed = |all: &[Interpreter]| {
         all.iter()
             .map(|one| format!("R {} at {}", one.version, one.program.display()))
@@ -146,7 +146,7 @@ fn choose(asked: &str, all: Vec<Interpreter>) -> Result<Interpreter, RError> {
         found: listed(all),
     };
     if asked.starts_with('/') {
-        return Interpreter::at(Path::new(asked)).ok_or_else(|| none(&all));
+        return Interpreter::at(Path::new(asked)).ok_or_else(|| none(all));
     }
     let fits = |one: &&Interpreter| {
         if asked.is_empty() {
@@ -157,7 +157,7 @@ fn choose(asked: &str, all: Vec<Interpreter>) -> Result<Interpreter, RError> {
     };
     let found = all.iter().rev().find(fits);
     let found = found.or_else(|| all.last().filter(|_| asked.is_empty()));
-    found.cloned().ok_or_else(|| none(&all))
+    found.cloned().ok_or_else(|| none(all))
 }
 
 #[cfg(test)]
@@ -186,7 +186,7 @@ mod tests {
         let found = find_in(Path::new("/nonexistent"), root.path());
         let versions: Vec<_> = found.iter().map(|one| one.version.to_string()).collect();
         assert_eq!(versions, ["4.9.3", "4.9.12", "4.10.0"]);
-        let chosen = |asked| choose(asked, found.clone()).map(|one| one.version.to_string());
+        let chosen = |asked| choose(asked, &found).map(|one| one.version.to_string());
         assert_eq!(chosen("4.9").unwrap(), "4.9.12");
         assert_eq!(chosen("4.9.3").unwrap(), "4.9.3");
         assert_eq!(chosen("").unwrap(), "4.10.0");

@@ -1,27 +1,24 @@
 //! A site library: its generations, and what can be done with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::build::{Builder, blocking};
 use super::error::{RError, io};
-use super::interpreter::Interpreter;
 use super::room::Room;
 use super::site;
-use super::usage::{User, find_users};
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
-use crate::command::end_left_over;
+use crate::command::end_left_over_of;
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 
 /// How long we wait for somebody else who builds the same library.
-const LOCK_LIMIT: Duration = Duration::from_hours(2);
+pub(super) const LOCK_LIMIT: Duration = Duration::from_hours(2);
 
 /// A site library, for any series of R.
 #[derive(Debug, Clone)]
@@ -29,53 +26,6 @@ pub struct RLibrary {
     /// `<envs>/r`, absolute and without links as far as it exists.
     root: PathBuf,
     name: String,
-}
-
-/// One generation, as a list shows it.
-#[derive(Debug, Clone, Serialize)]
-pub struct GenerationInfo {
-    /// The series of R.
-    pub series: String,
-    /// Its number.
-    pub number: u32,
-    /// Whether new starts of R get it.
-    pub current: bool,
-    /// Whether all that is required is in it.
-    pub complete: bool,
-    /// The version of R that built it.
-    pub r: String,
-    /// When it was finished.
-    pub finished: SystemTime,
-    /// How many packages it has, without the distribution's.
-    pub packages: usize,
-    /// The bytes of its files.
-    pub bytes: u64,
-    /// Those of them that no other generation has.
-    pub own_bytes: u64,
-    /// Packages of the list that are not in it, with the reason.
-    pub failed: BTreeMap<String, String>,
-    /// The processes that use it, as far as we may see them.
-    pub users: Vec<User>,
-}
-
-/// How a package differs between two generations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// The package.
-    pub name: String,
-    /// Its version in the first, if it is there.
-    pub before: Option<String>,
-    /// Its version in the second, if it is there.
-    pub after: Option<String>,
-}
-
-/// What was collected, or why not.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Collected {
-    /// The generations that were removed: series and number.
-    pub removed: Vec<(String, u32)>,
-    /// Those that are kept because of processes.
-    pub in_use: Vec<(String, u32, Vec<User>)>,
 }
 
 impl RLibrary {
@@ -111,7 +61,7 @@ impl RLibrary {
         self.folder().join("library.R")
     }
 
-    fn generations(&self, series: &str) -> Generations {
+    pub(super) fn generations(&self, series: &str) -> Generations {
         Generations::new(self.folder().join(series))
     }
 
@@ -124,16 +74,18 @@ impl RLibrary {
         progress: &dyn Progress,
     ) -> Result<BuildReport, RError> {
         let generations = self.generations(&spec.interpreter.version.series());
-        generations.create_folder()?;
+        create_open(generations.folder())?;
         let _lock = generations
             .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
             .await?;
-        end_left_over(generations.folder()).await?;
+        end_left_over_of(generations.folder(), spec.account.as_ref()).await?;
         let (owned, half) = (generations.clone(), generations.list_half_built()?);
         blocking(move || {
             for number in half {
                 owned.remove(number)?;
             }
+            // Nobody uses what was moved away, or else it would not have been; but it may have become the current one.
+            owned.clean_moved(|_| Ok(false))?;
             Ok(())
         })
         .await?;
@@ -178,7 +130,7 @@ impl RLibrary {
         let library = path.join("library");
         let cache = self.folder().join("cache");
         for folder in [&library, &cache] {
-            fs::create_dir_all(folder).map_err(io("create the folder", folder))?;
+            create_open(folder)?;
         }
         let logs = generations.folder().join(format!("{number}.logs"));
         let _ = fs::remove_dir_all(&logs);
@@ -199,7 +151,7 @@ impl RLibrary {
             spec,
             upgrade,
             progress,
-            previous: self.previous(generations)?,
+            previous: Self::previous(generations)?,
             cache,
             ours: self.root.clone(),
             dry_run: false,
@@ -242,7 +194,7 @@ impl RLibrary {
             spec,
             upgrade,
             progress,
-            previous: self.previous(&generations)?,
+            previous: Self::previous(&generations)?,
             cache: scratch.0.clone(),
             ours: self.root.clone(),
             dry_run: true,
@@ -253,7 +205,7 @@ impl RLibrary {
     }
 
     /// The newest generation that was finished, whether it can be switched to or not.
-    fn previous(&self, generations: &Generations) -> Result<Option<(Stamp, PathBuf)>, RError> {
+    fn previous(generations: &Generations) -> Result<Option<(Stamp, PathBuf)>, RError> {
         if !generations.folder().is_dir() {
             return Ok(None);
         }
@@ -271,7 +223,7 @@ impl RLibrary {
         number: Option<u32>,
     ) -> Result<(u32, Option<u32>), RError> {
         let generations = self.generations(series);
-        let all = self.stamps(&generations)?;
+        let all = Self::stamps(&generations)?;
         let number = match number {
             Some(number) => number,
             None => all
@@ -317,8 +269,7 @@ impl RLibrary {
         let current = generations
             .find_current::<Stamp>()
             .map(|(number, _)| number);
-        let found = self
-            .stamps(&generations)?
+        let found = Self::stamps(&generations)?
             .into_iter()
             .rev()
             .find(|(number, stamp)| {
@@ -332,7 +283,7 @@ impl RLibrary {
         }
     }
 
-    fn stamps(&self, generations: &Generations) -> Result<BTreeMap<u32, Stamp>, RError> {
+    pub(super) fn stamps(generations: &Generations) -> Result<BTreeMap<u32, Stamp>, RError> {
         if !generations.folder().is_dir() {
             return Ok(BTreeMap::new());
         }
@@ -365,146 +316,21 @@ impl RLibrary {
             .find_current::<Stamp>()
             .map(|(number, _)| number)
     }
+}
 
-    /// Lists all generations that were finished. Blocks: it looks at every file.
-    pub fn list(&self, interpreters: &[Interpreter]) -> Result<Vec<GenerationInfo>, RError> {
-        let mut list = Vec::new();
-        for series in self.series() {
-            let generations = self.generations(&series);
-            let current = self.find_current(&series);
-            for (number, stamp) in self.stamps(&generations)? {
-                let path = generations.path(number);
-                let (bytes, own_bytes) = size(&path);
-                let finished = fs::metadata(&path)
-                    .and_then(|data| data.modified())
-                    .map_err(io("look at", &path))?;
-                list.push(GenerationInfo {
-                    users: self.users(&generations, number, interpreters, &series),
-                    series: series.clone(),
-                    number,
-                    current: current == Some(number),
-                    complete: stamp.lacking.is_empty(),
-                    r: stamp.r,
-                    finished,
-                    packages: stamp.packages.len(),
-                    bytes,
-                    own_bytes,
-                    failed: stamp.failed,
-                });
-            }
-        }
-        Ok(list)
+/// Creates a folder and those above it, all readable by everybody, whatever is usual for files that we make.
+fn create_open(folder: &Path) -> Result<(), RError> {
+    if folder.is_dir() {
+        return Ok(());
     }
-
-    fn users(
-        &self,
-        generations: &Generations,
-        number: u32,
-        interpreters: &[Interpreter],
-        series: &str,
-    ) -> Vec<User> {
-        let left = generations.folder().join(format!("{number}.left"));
-        let left = fs::metadata(left).and_then(|data| data.modified()).ok();
-        let home = interpreters
-            .iter()
-            .find(|one| one.version.series() == series)
-            .map(|one| one.home.clone())
-            .unwrap_or_default();
-        find_users(&generations.path(number), &home, left)
+    if let Some(parent) = folder.parent() {
+        create_open(parent)?;
     }
-
-    /// Compares two generations.
-    pub fn diff(&self, series: &str, before: u32, after: u32) -> Result<Vec<Difference>, RError> {
-        let generations = self.generations(series);
-        let versions = |number| -> Result<BTreeMap<String, String>, RError> {
-            let stamp: Stamp =
-                generations
-                    .find_stamp(number)
-                    .ok_or_else(|| RError::NoGeneration {
-                        number,
-                        path: generations.folder().to_owned(),
-                    })?;
-            let own = stamp
-                .packages
-                .into_iter()
-                .map(|(name, one)| (name, one.version));
-            Ok(stamp.here.into_iter().chain(own).collect())
-        };
-        let (before, after) = (versions(before)?, versions(after)?);
-        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        Ok(names
-            .into_iter()
-            .map(|name| Difference {
-                name: name.clone(),
-                before: before.get(name).cloned(),
-                after: after.get(name).cloned(),
-            })
-            .filter(|one| one.before != one.after)
-            .collect())
-    }
-
-    /// Removes old generations: all but the current one, the `keep` newest complete ones older than it, newer ones that are
-    /// complete, and those that somebody uses.
-    pub async fn collect(
-        &self,
-        keep: usize,
-        interpreters: &[Interpreter],
-        dry_run: bool,
-    ) -> Result<Collected, RError> {
-        let mut collected = Collected::default();
-        for series in self.series() {
-            let generations = self.generations(&series);
-            let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
-            end_left_over(generations.folder()).await?;
-            let stamps = self.stamps(&generations)?;
-            let current = self.find_current(&series);
-            let older: Vec<u32> = stamps
-                .iter()
-                .filter(|(number, stamp)| {
-                    current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
-                })
-                .map(|(number, _)| *number)
-                .rev()
-                .take(keep)
-                .collect();
-            let newest = stamps.keys().next_back().copied();
-            for number in generations.list()? {
-                let stays = match stamps.get(&number) {
-                    None => false,
-                    Some(stamp) => {
-                        // Without a current one nothing is old; and the newest is where the next build takes from.
-                        let newer = current.is_none_or(|current| number >= current)
-                            && stamp.lacking.is_empty();
-                        newer || older.contains(&number) || newest == Some(number)
-                    }
-                };
-                if stays {
-                    continue;
-                }
-                let users = self.users(&generations, number, interpreters, &series);
-                if !users.is_empty() {
-                    collected.in_use.push((series.clone(), number, users));
-                    continue;
-                }
-                if !dry_run {
-                    let owned = generations.clone();
-                    blocking(move || {
-                        // The stamp goes first: what is half removed is no generation.
-                        let path = owned.path(number);
-                        let gone = owned.folder().join(format!("{number}.gone"));
-                        let _ = fs::remove_dir_all(&gone);
-                        fs::rename(&path, &gone).map_err(io("remove", &path))?;
-                        fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
-                        let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
-                        let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
-                        Ok(())
-                    })
-                    .await?;
-                }
-                collected.removed.push((series.clone(), number));
-            }
-        }
-        Ok(collected)
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io("create the folder", folder)(error)),
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .map_err(io("create the folder", folder)),
     }
 }
 
@@ -517,27 +343,6 @@ fn give(folder: &Path, account: &Account, shared: bool) -> Result<(), RError> {
             fs::set_permissions(folder, fs::Permissions::from_mode(mode))
         })
         .map_err(io("give away", folder))
-}
-
-/// The bytes of all files, and of those with one name only.
-fn size(folder: &Path) -> (u64, u64) {
-    let (mut all, mut own) = (0, 0);
-    let mut pending = vec![folder.to_owned()];
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(data) = entry.path().symlink_metadata() else {
-                continue;
-            };
-            if data.is_dir() {
-                pending.push(entry.path());
-            } else {
-                let bytes = data.blocks() * 512;
-                all += bytes;
-                own += if data.nlink() > 1 { 0 } else { bytes };
-            }
-        }
-    }
-    (all, own)
 }
 
 fn report_waiting(progress: &dyn Progress, holder: Option<&str>) {
@@ -574,7 +379,7 @@ impl Scratch {
                 Err(error)
                     if error.kind() == std::io::ErrorKind::AlreadyExists && number < 1000 =>
                 {
-                    number += 1
+                    number += 1;
                 }
                 Err(error) => return Err(io("create the folder", path)(error)),
             }

@@ -17,7 +17,7 @@ mod edit;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::Path;
 
@@ -329,24 +329,24 @@ impl PackageList {
                 .map(short_text)
                 .collect();
             if !names.is_empty() {
-                text.push_str(&format!("{method} = [\n"));
+                let _ = writeln!(text, "{method} = [");
                 for name in names {
-                    text.push_str(&format!("  {},\n", quoted(&name)));
+                    let _ = writeln!(text, "  {},", quoted(&name));
                 }
                 text.push_str("]\n");
             }
         }
         for entry in self.entries.iter().filter(|entry| !is_short(entry)) {
             text.push_str("\n[[package]]\n");
-            text.push_str(&format!("name = {}\n", quoted(&entry.name)));
-            text.push_str(&format!("method = {}\n", quoted(entry.method.as_str())));
+            let _ = writeln!(text, "name = {}", quoted(&entry.name));
+            let _ = writeln!(text, "method = {}", quoted(entry.method.as_str()));
             for (key, value) in [
                 ("locator", &entry.locator),
                 ("version", &entry.version),
                 ("sha256", &entry.sha256),
             ] {
                 if let Some(value) = value {
-                    text.push_str(&format!("{key} = {}\n", quoted(value)));
+                    let _ = writeln!(text, "{key} = {}", quoted(value));
                 }
             }
             if !entry.required {
@@ -522,10 +522,7 @@ pub(super) fn split_reference(locator: &str) -> (&str, Option<&str>) {
         // A branch may have a slash in its name: what is behind the repository's name counts.
         Some((place, reference))
             if !reference.contains(':')
-                && place
-                    .rsplit('/')
-                    .next()
-                    .is_some_and(|last| last.ends_with(".git")) =>
+                && Path::new(place).extension().is_some_and(|end| end == "git") =>
         {
             (place, Some(reference))
         }

@@ -181,6 +181,8 @@ fn entry_of(name: &str, fields: &BTreeMap<String, String>) -> Option<Entry> {
         .filter(|one| *one != "HEAD")
         .map(|one| format!("@{one}"))
         .unwrap_or_default();
+    let is_bioconductors = field("Repository").is_some_and(|one| one.starts_with("Bioc"))
+        || field("git_url").is_some_and(|one| one.contains("bioconductor.org"));
     let text = match field("RemoteType") {
         Some("github") => {
             let inner = field("RemoteSubdir")
@@ -195,15 +197,9 @@ fn entry_of(name: &str, fields: &BTreeMap<String, String>) -> Option<Entry> {
         Some("git" | "xgit" | "git2r") => format!("git:{}{reference}", field("RemoteUrl")?),
         Some("bioc" | "bioconductor") => format!("bioc:{name}"),
         Some("standard" | "cran") => name.to_owned(),
-        Some(_) => return None,
-        None if field("Repository").is_some_and(|one| one.starts_with("Bioc")) => {
-            format!("bioc:{name}")
-        }
-        None if field("git_url").is_some_and(|one| one.contains("bioconductor.org")) => {
-            format!("bioc:{name}")
-        }
+        None if is_bioconductors => format!("bioc:{name}"),
         None if field("Repository").is_some() => name.to_owned(),
-        None => return None,
+        _ => return None,
     };
     Entry::parse(&text, Some(name)).ok()
 }

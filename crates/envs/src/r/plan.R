@@ -40,8 +40,15 @@ index <- function() {
       tryCatch(
         available.packages(contrib.url(one, "source"), type = "source", ignore_repo_cache = TRUE,
                            filters = c("R_version", "OS_type", "subarch"), fields = "MD5sum"),
-        error = function(e) { reason <<- conditionMessage(e); NULL }),
-      warning = function(w) { reason <<- paste(reason, conditionMessage(w)); invokeRestart("muffleWarning") })
+        error = function(e) {
+          if (!nzchar(reason)) reason <<- conditionMessage(e)
+          NULL
+        }),
+      warning = function(w) {
+        # The first one says it; the others repeat it for other forms of the index.
+        if (!nzchar(reason)) reason <<- sub("^URL '.*': status was '(.*)'$", "\\1", conditionMessage(w))
+        invokeRestart("muffleWarning")
+      })
     if (is.null(found) || (nrow(found) == 0 && nzchar(reason))) {
       say("offline", one, trimws(reason))
     } else {

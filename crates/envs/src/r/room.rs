@@ -42,14 +42,14 @@ impl Room<'_> {
         for name in ["home", "tmp", "src"] {
             let folder = self.folder.join(name);
             fs::create_dir_all(&folder).map_err(fail("create the folder", &folder))?;
+            if name == "home" {
+                // Before it is given away, so that it is written there and nowhere else. Repositories of this machine
+                // belong to others; git takes that from this file alone.
+                self.write("home/.gitconfig", "[safe]\n\tdirectory = *\n")?;
+            }
             self.hand_over(&folder)?;
         }
         self.write("nothing", "")?;
-        // Repositories of this machine belong to others. Git takes that from this file alone.
-        self.write(
-            "home/.gitconfig",
-            "[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n",
-        )?;
         self.hand_over(&self.folder)
     }
 
@@ -196,6 +196,8 @@ pub(super) fn read_short(path: &Path) -> io::Result<String> {
 
 /// The SHA-256 of a file that somebody else has written. Blocks.
 pub(super) fn sha256(path: &Path) -> io::Result<String> {
+    use std::fmt::Write as _;
+
     use sha2::{Digest as _, Sha256};
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
@@ -215,9 +217,9 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
         }
         hash.update(buffer.get(..count).unwrap_or_default());
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }

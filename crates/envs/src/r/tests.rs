@@ -446,6 +446,11 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
         "generation 1 lacks packages that are required: lycneeds, lycgone, lycnothere"
     );
     assert!(place.library().switch(&series(), None).await.is_err());
+    assert_eq!(
+        place.build(list).await.generation,
+        None,
+        "the same again is nothing new"
+    );
 
     // What was built is not built again, and a package that nobody requires is in nobody's way.
     let report = place

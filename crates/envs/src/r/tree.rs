@@ -30,6 +30,8 @@ pub(super) fn transfer(from: &Path, to: &Path, how: How) -> Result<(), RError> {
     let source = open_folder(rustix::fs::CWD, from).map_err(fail("open", from))?;
     fs::create_dir(to).map_err(fail("create the folder", to))?;
     let target = open_folder(rustix::fs::CWD, to).map_err(fail("open", to))?;
+    rustix::fs::fchmod(&target, Mode::from_raw_mode(0o755))
+        .map_err(|error| fail("write", to)(error.into()))?;
     folder(&source, &target, from, how, 0)
 }
 

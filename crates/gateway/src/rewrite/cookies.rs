@@ -78,6 +78,7 @@ fn is_internal(domain: &str, context: &Context<'_>) -> bool {
         Upstream::Tcp { host, .. }
         | Upstream::Tls { host, .. }
         | Upstream::Internal { host, .. } => host.as_str(),
+        Upstream::OwnedTcp { .. } => Upstream::OWNED_HOST,
         Upstream::Unix(_) | Upstream::Owned { .. } => "localhost",
     };
     [upstream, "localhost", "127.0.0.1", "[::1]"]

@@ -123,6 +123,7 @@ impl<'a> Address<'a> {
             Upstream::Tcp { host, port } => {
                 self.port("http") == Some(*port) && (is_loopback() || names(self.host, host))
             }
+            Upstream::OwnedTcp { port, .. } => self.port("http") == Some(*port) && is_loopback(),
             Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
                 self.port("https") == Some(*port) && (is_loopback() || names(self.host, host))
             }
@@ -138,6 +139,9 @@ impl<'a> Address<'a> {
         match upstream {
             Upstream::Tcp { host, port } => {
                 self.port("http") == Some(*port) && names(self.host, host)
+            }
+            Upstream::OwnedTcp { port, .. } => {
+                self.port("http") == Some(*port) && names(self.host, Upstream::OWNED_HOST)
             }
             Upstream::Tls { host, port } | Upstream::Internal { host, port, .. } => {
                 self.port("https") == Some(*port) && names(self.host, host)

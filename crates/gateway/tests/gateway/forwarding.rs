@@ -247,6 +247,26 @@ async fn a_socket_that_another_account_listens_at_gets_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_port_at_which_another_account_listens_gets_no_request() {
+    let peer = Peer::echo().await;
+    let Upstream::Tcp { port, .. } = peer.target else {
+        panic!("{:?}", peer.target);
+    };
+    let uid = std::fs::metadata("/proc/self").unwrap().uid();
+    let owned = |uid| Upstream::OwnedTcp { port, uid };
+    let gateway = TestGateway::start();
+    gateway.route("/user/ada/", &owned(uid)).await;
+    gateway.route("/user/bob/", &owned(uid + 1)).await;
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/user/ada/x").await.status, 200);
+    assert_eq!(client.get("/user/bob/x").await.status, 503);
+    assert_eq!(client.get("/user/ada/y").await.status, 200);
+    let last = client.get("/user/ada/z").await;
+    let requests = last.text();
+    assert!(!requests.contains("/user/bob/"), "{requests}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_upstream_gives_503_and_an_event() {
     let gateway = TestGateway::start();
     gateway.route("/user/ada/", &dead().await).await;

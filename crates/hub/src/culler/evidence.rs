@@ -12,6 +12,7 @@ use super::CullError;
 use super::question;
 use super::rules::{Evidence, LastUse, Rule, Subject};
 use crate::Hub;
+use crate::models::with_told;
 use crate::sessions::after;
 use crate::timeline::Present;
 
@@ -71,9 +72,10 @@ impl Hub {
             let Some(owner) = self.known_user(&server.user).await? else {
                 continue;
             };
+            let groups = with_told(owner.groups.to_vec(), &owner.user);
             let rule = self.settings().cull.rules.of(Subject {
                 named: !server.server.is_default(),
-                groups: &owner.groups,
+                groups: &groups,
                 profile: profile(&row),
                 admin: owner.user.admin,
             });

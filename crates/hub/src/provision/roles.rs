@@ -9,8 +9,10 @@ use lyceum_core::declared::DeclaredRole;
 use lyceum_core::ids::{RoleId, ServiceId, UserId};
 use lyceum_core::scope::{default_role, default_roles};
 use lyceum_store::{NewRole, Role, RoleHolder, StoreError};
+use serde_json::json;
 
 use super::Work;
+use crate::AuditKind;
 
 const ADMIN: &str = "admin";
 const USER: &str = "user";
@@ -64,6 +66,7 @@ impl Work<'_> {
                     role.name
                 );
                 self.tx.delete_role(role.id).await?;
+                self.role_changed(&role.name, "deleted").await?;
             }
         }
         Ok(())
@@ -87,8 +90,22 @@ impl Work<'_> {
                     managed_by_auth: false,
                 })
                 .await?;
+            self.role_changed(&role.name, "reset").await?;
         }
         Ok(())
+    }
+
+    async fn role_changed(&mut self, role: &str, change: &str) -> Result<(), StoreError> {
+        let detail = json!({"role": role, "change": change, "by": "configuration"});
+        self.write(AuditKind::RoleChanged, None, detail).await
+    }
+
+    async fn set_flag(&mut self, id: UserId, admin: bool) -> Result<(), StoreError> {
+        self.tx.set_admin(id, admin).await?;
+        let user = self.tx.find_user_by_id(id).await?;
+        let detail = json!({"admin": admin, "by": "configuration"});
+        let name = user.as_ref().map(|user| &user.name);
+        self.write(AuditKind::UserChanged, name, detail).await
     }
 
     /// Stores a role; what is not said of a default one stays as it is by default.
@@ -113,6 +130,8 @@ impl Work<'_> {
                 if existing.as_ref().is_some_and(more) {
                     tracing::warn!("the role {name} allows more than at the last start");
                 }
+                let change = existing.as_ref().map_or("created", |_| "changed");
+                self.role_changed(name, change).await?;
                 self.tx
                     .upsert_role(NewRole {
                         name,
@@ -158,7 +177,7 @@ impl Work<'_> {
                 self.tx.administrators().await?.into_iter().collect();
             for id in &wanted {
                 if !others.remove(id) {
-                    self.tx.set_admin(*id, true).await?;
+                    self.set_flag(*id, true).await?;
                 }
             }
             for name in &self.hub.settings().access.admin_users {
@@ -169,7 +188,7 @@ impl Work<'_> {
                 tracing::warn!(
                     "user {id} is no administrator any more, as the role `admin` does not list them"
                 );
-                self.tx.set_admin(id, false).await?;
+                self.set_flag(id, false).await?;
             }
         }
         if declared.services.is_some() {
@@ -192,7 +211,7 @@ impl Work<'_> {
         let role = RoleId(id);
         for holder in self.tx.holders_of_role(role).await? {
             match holder {
-                RoleHolder::User(user) => self.tx.set_admin(user, true).await?,
+                RoleHolder::User(user) => self.set_flag(user, true).await?,
                 RoleHolder::Service(service) => self.tx.set_service_admin(service, true).await?,
                 RoleHolder::Group(_) => continue,
             }

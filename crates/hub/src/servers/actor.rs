@@ -362,7 +362,11 @@ impl Actor {
     async fn mend_route(&self, target: Option<Upstream>) {
         let (shared, server) = (&self.subject.shared, &self.subject.server);
         match (&self.state, target) {
-            (State::Ready(running), target) if target.as_ref() != Some(&running.upstream) => {
+            // A proxy elsewhere tells addresses alone, and not whose they are.
+            (State::Ready(running), target)
+                if target.as_ref().map(ToString::to_string)
+                    != Some(running.upstream.to_string()) =>
+            {
                 tracing::warn!(server.name = %server, "the route of {server} was missing or wrong");
                 // What goes wrong is logged, and tried again at the next check.
                 let _ = routes::publish(shared, server, running).await;
@@ -398,6 +402,10 @@ impl Actor {
                 self.say(ProgressEvent::step(percent.clamp(1, 99), message));
             }
             Aside::Handle(..) | Aside::Say(..) => {}
+            Aside::Made(made) => {
+                let detail = json!({"account": made.account, "home": made.home, "uid": made.uid});
+                self.note(AuditKind::AccountCreated, detail);
+            }
         }
     }
 
@@ -572,7 +580,8 @@ impl Actor {
                 tracing::info!(server.name = %server, "the server of {user} {how}");
                 let url = server.url_path(&self.subject.shared.settings.base_url);
                 if !matches!(before, State::Checking(_)) {
-                    let took = self.took().as_secs_f64();
+                    // Tenths of a second are enough for people.
+                    let took = (self.took().as_secs_f64() * 10.0).round() / 10.0;
                     self.note(AuditKind::ServerStarted, json!({"seconds": took}));
                 }
                 self.push(ProgressEvent::ready(&url));

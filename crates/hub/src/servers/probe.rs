@@ -53,7 +53,10 @@ pub async fn wait_until_up(
             Ok(Err(problem)) => problem,
             Err(_) => Problem::NoAnswer,
         };
-        if matches!(last, Problem::NotHttp | Problem::NoTrust | Problem::Foreign) {
+        if matches!(
+            last,
+            Problem::NotHttp | Problem::NoTrust | Problem::Foreign | Problem::Untold
+        ) {
             garbage += 1;
         }
         if garbage >= GARBAGE_LIMIT || Instant::now() + pause >= deadline {
@@ -85,8 +88,10 @@ enum Problem {
     NoAnswer,
     /// What answers cannot prove that it is this server, or speaks no TLS.
     NoTrust,
-    /// What listens at the server's socket runs under another account.
+    /// What listens at the server's socket or port runs under another account.
     Foreign,
+    /// The machine does not tell who listens there.
+    Untold,
     NotHttp,
     Status(u16),
 }
@@ -115,8 +120,13 @@ impl Problem {
             ),
             Self::Foreign => Failure::new(
                 Cause::BadAnswer,
-                "What listens at the server's socket runs under another account than the server.",
-                "Stop what has taken the place of the server's socket, then start the server again.",
+                "What listens at the server's address runs under another account than the server: somebody else's program has taken its place.",
+                "Start the server again; if this repeats, an administrator should see who listens there (`ss -ltnp`), and may let servers listen on Unix sockets (`spawner.socket`).",
+            ),
+            Self::Untold => Failure::new(
+                Cause::BadAnswer,
+                "The machine does not tell whose program listens at the server's port, so that it cannot be trusted.",
+                "An administrator can let servers listen on Unix sockets (`spawner.socket`), or load the kernel's module `tcp_diag`.",
             ),
             Self::NotHttp => Failure::new(
                 Cause::BadAnswer,
@@ -143,6 +153,7 @@ async fn ask(
             Unreached::Closed => Problem::NoConnection,
             Unreached::NoTrust => Problem::NoTrust,
             Unreached::Foreign => Problem::Foreign,
+            Unreached::Untold => Problem::Untold,
         })?;
     converse(stream, prefix).await
 }
@@ -272,6 +283,68 @@ mod tests {
             .unwrap_err();
         assert_eq!(failure.cause, Cause::BadAnswer);
         assert!(failure.message.contains("certificate"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_port_at_which_another_account_listens_is_not_asked() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (Upstream::Tcp { port, .. }, _keep) =
+            server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await
+        else {
+            panic!("a TCP server has another address");
+        };
+        let own = std::fs::metadata("/proc/self").unwrap().uid();
+        let limit = Duration::from_secs(20);
+        let of = |uid| Upstream::OwnedTcp { port, uid };
+        wait_until_up(&of(own), None, "/user/ada/", limit)
+            .await
+            .unwrap();
+        let failure = wait_until_up(&of(own + 1), None, "/user/ada/", limit)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.cause, Cause::BadAnswer);
+        assert!(failure.message.contains("another account"), "{failure}");
+        assert!(!is_up(&of(own + 1), None, "/user/ada/").await);
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_a_servers_port_first_is_not_taken_for_it() {
+        use std::os::unix::fs::MetadataExt as _;
+        use std::os::unix::process::CommandExt as _;
+        assert_eq!(
+            std::fs::metadata("/proc/self").unwrap().uid(),
+            0,
+            "this test starts a program under another account: run it as root"
+        );
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let (ada, mallory) = (64_901, 64_902);
+        let mut thief = std::process::Command::new("/usr/bin/python3")
+            .args(["-m", "http.server", "--bind", "127.0.0.1"])
+            .arg(port.to_string())
+            .current_dir("/usr/share")
+            .stderr(std::process::Stdio::null())
+            .uid(mallory)
+            .gid(mallory)
+            .spawn()
+            .expect("this test needs /usr/bin/python3: apt-get install python3-minimal");
+        let limit = Duration::from_secs(30);
+        let of = |uid| Upstream::OwnedTcp { port, uid };
+        // To see that it listens, and is let in where it belongs.
+        let own = wait_until_up(&of(mallory), None, "/", limit).await;
+        let begun = Instant::now();
+        let taken = wait_until_up(&of(ada), None, "/user/ada/", limit).await;
+        thief.kill().unwrap();
+        thief.wait().unwrap();
+        own.unwrap();
+        let failure = taken.unwrap_err();
+        assert!(failure.message.contains("another account"), "{failure}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "it is told at once"
+        );
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use lyceum_core::Upstream;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::listener;
 use crate::internal_tls::InternalTls;
 
 /// A connection, with or without TLS.
@@ -22,8 +23,10 @@ pub(crate) enum Unreached {
     Closed,
     /// What answers cannot prove that it is this server, or speaks no TLS.
     NoTrust,
-    /// What listens at the server's socket runs under another account.
+    /// What listens at the server's socket or port runs under another account.
     Foreign,
+    /// The machine does not tell under which account that runs.
+    Untold,
 }
 
 /// Connects. The caller sets the time limit.
@@ -36,6 +39,27 @@ pub(crate) async fn connect(
             let stream = TcpStream::connect((host.as_str(), *port))
                 .await
                 .map_err(|_| Unreached::Closed)?;
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(TokioIo::new(stream)))
+        }
+        Upstream::OwnedTcp { port, uid } => {
+            let stream = TcpStream::connect((Upstream::OWNED_HOST, *port))
+                .await
+                .map_err(|_| Unreached::Closed)?;
+            // Asked after connecting: this is whom the connection went to.
+            match listener::owner(*port) {
+                Ok(Some(listener)) if listener == *uid => {}
+                Ok(Some(_)) => return Err(Unreached::Foreign),
+                Ok(None) => return Err(Unreached::Closed),
+                Err(error) => {
+                    tracing::error!(
+                        port,
+                        error = &error as &dyn std::error::Error,
+                        "the machine does not tell who listens at a server's port"
+                    );
+                    return Err(Unreached::Untold);
+                }
+            }
             let _ = stream.set_nodelay(true);
             Ok(Box::new(TokioIo::new(stream)))
         }

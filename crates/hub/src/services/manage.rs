@@ -3,14 +3,15 @@
 use lyceum_core::ServiceName;
 use lyceum_core::scope::{Expansion, Filter, RawScope, Scope, ScopeError, ScopeName, default_role};
 use lyceum_core::service::{self, ServiceDraft, ServiceFault, ServiceSpec};
-use lyceum_store::{Owner, Service, StoreError};
+use lyceum_store::{Owner, Service, StoreError, Tx};
+use serde_json::json;
 use thiserror::Error;
 
 use super::{ServiceView, clients};
 use crate::membership::members_for;
 use crate::permit::ManageService;
 use crate::provision::{new_token, record};
-use crate::{Hub, NamePermit, Principal, ServicePermit};
+use crate::{Actor, AuditEvent, AuditKind, Hub, NamePermit, Principal, ServicePermit};
 
 /// Why a service was not made.
 #[derive(Debug, Error)]
@@ -99,7 +100,7 @@ impl Hub {
         let spec = draft
             .check(self.catalogue())
             .map_err(CreateServiceError::Invalid)?;
-        let service = self.store_service(&spec).await?;
+        let service = self.store_service(&spec, caller).await?;
         tracing::info!(service.name = %spec.name, "{} made the service {}", caller.name(), spec.name);
         if let Some(route) = self.route_of_service(&service) {
             self.put_route(route).await;
@@ -107,7 +108,11 @@ impl Hub {
         Ok(self.view_of_service(service).await?)
     }
 
-    async fn store_service(&self, spec: &ServiceSpec) -> Result<Service, CreateServiceError> {
+    async fn store_service(
+        &self,
+        spec: &ServiceSpec,
+        by: &Principal,
+    ) -> Result<Service, CreateServiceError> {
         let mut tx = self.store().begin().await?;
         if tx.find_service(&spec.name).await?.is_some() {
             return Err(CreateServiceError::Exists(spec.name.to_string()));
@@ -128,6 +133,8 @@ impl Hub {
         }
         let base_url = &self.settings().base_url;
         clients::store(&mut tx, base_url, spec, &service, spec.api_token.as_ref()).await?;
+        self.write_service(&mut tx, by, &spec.name, "created")
+            .await?;
         tx.commit().await?;
         Ok(service)
     }
@@ -184,10 +191,26 @@ impl Hub {
         }
         let mut tx = self.store().begin().await?;
         tx.delete_service(service.id).await?;
+        self.write_service(&mut tx, permit.by(), name, "deleted")
+            .await?;
         tx.commit().await?;
         let spec = service::route(&self.settings().base_url, name);
         self.remove_route(&spec).await;
         tracing::info!(service.name = %name, "deleted the service {name}");
         Ok(())
+    }
+
+    async fn write_service(
+        &self,
+        tx: &mut Tx,
+        by: &Principal,
+        service: &ServiceName,
+        change: &str,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            detail: json!({"service": service, "change": change}),
+            ..AuditEvent::new(AuditKind::ServiceChanged, Actor::Caller(by), None)
+        };
+        self.audit().write(tx, event).await
     }
 }

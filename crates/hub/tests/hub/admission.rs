@@ -4,10 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use http::Method;
+use lyceum_core::limits::{NamedServerRules, NamedServers};
 use lyceum_core::seams::{Attempt, AuthError, Authenticator, Identity, Step};
 use lyceum_core::{GroupName, NamePattern, UserName};
-use lyceum_hub::Access;
+use lyceum_hub::{Access, Profile, Profiles};
+use lyceum_store::NewRole;
 use lyceum_testkit::TestHub;
+use lyceum_testkit::fakes::FakeSpawner;
+use serde_json::json;
 
 /// Admits everybody, and says that they are in these groups.
 #[derive(Debug, Clone, Default)]
@@ -181,4 +185,79 @@ fn being_an_administrator_by_group_does_not_admit() {
     let groups = [group("staff")];
     assert!(!access.admits(&user("ada"), true, &groups.clone().into()));
     assert_eq!(access.makes_admin(&user("ada"), Some(&groups)), Some(true));
+}
+
+#[tokio::test]
+async fn groups_that_the_login_method_tells_of_open_what_is_configured_for_them_and_give_no_rights()
+{
+    let teller = Teller::default();
+    let profile = |name: &str, groups: Option<&str>| Profile {
+        name: name.to_owned(),
+        groups: groups.map(|name| [group(name)].into()),
+        ..Profile::default()
+    };
+    let profiles = Profiles::new(vec![profile("gpu", Some("staff")), profile("small", None)]);
+    let access = Access {
+        allow_all: true,
+        ..Access::default()
+    };
+    let rules = NamedServerRules {
+        groups: [(group("staff"), NamedServers::UpTo(1))].into(),
+        ..NamedServerRules::default()
+    };
+    let hub = TestHub::builder()
+        .settings(move |settings| {
+            settings.access = access;
+            settings.profiles = profiles;
+            settings.named_server_rules = rules;
+        })
+        .authenticator(teller.clone())
+        .spawner(FakeSpawner::new().await)
+        .start()
+        .await;
+    // What the hub gives its own group of that name is not for those whom somebody else calls so.
+    put_into_role(&hub, "staff").await;
+    let gpu = json!({"profile": "gpu"});
+    for (told, allowed) in [(Some(&["staff"][..]), true), (None, false)] {
+        teller.says(told);
+        let mut ada = hub.user("ada").await;
+        let page = ada.get("/hub/spawn").await.text();
+        let answer = ada.api(Method::POST, "/users/ada/server", Some(&gpu)).await;
+        let lab = ada.api(Method::PUT, "/users/ada/servers/lab", None).await;
+        if allowed {
+            assert!(page.contains("gpu"), "{page}");
+            assert_eq!(answer.status, 201, "{}", answer.text());
+            assert_eq!(lab.status, 201, "{}", lab.text());
+            let stopped = ada.api(Method::DELETE, "/users/ada/server", None).await;
+            assert_eq!(stopped.status, 204, "{}", stopped.text());
+        } else {
+            assert_eq!(answer.status, 400, "{}", answer.text());
+        }
+        let me = ada.api(Method::GET, "/user", None).await.json();
+        assert_eq!(me["groups"], json!([]), "{me}");
+        let users = ada.api(Method::GET, "/users", None).await;
+        assert_eq!(users.status, 403, "{}", users.text());
+    }
+    let started = crate::audit::row(&hub, "server-start", "ada").await;
+    assert_eq!(started.detail["profile"], "gpu");
+    let told = crate::audit::row(&hub, "group-changed", "ada").await;
+    assert_eq!(told.detail["change"], "told");
+    assert_eq!(told.detail["groups"], json!(["staff"]));
+}
+
+/// Lets members of a group of the hub see all users.
+async fn put_into_role(hub: &TestHub, name: &str) {
+    let mut tx = hub.store().begin().await.unwrap();
+    let found = tx.create_group(&group(name)).await.unwrap();
+    let role = tx
+        .upsert_role(NewRole {
+            name: "lists",
+            description: "",
+            scopes: &["list:users".to_owned()],
+            managed_by_auth: false,
+        })
+        .await
+        .unwrap();
+    tx.set_role_groups(role.id, &[found.id]).await.unwrap();
+    tx.commit().await.unwrap();
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::Method;
 use lyceum_core::Secret;
+use lyceum_core::seams::MadeForUser;
 use lyceum_store::{AuditQuery, AuditRow};
-use lyceum_testkit::fakes::FakeSpawner;
+use lyceum_testkit::fakes::{FakeSpawner, Start};
 use lyceum_testkit::{Dummy, TestHub};
 use serde_json::json;
 
@@ -20,7 +21,7 @@ async fn rows(hub: &TestHub) -> Vec<AuditRow> {
 }
 
 /// Waits for the first event of a kind that is about somebody.
-async fn row(hub: &TestHub, kind: &str, about: &str) -> AuditRow {
+pub(crate) async fn row(hub: &TestHub, kind: &str, about: &str) -> AuditRow {
     let wait = async {
         loop {
             let rows = rows(hub).await;
@@ -40,7 +41,11 @@ async fn row(hub: &TestHub, kind: &str, about: &str) -> AuditRow {
 #[tokio::test]
 async fn what_an_administrator_does_to_others_is_written_down() {
     let spawner = FakeSpawner::new().await;
-    let hub = TestHub::builder().spawner(spawner).start().await;
+    let hub = TestHub::builder()
+        .settings(|settings| settings.allow_named_servers = true)
+        .spawner(spawner)
+        .start()
+        .await;
     let mut admin = hub.admin().await;
     let mut call = async |method: Method, path: &str, body: Option<serde_json::Value>| {
         let answer = admin.api(method, path, body.as_ref()).await;
@@ -56,11 +61,23 @@ async fn what_an_administrator_does_to_others_is_written_down() {
     let token = call(Method::POST, "/users/bob/tokens", None).await.json();
     let id = token["id"].as_str().unwrap();
     call(Method::DELETE, &format!("/users/bob/tokens/{id}"), None).await;
+    let members = json!({"users": ["bob"]});
+    call(Method::POST, "/groups/first", Some(members)).await;
     call(Method::POST, "/groups/class", None).await;
     let users = json!({"users": ["bob"]});
     call(Method::POST, "/groups/class/users", Some(users)).await;
     call(Method::POST, "/users/bob/server", None).await;
     call(Method::DELETE, "/users/bob/server", None).await;
+    let lab = Some(json!({"display_name": "Lab"}));
+    call(Method::PUT, "/users/bob/servers/lab", lab).await;
+    let shared = json!({"user": "admin"});
+    call(Method::POST, "/shares/bob/lab", Some(shared.clone())).await;
+    let code = call(Method::POST, "/share-codes/bob/lab", Some(json!({}))).await;
+    call(Method::PATCH, "/shares/bob/lab", Some(shared)).await;
+    let renamed = Some(json!({"name": "lab2"}));
+    call(Method::PATCH, "/users/bob/servers/lab", renamed).await;
+    let remove = Some(json!({"remove": true}));
+    call(Method::DELETE, "/users/bob/servers/lab2", remove).await;
     call(Method::PATCH, "/users/bob", Some(json!({"admin": true}))).await;
     call(Method::DELETE, "/users/bob", None).await;
 
@@ -72,12 +89,18 @@ async fn what_an_administrator_does_to_others_is_written_down() {
         ("server-start", "admin"),
         ("server-started", "-"),
         ("server-stop", "admin"),
+        ("server-created", "admin"),
+        ("share-changed", "admin"),
+        ("server-changed", "admin"),
+        ("server-deleted", "admin"),
         ("user-changed", "admin"),
         ("user-deleted", "admin"),
     ] {
         let row = row(&hub, kind, "bob").await;
         assert_eq!(row.actor, actor, "{row:?}");
     }
+    let first = row(&hub, "group-changed", "bob").await;
+    assert_eq!(first.detail["group"], "first", "{first:?}");
     let revoked = row(&hub, "token-revoked", "bob").await;
     assert_eq!(revoked.detail["id"], id);
     let changed = row(&hub, "user-changed", "bob").await;
@@ -86,8 +109,14 @@ async fn what_an_administrator_does_to_others_is_written_down() {
     assert_eq!(login.client_addr.as_deref(), Some("127.0.0.1"));
     // Nothing of it is a secret.
     let secret = token["token"].as_str().unwrap();
+    let code = code.json()["code"].as_str().unwrap().to_owned();
     let all = format!("{:?}", rows(&hub).await);
-    assert!(!all.contains(secret), "{all}");
+    assert!(!all.contains(secret) && !all.contains(&code), "{all}");
+    let changes: Vec<_> = rows(&hub).await;
+    let changes = changes.iter().filter(|row| row.kind == "share-changed");
+    let changes: Vec<_> = changes.map(|row| row.detail["change"].as_str()).collect();
+    let expected = ["granted", "code-created", "revoked"];
+    assert_eq!(changes, expected.map(Some));
 }
 
 #[tokio::test]
@@ -176,4 +205,22 @@ async fn the_end_is_written_down_with_what_was_still_waiting() {
     hub.begin().await;
     let rows = rows(&hub).await;
     assert!(rows.iter().any(|row| row.kind == "shutdown"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn an_account_that_a_start_had_made_is_written_down() {
+    let spawner = FakeSpawner::new().await;
+    let hub = TestHub::builder().spawner(spawner.clone()).start().await;
+    let mut ada = hub.user("ada").await;
+    spawner.on_start(Start::Makes(MadeForUser {
+        account: Some("ada".to_owned()),
+        home: Some("/home/ada".into()),
+        uid: 20001,
+    }));
+    let started = ada.api(Method::POST, "/users/ada/server", None).await;
+    assert_eq!(started.status, 201, "{}", started.text());
+    let row = row(&hub, "account-created", "ada").await;
+    assert_eq!(row.actor, "-");
+    let expected = json!({"account": "ada", "home": "/home/ada", "uid": 20001});
+    assert_eq!(row.detail, expected);
 }

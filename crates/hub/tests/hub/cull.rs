@@ -298,6 +298,9 @@ async fn rules_differ_by_profile_group_and_name_and_culled_names_can_be_deleted(
     clock.advance(61 * MINUTE);
     assert_eq!(check(&hub).await, idle("ada/lab"));
     assert!(hub.server_row("ada", "lab").await.is_none());
+    let deleted = crate::audit::row(&hub, "server-deleted", "ada").await;
+    assert_eq!(deleted.server.as_deref(), Some("lab"));
+    assert_eq!(deleted.detail["why"], "cull");
     clock.advance(HOUR);
     assert_eq!(check(&hub).await, idle("ada/"));
     assert!(hub.server_row("ada", "").await.is_some());

@@ -4,7 +4,7 @@ use lyceum_core::declared::{Declared, DeclaredGroup, DeclaredRole};
 use lyceum_core::scope::{Catalogue, CustomScope, RoleName, Scope};
 use lyceum_core::service::{ServiceDraft, ServiceSpec};
 use lyceum_core::{GroupName, ServiceName, UserName};
-use lyceum_store::{NewRole, RoleHolder};
+use lyceum_store::{AuditQuery, AuditRow, NewRole, RoleHolder};
 use lyceum_testkit::TestHub;
 use serde_json::json;
 
@@ -301,4 +301,52 @@ async fn custom_scopes_are_granted_and_told() {
     let mut bob = hub.token("bob", &["custom:forum:write"]).await;
     let me = bob.api(http::Method::GET, "/user", None).await.json();
     assert!(!me["scopes"].to_string().contains("custom:"), "{me}");
+}
+
+#[tokio::test]
+async fn what_the_configuration_changes_of_rights_is_written_down() {
+    let declared = |admins: &[&str], scopes: &[&str]| Declared {
+        roles: vec![
+            DeclaredRole {
+                users: Some(users(admins)),
+                ..role("admin", &[])
+            },
+            role("reader", scopes),
+        ],
+        ..Declared::default()
+    };
+    let mut hub = hub_with(declared(&["ada"], &["list:users"])).await;
+    then(&mut hub, declared(&["ada"], &["list:users"])).await;
+    then(&mut hub, declared(&["bob"], &["list:groups"])).await;
+    then(&mut hub, Declared::default()).await;
+    let query = AuditQuery {
+        kinds: vec!["user-changed".to_owned(), "role-changed".to_owned()],
+        limit: 100,
+        oldest_first: true,
+        ..AuditQuery::default()
+    };
+    let rows = hub.store().list_audit(&query).await.unwrap();
+    let text = |row: &AuditRow| {
+        let detail = &row.detail;
+        assert_eq!(
+            (row.actor.as_str(), &detail["by"]),
+            ("-", &json!("configuration"))
+        );
+        match row.about.as_deref() {
+            Some(user) => format!("{user} {}", detail["admin"]),
+            None => format!("{} {}", detail["role"], detail["change"]).replace('"', ""),
+        }
+    };
+    let mut told: Vec<_> = rows.iter().map(text).collect();
+    // That of the role `admin` itself is not what this is about.
+    told.retain(|text| !text.starts_with("admin "));
+    let expected = [
+        "ada true",
+        "reader created",
+        "bob true",
+        "ada false",
+        "reader changed",
+        "reader deleted",
+    ];
+    assert_eq!(told, expected);
 }

@@ -13,6 +13,7 @@ use super::{ConfigArgs, FAILED, cert, say};
 use crate::admin::{MAINTENANCE_PATH, Wish};
 use crate::cli;
 
+mod environments;
 mod files;
 
 /// How long the running Lyceum may take to answer at all.
@@ -84,6 +85,11 @@ pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
         (true, false) => files::Repair::Do,
     };
     worst = worst.max(tell(&files::check(&loaded.config, repair)));
+    let environments = environments::check(&loaded.config);
+    if !environments.is_empty() {
+        heading("environments");
+        worst = worst.max(tell(&environments));
+    }
     heading("program");
     let running = Running::find(&loaded.config.hub.runtime_dir);
     worst = worst.max(tell(&[alive(running.as_ref().ok())]));

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod kernels;
 mod python;
+mod r;
+mod shell;
 
 /// What can be done with environments.
 #[derive(Debug, Subcommand)]
@@ -12,14 +15,34 @@ pub(crate) enum EnvCommand {
     /// Python environments: builds them, switches between their generations, and changes their packages
     #[command(subcommand)]
     Python(python::PythonCommand),
+    /// R versions, and libraries of packages for everybody: builds them, and switches between their generations
+    #[command(subcommand)]
+    R(r::RCommand),
+    /// Kernels: which ones people find in JupyterLab, and places those of the configuration
+    #[command(subcommand)]
+    Kernels(kernels::KernelsCommand),
+    /// Shows, writes or removes what shells have of the environments: tools on PATH, and variables
+    ///
+    /// Login shells, terminals and ssh sessions of bash, zsh and other shells then have the same as users' servers. After
+    /// a change of `[env]` or `[shared]`, write it again.
+    Shell(shell::ShellArgs),
     /// Makes the environments as the files say: builds what differs, and switches to it
     Apply(python::ApplyArgs),
 }
 
+pub(crate) use shell::settings as shell_settings;
+
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
     let result = match command {
-        EnvCommand::Python(command) => python::run(command),
-        EnvCommand::Apply(args) => python::apply(args),
+        EnvCommand::Python(command) => {
+            python::run(command).and_then(|code| kernels::follow(command.switches(), code))
+        }
+        EnvCommand::R(command) => r::run(command),
+        EnvCommand::Kernels(command) => kernels::run(command),
+        EnvCommand::Shell(args) => shell::run(args),
+        EnvCommand::Apply(args) => {
+            python::apply(args).and_then(|code| kernels::follow(args.switches(), code))
+        }
     };
     match result {
         Ok(code) => code,

@@ -20,7 +20,7 @@ use lyceum_spawn::SystemdConfig;
 use lyceum_spawn::process::SocketKind;
 use nix::unistd::User;
 
-use super::{limits, python};
+use super::{beside, limits, python};
 
 /// How many files a server may have open at first, where the configuration says nothing.
 const OPEN_FILES: u64 = 1024;
@@ -84,6 +84,8 @@ pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
         accounts: accounts(config)?,
         server,
         python: python::folders(config),
+        links: beside::links(config),
+        courses: beside::courses(config),
         profiles: profiles(config),
         limits: config.limits.rules(limits::machine_memory()),
         state_dir: broker.state_dir.clone(),

@@ -9,7 +9,7 @@ use lyceum_config::settings::Config;
 use crate::pythons::WatchedPythons;
 
 /// Where the environments are; `None` if there are none.
-pub(super) fn folders(config: &Config) -> Option<PythonFolders> {
+pub(crate) fn folders(config: &Config) -> Option<PythonFolders> {
     let default = config.env.default_python()?.to_owned();
     Some(PythonFolders {
         folder: config.env.folder.clone(),
@@ -40,12 +40,12 @@ pub(super) fn title(config: &Config, name: &str) -> String {
     known.map_or(name, |known| known.title(name)).to_owned()
 }
 
-/// The variables of every server: those of `[env]`, and over them those of `[spawner]`.
+/// The variables of every server: those that shells have, too, and over them those of `[spawner]`.
 pub(super) fn variables(
     config: &Config,
     spawner: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let mut all = config.env.variables.clone();
+    let mut all = config.common_variables();
     all.extend(spawner.clone());
     all
 }

@@ -8,7 +8,7 @@ use lyceum_core::random;
 use lyceum_hub::{Access, Actor, AuditEvent, AuditKind, AuditSettings, Hub, ThrottleSettings};
 use lyceum_store::Store;
 use serde_json::{Value, json};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Under what the hashes of the settings of the last start are kept.
 const LAST: &str = "last_configuration";
@@ -16,6 +16,8 @@ const LAST: &str = "last_configuration";
 const KEY: &str = "configuration_key";
 /// How many changed keys are named.
 const NAMED: usize = 100;
+/// How much of the hash of the whole configuration is told, in hexadecimal digits.
+const HASH_CHARS: usize = 16;
 
 pub(super) fn access(config: &AccessConfig) -> anyhow::Result<Access> {
     let (allowed_patterns, blocked_patterns) = config.patterns()?;
@@ -50,12 +52,17 @@ pub(super) fn throttle(config: &ThrottleConfig) -> ThrottleSettings {
     }
 }
 
-/// Finds the keys whose values are others than at the last start, and keeps those of this one, as hashes; `None` at
-/// the first start.
-pub(super) async fn changed_keys(
-    store: &Store,
-    config: &Config,
-) -> anyhow::Result<Option<Vec<String>>> {
+/// What is known of the configuration of this start.
+#[derive(Debug)]
+pub(super) struct Compared {
+    /// A text that is the same as long as no value is another one.
+    hash: String,
+    /// The keys whose values are others than at the last start; `None` at the first one.
+    changed: Option<Vec<String>>,
+}
+
+/// Compares the configuration with that of the last start, and keeps its values, as hashes.
+pub(super) async fn compare(store: &Store, config: &Config) -> anyhow::Result<Compared> {
     let key = super::kept(store, KEY, || random::hex(32)).await?;
     let now = hashes(&key, &serde_json::to_value(config)?);
     let last: Option<BTreeMap<String, String>> = match store.find_setting(LAST).await? {
@@ -70,17 +77,22 @@ pub(super) async fn changed_keys(
             .await?;
         tx.commit().await?;
     }
-    Ok(changed)
+    let hash = Sha256::digest(serde_json::to_vec(&now)?);
+    let mut hash = random::to_hex(&hash);
+    hash.truncate(HASH_CHARS);
+    Ok(Compared { hash, changed })
 }
 
 /// Tells the audit table that Lyceum starts with this configuration. Values are not told: some are secret.
-pub(super) fn note_configuration(hub: &Hub, changed: Option<Vec<String>>) {
+pub(super) fn note_configuration(hub: &Hub, compared: Compared) {
+    let Compared { hash, changed } = compared;
     let count = changed.as_ref().map(Vec::len);
     let first = changed.is_none();
     let named: Vec<String> = changed.into_iter().flatten().take(NAMED).collect();
     hub.audit().note(AuditEvent {
         detail: json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "hash": hash,
             "first": first,
             "changed": named,
             "count": count,

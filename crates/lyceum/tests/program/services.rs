@@ -217,7 +217,7 @@ async fn kill_9_leaves_no_service_and_no_double() {
     assert!(!alive(again), "it has outlived the hub");
 }
 
-/// Adds the culler, which looks every second, and culls what was idle for two.
+/// Adds the culler, which looks every second, and culls what was idle for two, unless a flag says otherwise.
 fn with_culler(flags: &str) -> Site {
     let site = Site::new();
     site.add(&format!(
@@ -245,7 +245,15 @@ async fn user(site: &Site, name: &str) -> Value {
 
 #[tokio::test]
 async fn the_idle_culler_stops_idle_servers_and_no_others() {
+    // By itself the built-in one is off beside it; where it is on, each does its work.
+    for more in ["", "[cull]\nenabled = true\n"] {
+        idle_servers_are_stopped_and_no_others(more).await;
+    }
+}
+
+async fn idle_servers_are_stopped_and_no_others(more: &str) {
     let site = with_culler("");
+    site.add(more);
     let running = site.serve().await;
     for name in ["ada", "bob"] {
         let mut browser = site.browser(name).await;
@@ -272,6 +280,25 @@ async fn the_idle_culler_stops_idle_servers_and_no_others() {
     assert_eq!(user(&site, "bob").await["servers"][""]["ready"], true);
     let log = told(running);
     assert!(log.contains("Culling server ada"), "{log}");
+    assert_eq!(log.contains("`[cull]` is off"), more.is_empty(), "{log}");
+}
+
+#[tokio::test]
+async fn the_built_in_culler_does_its_work_beside_the_idle_culler() {
+    let site = with_culler(", \"--timeout=3600\"");
+    site.add("[cull]\nenabled = true\nidle = \"2s\"\nwarn = \"0s\"\n");
+    let running = site.serve().await;
+    let mut browser = site.browser("ada").await;
+    let started = browser.api(Method::POST, "/users/ada/server", None).await;
+    assert!([201, 202].contains(&started.status), "{}", started.text());
+    let deadline = Instant::now() + CULL_LIMIT;
+    while user(&site, "ada").await["servers"] != json!({}) {
+        assert!(Instant::now() < deadline, "not culled:\n{}", told(running));
+        tokio::time::sleep(PAUSE).await;
+    }
+    let log = told(running);
+    assert!(log.contains("culled the server ada/: idle"), "{log}");
+    assert!(!log.contains("Culling server"), "{log}");
 }
 
 #[tokio::test]

@@ -8,6 +8,13 @@ use lyceum_core::lifecycle::{Cause, Failure};
 pub(super) fn of_start(error: &BrokerError) -> Failure {
     let Some(refusal) = error.refusal() else {
         tracing::error!(error = %error, "the broker has not started a server");
+        if let BrokerError::Lost(_) = error {
+            return Failure::new(
+                Cause::System,
+                "The part of Lyceum that starts servers was restarted in the middle of this start.",
+                "Start the server again.",
+            );
+        }
         return Failure::new(
             Cause::System,
             "The part of Lyceum that starts servers does not answer.",

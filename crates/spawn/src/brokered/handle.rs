@@ -96,6 +96,7 @@ impl fmt::Display for BrokeredHandle {
 mod tests {
     use std::path::Path;
 
+    use lyceum_broker::protocol::Made;
     use lyceum_core::route::Upstream;
     use lyceum_core::{ServerName, UserName};
     use serde_json::json;
@@ -120,6 +121,7 @@ mod tests {
                 generation: 3,
                 prefix: "/opt/env".into(),
             }),
+            made: Made::default(),
         });
         for handle in [&early, &full] {
             let decoded = BrokeredHandle::decode(&handle.encode(), "systemd").unwrap();

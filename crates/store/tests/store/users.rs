@@ -1,5 +1,6 @@
 //! Users: creation, change, deletion, and lists of them.
 
+use lyceum_core::GroupName;
 use lyceum_core::ids::UserId;
 use lyceum_store::{
     ActivityBatch, HavingServers, Kind, NewUser, OnlyUsers, Page, Store, StoreError, UserQuery,
@@ -71,6 +72,11 @@ async fn a_user_can_be_changed(store: Store) {
         .unwrap();
     tx.set_admin(ada.id, true).await.unwrap();
     tx.set_user_info(ada.id, Some(&info)).await.unwrap();
+    let told = ["class", "staff"].map(|name| GroupName::parse(name).unwrap());
+    tx.set_told_groups(ada.id, &told).await.unwrap();
+    tx.rename_user(ada.id, &user_name("Countess"))
+        .await
+        .unwrap();
     tx.set_cookie_id(ada.id, &secret("fresh")).await.unwrap();
     tx.set_auth_state(ada.id, Some(&[0, 255, 7])).await.unwrap();
     tx.commit().await.unwrap();
@@ -78,6 +84,7 @@ async fn a_user_can_be_changed(store: Store) {
     let found = store.get_user(&user_name("Countess")).await.unwrap();
     assert!(found.admin && found.cookie_id.matches("fresh"));
     assert_eq!(found.user_info, Some(info));
+    assert_eq!(found.told_groups, told);
     assert_eq!(
         store.find_auth_state(ada.id).await.unwrap(),
         Some(vec![0, 255, 7])
@@ -88,9 +95,13 @@ async fn a_user_can_be_changed(store: Store) {
     let mut tx = store.begin().await.unwrap();
     tx.set_user_info(ada.id, None).await.unwrap();
     tx.set_auth_state(ada.id, None).await.unwrap();
+    tx.rename_user(ada.id, &user_name("Lovelace"))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
-    let found = store.get_user(&user_name("Countess")).await.unwrap();
+    let found = store.get_user(&user_name("Lovelace")).await.unwrap();
     assert_eq!(found.user_info, None);
+    assert_eq!(found.told_groups, [], "they were told of another name");
     assert_eq!(store.find_auth_state(ada.id).await.unwrap(), None);
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use lyceum_core::lifecycle::Failure;
 use lyceum_core::seams::{
-    Exit, Handle, Liveness, SpawnError, Spawner, StartProgress, StartRequest, Started, StopMode,
-    Usage,
+    Exit, Handle, Liveness, MadeForUser, SpawnError, Spawner, StartProgress, StartRequest, Started,
+    StopMode, Usage,
 };
 use lyceum_core::{ServerRef, Upstream};
 use serde_json::json;
@@ -33,6 +33,8 @@ pub enum Start {
     HangsWithHandle,
     /// The spawner says why not.
     Fails(Failure),
+    /// This is made for the user first; then the server runs, and answers.
+    Makes(MadeForUser),
     /// The spawner has a mistake.
     Panics,
 }
@@ -187,6 +189,7 @@ impl Spawner for FakeSpawner {
         };
         match start {
             Start::Works => {}
+            Start::Makes(made) => progress.made(&made),
             Start::Hangs => std::future::pending().await,
             Start::HangsWithHandle => {
                 progress.handle(&self.new_server());

@@ -30,8 +30,8 @@ pub(crate) async fn show(State(web): State<Web>, caller: PageCaller, request: Re
         }
     };
     let settings = web.hub().settings();
-    let asks =
-        settings.servers.options_form.is_some() || settings.profiles.is_choice_for(&view.groups);
+    let asks = settings.servers.options_form.is_some()
+        || settings.profiles.is_choice_for(&view.user, &view.groups);
     let named_views = view
         .servers
         .iter()

@@ -15,18 +15,20 @@ use crate::protocol::{Refusal, RefusalKind};
 enum Kind {
     /// `yes` or `no`.
     Flag,
-    /// Taken as it is.
-    Text,
-    /// Words, in an array.
-    Words,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Paths, each perhaps with `-` or `+` before it, in an array.
+    Paths,
     /// Words, of which a `~` before the first makes a list of what is refused.
     Filter,
     /// Bytes, with `K`, `M`, `G` or `T`, or `infinity`.
     Bytes,
     /// A number, or `infinity`.
     Number,
-    /// A small number that may be negative.
-    Int,
+    /// From 1 to 10000.
+    Weight,
+    /// A number from this one to that one.
+    Int(i32, i32),
     /// Seconds, or with `ms`, `s`, `min`, `h` or `d`. The property's own name ends in `USec`.
     Span,
     /// A percentage of one processor.
@@ -37,17 +39,29 @@ enum Kind {
     Bandwidth,
 }
 
+/// What `yes` and `no` can be called.
+const FLAGS: [(&str, bool); 8] = [
+    ("yes", true),
+    ("true", true),
+    ("on", true),
+    ("1", true),
+    ("no", false),
+    ("false", false),
+    ("off", false),
+    ("0", false),
+];
+
 /// What is understood: the name in unit files, and the kind.
 const KNOWN: &[(&str, Kind)] = &[
     ("CPUQuota", Kind::Quota),
-    ("CPUWeight", Kind::Number),
-    ("DevicePolicy", Kind::Text),
-    ("ExecPaths", Kind::Words),
+    ("CPUWeight", Kind::Weight),
+    ("DevicePolicy", Kind::Word(&["auto", "closed", "strict"])),
+    ("ExecPaths", Kind::Paths),
     ("IOReadBandwidthMax", Kind::Bandwidth),
-    ("IOWeight", Kind::Number),
+    ("IOWeight", Kind::Weight),
     ("IOWriteBandwidthMax", Kind::Bandwidth),
-    ("InaccessiblePaths", Kind::Words),
-    ("KeyringMode", Kind::Text),
+    ("InaccessiblePaths", Kind::Paths),
+    ("KeyringMode", Kind::Word(&["inherit", "private", "shared"])),
     ("LimitAS", Kind::Limit),
     ("LimitCORE", Kind::Limit),
     ("LimitCPU", Kind::Limit),
@@ -64,26 +78,32 @@ const KNOWN: &[(&str, Kind)] = &[
     ("MemoryMax", Kind::Bytes),
     ("MemoryMin", Kind::Bytes),
     ("MemorySwapMax", Kind::Bytes),
-    ("Nice", Kind::Int),
-    ("NoExecPaths", Kind::Words),
+    ("Nice", Kind::Int(-20, 19)),
+    ("NoExecPaths", Kind::Paths),
     ("NoNewPrivileges", Kind::Flag),
-    ("OOMPolicy", Kind::Text),
-    ("OOMScoreAdjust", Kind::Int),
+    ("OOMPolicy", Kind::Word(&["continue", "stop", "kill"])),
+    ("OOMScoreAdjust", Kind::Int(-1000, 1000)),
     ("PrivateDevices", Kind::Flag),
     ("PrivateIPC", Kind::Flag),
     ("PrivateNetwork", Kind::Flag),
     ("PrivateTmp", Kind::Flag),
-    ("ProcSubset", Kind::Text),
+    ("ProcSubset", Kind::Word(&["all", "pid"])),
     ("ProtectClock", Kind::Flag),
     ("ProtectControlGroups", Kind::Flag),
-    ("ProtectHome", Kind::Text),
+    (
+        "ProtectHome",
+        Kind::Word(&["yes", "no", "read-only", "tmpfs"]),
+    ),
     ("ProtectHostname", Kind::Flag),
     ("ProtectKernelLogs", Kind::Flag),
     ("ProtectKernelModules", Kind::Flag),
     ("ProtectKernelTunables", Kind::Flag),
-    ("ProtectSystem", Kind::Text),
-    ("ReadOnlyPaths", Kind::Words),
-    ("ReadWritePaths", Kind::Words),
+    (
+        "ProtectSystem",
+        Kind::Word(&["yes", "no", "full", "strict"]),
+    ),
+    ("ReadOnlyPaths", Kind::Paths),
+    ("ReadWritePaths", Kind::Paths),
     ("RemoveIPC", Kind::Flag),
     ("RestrictAddressFamilies", Kind::Filter),
     ("RestrictRealtime", Kind::Flag),
@@ -115,20 +135,30 @@ fn value(name: &str, kind: Kind, text: &str) -> Option<Vec<(String, Variant<'sta
     let words = || -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     match kind {
         Kind::Flag => one(flag(text)?.into()),
-        Kind::Text if !text.is_empty() => one(text.to_owned().into()),
-        Kind::Text => None,
-        Kind::Words => one(words().into()),
+        Kind::Word(known) => {
+            let text = text.to_ascii_lowercase();
+            known.contains(&text.as_str()).then_some(())?;
+            one(text.into())
+        }
+        Kind::Paths if words().iter().all(|word| is_path(word)) => one(words().into()),
+        Kind::Paths => None,
         Kind::Filter => {
             let (allow, rest) = match text.strip_prefix('~') {
                 Some(rest) => (false, rest),
                 None => (true, text),
             };
             let words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+            words.iter().all(|word| is_filtered(word)).then_some(())?;
             one(Variant::new((allow, words)))
         }
         Kind::Bytes => one(bytes(text)?.into()),
         Kind::Number => one(number(text)?.into()),
-        Kind::Int => one(text.parse::<i32>().ok()?.into()),
+        Kind::Weight => one(number(text).filter(|it| (1..=10_000).contains(it))?.into()),
+        Kind::Int(least, most) => {
+            let number = text.parse::<i32>().ok()?;
+            (least..=most).contains(&number).then_some(())?;
+            one(number.into())
+        }
         Kind::Span => {
             let name = format!("{}USec", name.strip_suffix("Sec")?);
             Some(vec![(name, span(text)?.into())])
@@ -148,17 +178,29 @@ fn value(name: &str, kind: Kind, text: &str) -> Option<Vec<(String, Variant<'sta
         }
         Kind::Bandwidth => {
             let (path, rate) = text.rsplit_once(char::is_whitespace)?;
+            path.starts_with('/').then_some(())?;
             one(vec![(path.trim().to_owned(), bytes(rate)?)].into())
         }
     }
 }
 
 fn flag(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "yes" | "true" | "on" | "1" => Some(true),
-        "no" | "false" | "off" | "0" => Some(false),
-        _ => None,
-    }
+    let text = text.to_ascii_lowercase();
+    let known = FLAGS.iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| *value)
+}
+
+/// A path that systemd takes in a list, with what may stand before it.
+fn is_path(word: &str) -> bool {
+    let word = word.strip_prefix('-').unwrap_or(word);
+    word.strip_prefix('+').unwrap_or(word).starts_with('/')
+}
+
+/// A name of a system call, of a group of these, of an address family.
+fn is_filtered(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-:".contains(c);
+    let name = word.strip_prefix('@').unwrap_or(word);
+    !name.is_empty() && name.chars().all(plain)
 }
 
 fn bytes(text: &str) -> Option<u64> {
@@ -206,14 +248,22 @@ fn unknown(name: &str) -> Refusal {
 }
 
 fn wrong(name: &str, kind: Kind, text: &str) -> Refusal {
+    let words;
     let wanted = match kind {
         Kind::Flag => "`yes` or `no`",
-        Kind::Text => "a word",
-        Kind::Words => "paths with spaces between",
+        Kind::Word(known) => {
+            words = format!("one of {}", known.join(", "));
+            words.as_str()
+        }
+        Kind::Paths => "paths from `/` on, with spaces between, and perhaps a `-` before each",
         Kind::Filter => "words with spaces between, and perhaps a `~` before the first",
         Kind::Bytes => "a size such as `500M`, or `infinity`",
         Kind::Number => "a number, or `infinity`",
-        Kind::Int => "a number",
+        Kind::Weight => "a number from 1 to 10000",
+        Kind::Int(least, most) => {
+            words = format!("a number from {least} to {most}");
+            words.as_str()
+        }
         Kind::Span => "a time such as `90s` or `8h`",
         Kind::Quota => "a percentage such as `150%`",
         Kind::Limit => "a number, or two with a colon between",
@@ -285,8 +335,23 @@ mod tests {
             ("CPUQuota", "0%"),
             ("RuntimeMaxSec", "8 weeks"),
             ("ProtectHome", ""),
+            ("ProtectHome", "perhaps"),
+            ("ProtectSystem", "sterict"),
+            ("DevicePolicy", "open"),
+            ("OOMPolicy", "none"),
+            ("Nice", "20"),
+            ("OOMScoreAdjust", "-1001"),
+            ("IOWeight", "0"),
+            ("CPUWeight", "infinity"),
+            ("ReadWritePaths", "/srv/a srv/b"),
+            ("SystemCallFilter", "~@mount;ptrace"),
+            ("IOReadBandwidthMax", "sda 10M"),
         ] {
-            of(name, text).unwrap_err();
+            let refusal = of(name, text).unwrap_err();
+            assert!(refusal.message.contains(name), "{refusal:?}");
+            assert!(refusal.hint.starts_with("It has to be "), "{refusal:?}");
         }
+        let refusal = of("ProtectHome", "perhaps").unwrap_err();
+        assert!(refusal.hint.contains("tmpfs"), "{refusal:?}");
     }
 }

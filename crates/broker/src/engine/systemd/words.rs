@@ -121,6 +121,20 @@ pub(super) fn refused_unit(service: &Unit, name: &str, message: &str) -> Refusal
     )
 }
 
+/// The manager does not like properties of the configuration.
+pub(super) fn refused_properties(name: &str, message: &str) -> Refusal {
+    let message = message.trim_end_matches('.');
+    Refusal::new(
+        RefusalKind::Policy,
+        format!(
+            "This systemd does not take what `sandbox.properties` says, so that no server can start: {message}."
+        ),
+        format!(
+            "Correct it, or leave it out; see `man systemd.exec` and `man systemd.resource-control` of this machine ({name})."
+        ),
+    )
+}
+
 /// A unit was stopped before it had started.
 fn stopped(unit: &str) -> Refusal {
     Refusal::new(

@@ -31,9 +31,7 @@ impl Rules<'_> {
                     .help("for example `NLTK_DATA`");
                 let label = "expected letters, digits and underscores, and no digit first";
                 self.fault(&path, true, problem, label);
-            } else if REFUSED.contains(&name.as_str())
-                || REFUSED_STARTS.iter().any(|start| name.starts_with(start))
-            {
+            } else if is_refused(name) {
                 let title = format!("`{name}` cannot be set for every shell of the machine");
                 let problem = Problem::error(title)
                     .help("for servers alone, `spawner.environment` can set it");
@@ -61,8 +59,13 @@ impl Rules<'_> {
     }
 }
 
+/// Whether it is not ours to give to every shell.
+pub(in crate::semantic) fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name) || REFUSED_STARTS.iter().any(|start| name.starts_with(start))
+}
+
 /// Whether every shell takes it as a name.
-fn is_variable(name: &str) -> bool {
+pub(in crate::semantic) fn is_variable(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{BUILT, Builder, Stamp, blocking};
-use crate::command::end_left_over;
+use super::{BUILT, Builder, Stamp, blocking, check_python};
+use crate::command::end_left_over_of;
 use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::library::installed::installed;
@@ -19,7 +19,7 @@ use crate::library::{user_site, version};
 use crate::progress::Phase;
 use crate::python::check::{self, CheckOptions, CheckReport};
 use crate::python::meter::{InstallerWatch, Meter};
-use crate::python::tune::{self, TuneReport};
+use crate::python::tune::{self, TuneOptions, TuneReport};
 
 /// How long copying byte-code may take.
 const COPY_LIMIT: Duration = Duration::from_mins(10);
@@ -76,14 +76,22 @@ impl Builder<'_> {
         let owner = self.places.owner();
         let donors = self.donors();
         self.take_byte_code(&prefix, &donors).await?;
-        let names: Vec<String> = self.wanted.names.iter().cloned().collect();
-        let tuned = tune::tune(&prefix, &names, self.tools.log).await?;
+        let options = TuneOptions {
+            requirements: self.wanted.names.iter().cloned().collect(),
+            title: self.settings.title.clone(),
+        };
+        let tuned = tune::tune(&prefix, &options, self.tools.log).await?;
         meter.inside(Phase::Compiling, 0.8, "taking it over");
-        // Nothing of the builder is left that could still write: what is marked is ended, and what is not can write only
-        // to what we have moved away.
-        end_left_over(self.generations.folder()).await?;
+        // Nothing of the builder is left that could still write; and if anything were, only to what we have moved away.
+        end_left_over_of(self.generations.folder(), self.places.builder.as_ref()).await?;
         let user_packages = self.settings.user_packages;
+        let chosen = self.tools.python.executable.clone();
         let taken = blocking(move || {
+            let interpreter = chosen.canonicalize().map_err(|source| EnvError::Io {
+                doing: "find",
+                path: chosen,
+                source,
+            })?;
             let staged = prefix.with_extension(BUILT.trim_start_matches('.'));
             fs::rename(&prefix, &staged).map_err(|source| EnvError::Io {
                 doing: "move",
@@ -91,7 +99,8 @@ impl Builder<'_> {
                 source,
             })?;
             let same = find_same(&staged, owner, &donors)?;
-            let taken = take_over(&staged, &prefix, owner, &same)?;
+            let taken = take_over(&staged, &prefix, owner, &interpreter, &same)?;
+            check_python(&prefix, &interpreter)?;
             user_site::place(&prefix, user_packages)?;
             remove(&staged)?;
             Ok(taken)

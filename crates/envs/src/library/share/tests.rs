@@ -9,6 +9,13 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// The interpreter of the system.
+fn python() -> PathBuf {
+    Path::new("/usr/bin/python3")
+        .canonicalize()
+        .expect("this test needs Python: apt install python3")
+}
+
 fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).unwrap().ino()
 }
@@ -44,7 +51,7 @@ fn what_is_the_same_is_shared_and_the_rest_is_new() {
     );
     assert_eq!(byte_code_of(&same), [(old.join(code), code.into())]);
     let time = fs::metadata(staged.join("lib/b.py")).unwrap().mtime();
-    let taken = take_over(&staged, &new, None, &same).unwrap();
+    let taken = take_over(&staged, &new, None, &python(), &same).unwrap();
 
     assert_eq!(inode(&new.join("lib/a.py")), inode(&old.join("lib/a.py")));
     assert_eq!(fs::read_to_string(new.join("lib/b.py")).unwrap(), "2");
@@ -67,23 +74,100 @@ fn a_link_to_an_installers_cache_is_not_kept() {
     write(&dir.path().join("cache"), "x");
     fs::create_dir(&staged).unwrap();
     fs::hard_link(dir.path().join("cache"), staged.join("a.py")).unwrap();
-    take_over(&staged, &new, None, &Same::new()).unwrap();
+    take_over(&staged, &new, None, &python(), &Same::new()).unwrap();
     assert_ne!(inode(&new.join("a.py")), inode(&dir.path().join("cache")));
+}
+
+/// Takes over what has these links, and a file `lib/a`.
+fn with_links(links: &[(&str, &str)]) -> Result<Taken, EnvError> {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = dir.path().join("1.built");
+    write(&staged.join("lib/a"), "x");
+    write(&dir.path().join("outside"), "x");
+    for (path, target) in links {
+        fs::create_dir_all(staged.join(path).parent().unwrap()).unwrap();
+        symlink(target, staged.join(path)).unwrap();
+    }
+    take_over(
+        &staged,
+        &dir.path().join("1"),
+        None,
+        &python(),
+        &Same::new(),
+    )
 }
 
 #[test]
 fn links_that_lead_out_are_refused() {
-    for (path, target, good) in [
-        ("bin/python3", "/usr/bin/python3.11", true),
-        ("lib64", "lib", true),
-        ("share/a", "../lib/b", true),
-        ("share/a", "../../etc/passwd", false),
-        ("share/a", "/etc/passwd", false),
-        ("bin/tool", "/usr/bin/python3", false),
-        ("a", "b/../../c", false),
+    let python = python().display().to_string();
+    let deep = "share/a/b/c/up";
+    for (links, good) in [
+        (vec![("bin/python3", "/usr/bin/python3")], true),
+        (
+            vec![("bin/python3", &*python), ("bin/python", "python3")],
+            true,
+        ),
+        (vec![("bin/python3", "/bin/sh")], false),
+        (vec![("bin/tool", &*python)], false),
+        (vec![("lib64", "lib"), ("share/a", "../lib64/a")], true),
+        (vec![("share/a", "../nothing")], false),
+        (vec![("share/a", "../../outside")], false),
+        (vec![("share/a", "/etc/passwd")], false),
+        (vec![("a", "lib/../../outside")], false),
+        (vec![("loop", "loop")], false),
+        // Each of the two stays inside, as far as names tell.
+        (vec![(deep, "../../../../lib")], true),
+        (
+            vec![(deep, "../../../.."), ("x", "share/a/b/c/up/../outside")],
+            false,
+        ),
     ] {
-        let allowed = allow_link(Path::new(path), Path::new(target));
-        assert_eq!(allowed.is_ok(), good, "{path} -> {target}");
+        let taken = with_links(&links);
+        assert_eq!(taken.is_ok(), good, "{links:?}: {taken:?}");
+    }
+}
+
+#[test]
+fn names_that_we_write_to_are_not_taken_over() {
+    for name in [
+        "requirements.lock",
+        "lyceum-environment.json.new",
+        "lib/lyceum-user-packages.pth",
+    ] {
+        let error = with_links(&[(name, "lib/a"), ("lib64", "lib")]).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn what_we_write_follows_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outside, link) = (dir.path().join("outside"), dir.path().join("link"));
+    fs::write(&outside, "theirs").unwrap();
+    symlink(&outside, &link).unwrap();
+    crate::library::write_new(&link, b"ours").unwrap();
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "theirs");
+    assert_eq!(fs::read_to_string(&link).unwrap(), "ours");
+}
+
+#[test]
+fn nothing_is_shared_that_is_reached_over_a_link_or_is_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, staged) = (dir.path().join("1"), dir.path().join("2.built"));
+    write(&dir.path().join("cache/a.py"), "same");
+    write(&staged.join("lib/a.py"), "same");
+    write(&staged.join("b.py"), "same");
+    fs::create_dir(&old).unwrap();
+    symlink("../cache", old.join("lib")).unwrap();
+    symlink("../cache/a.py", old.join("b.py")).unwrap();
+    let find = || find_same(&staged, None, std::slice::from_ref(&old)).unwrap();
+    assert_eq!(find(), Same::new());
+    fs::remove_file(old.join("b.py")).unwrap();
+    write(&old.join("b.py"), "same");
+    assert_eq!(find().len(), 1);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(old.join("b.py"), Some(12_345), None).unwrap();
+        assert_eq!(find(), Same::new());
     }
 }
 
@@ -93,7 +177,15 @@ fn what_is_no_file_or_anothers_is_refused() {
     let staged = dir.path().join("1.built");
     write(&staged.join("a.py"), "x");
     let ours = fs::metadata(&staged).unwrap().uid();
-    let take = |owner, name: &str| take_over(&staged, &dir.path().join(name), owner, &Same::new());
+    let take = |owner, name: &str| {
+        take_over(
+            &staged,
+            &dir.path().join(name),
+            owner,
+            &python(),
+            &Same::new(),
+        )
+    };
     let error = take(Some(ours + 1), "one").unwrap_err();
     assert!(error.to_string().contains("another account"), "{error}");
     rustix::fs::mknodat(

@@ -512,6 +512,8 @@ def main():
         # Whatever looks for kernels in here looks as the server does.
         os.environ.clear()
         os.environ.update(environment)
+        with contextlib.suppress(ImportError):
+            importlib.import_module("lyceum_singleuser").offer_kernels()
         if has("jupyterhub") and has("jupyter_server"):
             hub = Hub()
             threading.Thread(target=hub.serve_forever, daemon=True).start()

@@ -6,8 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 use crate::command::Log;
+use crate::kernels::{Environments, Kernel, KernelSource, Plan};
 use crate::python::check::{CheckOptions, check};
-use crate::python::tune::{Finding, tune};
+use crate::python::tune::{Finding, TuneOptions, tune};
 
 /// A copy of the environment that `cargo xtask test` prepares, in a folder that everybody may enter.
 struct Copy {
@@ -25,36 +26,29 @@ impl Copy {
         let folder = tempfile::tempdir_in(target.canonicalize().unwrap()).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let copy = Self { folder };
-        let copied = Command::new("cp")
-            .arg("-al")
-            .arg(&original)
-            .arg(copy.prefix())
-            .status()
-            .unwrap();
-        assert!(copied.success());
-        for entry in fs::read_dir(copy.prefix().join("bin")).unwrap() {
-            copy.move_script(&entry.unwrap().path(), &original);
-        }
+        copy.add("base", &original);
         copy
     }
 
-    /// Lets a script run in the copy.
-    fn move_script(&self, path: &Path, original: &Path) {
-        let Ok(text) = fs::read_to_string(path) else {
-            return;
-        };
-        let Some((first, rest)) = text.split_once('\n').filter(|_| text.starts_with("#!")) else {
-            return;
-        };
-        let (from, to) = (original.to_str().unwrap(), self.prefix());
-        let first = first.replace(from, to.to_str().unwrap());
-        fs::remove_file(path).unwrap();
-        fs::write(path, format!("{first}\n{rest}")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    /// Adds an environment of this name.
+    fn add(&self, name: &str, original: &Path) {
+        let place = self.folder.path().join("python").join(name);
+        fs::create_dir_all(&place).unwrap();
+        let copied = Command::new("cp")
+            .arg("-al")
+            .arg(original)
+            .arg(place.join("1"))
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        symlink("1", place.join("current")).unwrap();
+        for entry in fs::read_dir(place.join("1/bin")).unwrap() {
+            move_script(&entry.unwrap().path(), original, &place.join("1"));
+        }
     }
 
     fn prefix(&self) -> PathBuf {
-        self.folder.path().join("env")
+        self.folder.path().join("python/base/1")
     }
 
     fn packages(&self) -> PathBuf {
@@ -88,6 +82,20 @@ impl Copy {
     }
 }
 
+/// Lets a script run with the Python beside it.
+fn move_script(path: &Path, original: &Path, prefix: &Path) {
+    let Ok(text) = fs::read_to_string(path) else {
+        return;
+    };
+    let Some((first, rest)) = text.split_once('\n').filter(|_| text.starts_with("#!")) else {
+        return;
+    };
+    let first = first.replace(original.to_str().unwrap(), prefix.to_str().unwrap());
+    fs::remove_file(path).unwrap();
+    fs::write(path, format!("{first}\n{rest}")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 fn is_mended(findings: &[Finding], name: &str) -> bool {
     findings
         .iter()
@@ -103,7 +111,11 @@ async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
         PathBuf::from(env::var_os("LYCEUM_TEST_PYENV").unwrap()).join("bin/jupyterhub-singleuser");
     let script = fs::read_to_string(&original).unwrap();
 
-    let report = tune(&copy.prefix(), &[], &copy.log()).await.unwrap();
+    let options = TuneOptions {
+        title: "base".to_owned(),
+        ..TuneOptions::default()
+    };
+    let report = tune(&copy.prefix(), &options, &copy.log()).await.unwrap();
     assert!(is_mended(&report.findings, "hub-parts"), "{report:?}");
     assert!(
         report.imports_after_ms < report.imports_before_ms,
@@ -143,9 +155,29 @@ async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
     // Once more changes nothing.
     let script = copy.prefix().join("bin/jupyterhub-singleuser");
     let first = fs::read_to_string(&script).unwrap();
-    let again = tune(&copy.prefix(), &[], &copy.log()).await.unwrap();
+    let again = tune(&copy.prefix(), &options, &copy.log()).await.unwrap();
     assert_eq!(again.compiled, report.compiled + 1, "our own module");
     assert_eq!(fs::read_to_string(&script).unwrap(), first);
+
+    // A second environment gives a kernel.
+    let original = PathBuf::from(env::var_os("LYCEUM_TEST_PYENV").unwrap());
+    copy.add("stats", &original);
+    let environments = Environments {
+        folder: copy.folder.path().to_owned(),
+        titles: [("base", "base"), ("stats", "Statistics")]
+            .map(|(name, title)| (name.to_owned(), title.to_owned()))
+            .into(),
+    };
+    let kernel = Kernel {
+        name: "stats".to_owned(),
+        title: None,
+        source: KernelSource::Python {
+            environment: "stats".to_owned(),
+        },
+        environment: BTreeMap::new(),
+    };
+    let plan = Plan::new(&environments, &[kernel]).unwrap();
+    assert!(plan.write().unwrap() && plan.is_written().unwrap());
 
     let options = CheckOptions {
         modules: vec!["json.tool".to_owned()],
@@ -160,12 +192,17 @@ async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
             .contains(&"jupyterlab_pygments".to_owned()),
         "{checked:?}"
     );
-    let own = checked
+    let mut works: Vec<_> = checked
         .kernels
         .iter()
-        .find(|kernel| kernel.name == "python3")
-        .unwrap();
-    assert!(own.works, "{checked:?}");
+        .filter(|kernel| kernel.works && kernel.name != "ir")
+        .map(|kernel| (kernel.name.as_str(), kernel.title.as_str()))
+        .collect();
+    works.sort_unstable();
+    let python = checked.versions["python"].rsplit_once('.').unwrap().0;
+    let own = format!("Python {python} (base)");
+    let other = format!("Python {python} (Statistics)");
+    assert_eq!(works, [("python3", own.as_str()), ("stats", &other)]);
 }
 
 #[test]

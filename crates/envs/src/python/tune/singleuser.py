@@ -1,4 +1,5 @@
-"""Starts JupyterHub's server for one user sooner, by leaving out at the start what such a server never uses.
+"""Starts JupyterHub's server for one user sooner, by leaving out at the start what such a server never uses, and lets it
+find the kernels of other environments.
 
 Written by Lyceum into the environments that it builds; `bin/jupyterhub-singleuser` imports `main` from here instead of
 from `jupyterhub.singleuser`. No file of JupyterHub is changed, and `import jupyterhub` elsewhere does what it always does.
@@ -10,6 +11,8 @@ import os
 import sys
 import types
 
+# Whether that helps; found out when the environment was made.
+FAST = True
 # What belongs to a hub and is imported on the way to a user's server: its database and its pages, 0.35 s.
 LATER = (
     "sqlalchemy",
@@ -95,8 +98,25 @@ def import_lab():
         os.environ["PATH"] = path
 
 
+def offer_kernels():
+    """Lets the server find what `lyceum env kernels` has placed for servers from this environment: kernels of others, and
+    what JupyterLab needs for them. The environment is FOLDER/python/NAME/NUMBER."""
+    environment, _ = os.path.split(sys.prefix)
+    kind, name = os.path.split(environment)
+    folder, kind = os.path.split(kind)
+    place = os.path.join(folder, "kernels", "servers", name)
+    if kind == "python" and os.path.isdir(place):
+        # What an administrator or a profile has set comes first.
+        known = os.environ.get("JUPYTER_PATH", "").split(os.pathsep)
+        os.environ["JUPYTER_PATH"] = os.pathsep.join([*filter(None, known), place])
+
+
 def prepare():
     """Imports everything, and returns the server's own `main`."""
+    if not FAST:
+        import jupyterhub.singleuser
+
+        return jupyterhub.singleuser.main
     # Modules are made to stay: looking through them for garbage ten times over costs 0.1 s.
     gc.disable()
     try:
@@ -109,4 +129,5 @@ def prepare():
 
 
 def main(*arguments, **options):
+    offer_kernels()
     return prepare()(*arguments, **options)

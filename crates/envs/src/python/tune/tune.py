@@ -1,6 +1,6 @@
 # Makes an installed environment start fast. Runs in its interpreter, as the account that owns its files; argv[1] is the
-# text of the module that starts servers, the others are the packages that were asked for. The last line says in JSON what
-# was found and done.
+# text of the module that starts servers, argv[2] the title of the environment or nothing, the others are the packages that
+# were asked for. The last line says in JSON what was found and done.
 import compileall
 import concurrent.futures
 import importlib.metadata
@@ -37,7 +37,7 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-ASKED = {canonical(name) for name in sys.argv[2:]}
+ASKED = {canonical(name) for name in sys.argv[3:]}
 
 
 def run(code, options=("-I",)):
@@ -236,19 +236,32 @@ def mend_start():
     write(module, sys.argv[1], 0o644)
     compile_some([str(module)])
     after = time_imports(MENDED)
-    if after is None or sum(after[0]) >= sum(before[0]):
-        write(script, text.replace(f"\n{fast}\n", f"\n{START}\n"), stat.S_IMODE(script.stat().st_mode))
-        module.unlink()
-        pathlib.Path(importlib.util.cache_from_source(module)).unlink(missing_ok=True)
+    fast_enough = after is not None and sum(after[0]) < sum(before[0])
+    if not fast_enough:
+        write(module, sys.argv[1].replace("\nFAST = True\n", "\nFAST = False\n"), 0o644)
+        compile_some([str(module)])
+    write(script, text.replace(f"\n{START}\n", f"\n{fast}\n"), stat.S_IMODE(script.stat().st_mode))
+    if not fast_enough:
         found("start-script", False, "this JupyterHub cannot leave out what a user's server never uses")
         return sum(before[0]), sum(before[0])
-    write(script, text.replace(f"\n{START}\n", f"\n{fast}\n"), stat.S_IMODE(script.stat().st_mode))
     (hub, lab), (hub_after, lab_after) = before[0], after[0]
     if not after[1]:
         found("hub-parts", True, "servers leave the hub's database and pages out", max(0, hub - hub_after))
     if shutil.which("node", path=PATH):
         found("node-at-start", True, "servers do not start Node.js to ask for a registry", max(0, lab - lab_after))
     return hub + lab, hub_after + lab_after
+
+
+def name_kernel():
+    """Says in the list of kernels which Python it is and of which environment, where every environment says the same."""
+    path = PREFIX / "share/jupyter/kernels/python3/kernel.json"
+    if not sys.argv[2] or not path.is_file():
+        return
+    description = json.loads(path.read_text())
+    title = f"Python {sys.version_info.major}.{sys.version_info.minor} ({sys.argv[2]})"
+    if description.get("display_name") != title:
+        description["display_name"] = title
+        write(path, json.dumps(description, indent=1) + "\n", 0o644)
 
 
 def look_at_paths():
@@ -304,6 +317,7 @@ def look_at_npm():
 compiled, not_compiled = compile_all()
 remove_slow_format_check()
 before, after = mend_start()
+name_kernel()
 look_at_the_library()
 look_at_paths()
 look_at_the_interpreter()

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use lyceum_core::ServerRef;
 use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Event, Failure, Running};
-use lyceum_core::seams::{Exit, Handle, Liveness, StartProgress, StartRequest, Started, StopMode};
+use lyceum_core::seams::{
+    Exit, Handle, Liveness, MadeForUser, StartProgress, StartRequest, Started, StopMode,
+};
 use lyceum_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -56,6 +58,8 @@ pub(super) enum Done {
 pub(super) enum Aside {
     Handle(u64, Handle),
     Say(u64, u8, String),
+    /// Something was made for the owner, whichever start it was.
+    Made(MadeForUser),
 }
 
 /// Hands the spawner's words to the actor.
@@ -88,6 +92,10 @@ impl StartProgress for Reporter {
         let _ = self
             .sender
             .send(Aside::Say(self.generation, percent, message.to_owned()));
+    }
+
+    fn made(&self, made: &MadeForUser) {
+        let _ = self.sender.send(Aside::Made(made.clone()));
     }
 }
 

@@ -92,7 +92,9 @@ fn detail(detail: &Value) -> String {
     };
     let pairs = map.iter().filter_map(|(key, value)| {
         let text = match value {
-            Value::Null | Value::Bool(false) => return None,
+            Value::Null => return None,
+            // That somebody is no administrator any more is what one looks for.
+            Value::Bool(false) if key != "admin" => return None,
             Value::Array(list) if list.is_empty() => return None,
             Value::Bool(true) => return Some(key.clone()),
             Value::Array(list) if list.iter().all(Value::is_string) => list

@@ -154,6 +154,20 @@ pub(crate) struct UpgradeArgs {
     how: HowArgs,
 }
 
+impl PythonCommand {
+    /// The configuration of a command that may have switched to another generation.
+    pub(super) fn switches(&self) -> Option<&ConfigArgs> {
+        let how = match self {
+            Self::Switch { config, .. } | Self::Rollback { config, .. } => return Some(config),
+            Self::Build(args) => &args.how,
+            Self::Add(args) | Self::Remove(args) => &args.how,
+            Self::Upgrade(args) => &args.how,
+            _ => return None,
+        };
+        (how.switch && !how.dry_run).then_some(&how.config)
+    }
+}
+
 impl HowArgs {
     fn wish(&self) -> Wish {
         Wish {
@@ -393,6 +407,7 @@ fn library(env: &EnvConfig, name: Option<&str>) -> Result<Library, Report> {
     };
     let usual = Settings::new(name, &env.folder, &requirements);
     Ok(Library::new(Settings {
+        title: one.title(name).to_owned(),
         python: one.python.clone(),
         keep: one.keep,
         smoke: one.smoke.clone(),

@@ -18,6 +18,13 @@ pub(crate) struct ApplyArgs {
     config: ConfigArgs,
 }
 
+impl ApplyArgs {
+    /// The configuration, unless nothing may be changed.
+    pub(in crate::cli::env) fn switches(&self) -> Option<&ConfigArgs> {
+        (!self.dry_run).then_some(&self.config)
+    }
+}
+
 /// Builds what is not as the files say, and switches to it. One that fails stays as it is, and the others are done.
 pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<ExitCode, Report> {
     let env = load(&args.config)?;

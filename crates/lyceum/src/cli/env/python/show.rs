@@ -239,13 +239,6 @@ pub(super) fn removal(all: &BTreeMap<String, Removal>, dry_run: bool) -> String 
         for one in &removal.kept {
             let _ = writeln!(text, "  {:>3}  kept: {}", one.number, one.why);
         }
-        for one in &removal.unclear {
-            let _ = writeln!(
-                text,
-                "  process {} of {} ({}) came through the link `current`: which generation it has cannot be told, so none is removed",
-                one.pid, one.account, one.program
-            );
-        }
         if removal.building {
             text.push_str(
                 "  somebody is building at the moment; what is half-built was left alone\n",

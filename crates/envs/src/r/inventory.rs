@@ -1,0 +1,228 @@
+//! What there is of a library: its generations, how they differ, who uses them; and which can go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Stamp;
+use super::build::blocking;
+use super::error::{RError, io};
+use super::interpreter::Interpreter;
+use super::library::{LOCK_LIMIT, RLibrary};
+use super::usage::{User, find_users};
+use crate::command::end_left_over;
+use crate::generations::Generations;
+
+/// One generation, as a list shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenerationInfo {
+    /// The series of R.
+    pub series: String,
+    /// Its number.
+    pub number: u32,
+    /// Whether new starts of R get it.
+    pub current: bool,
+    /// Whether all that is required is in it.
+    pub complete: bool,
+    /// The version of R that built it.
+    pub r: String,
+    /// When it was finished.
+    pub finished: SystemTime,
+    /// How many packages it has, without the distribution's.
+    pub packages: usize,
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// Those of them that no other generation has.
+    pub own_bytes: u64,
+    /// Packages of the list that are not in it, with the reason.
+    pub failed: BTreeMap<String, String>,
+    /// The processes that use it, as far as we may see them.
+    pub users: Vec<User>,
+}
+
+/// How a package differs between two generations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The package.
+    pub name: String,
+    /// Its version in the first, if it is there.
+    pub before: Option<String>,
+    /// Its version in the second, if it is there.
+    pub after: Option<String>,
+}
+
+/// What was collected, or why not.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Collected {
+    /// The generations that were removed: series and number.
+    pub removed: Vec<(String, u32)>,
+    /// Those that are kept because of processes.
+    pub in_use: Vec<(String, u32, Vec<User>)>,
+}
+
+impl RLibrary {
+    /// Lists all generations that were finished. Blocks: it looks at every file.
+    pub fn list(&self, interpreters: &[Interpreter]) -> Result<Vec<GenerationInfo>, RError> {
+        let mut list = Vec::new();
+        for series in self.series() {
+            let generations = self.generations(&series);
+            let current = self.find_current(&series);
+            for (number, stamp) in Self::stamps(&generations)? {
+                let path = generations.path(number);
+                let (bytes, own_bytes) = size(&path);
+                let finished = fs::metadata(&path)
+                    .and_then(|data| data.modified())
+                    .map_err(io("look at", &path))?;
+                list.push(GenerationInfo {
+                    users: Self::users(&generations, number, interpreters, &series),
+                    series: series.clone(),
+                    number,
+                    current: current == Some(number),
+                    complete: stamp.lacking.is_empty(),
+                    r: stamp.r,
+                    finished,
+                    packages: stamp.packages.len(),
+                    bytes,
+                    own_bytes,
+                    failed: stamp.failed,
+                });
+            }
+        }
+        Ok(list)
+    }
+
+    fn users(
+        generations: &Generations,
+        number: u32,
+        interpreters: &[Interpreter],
+        series: &str,
+    ) -> Vec<User> {
+        let left = generations.folder().join(format!("{number}.left"));
+        let left = fs::metadata(left).and_then(|data| data.modified()).ok();
+        let home = interpreters
+            .iter()
+            .find(|one| one.version.series() == series)
+            .map(|one| one.home.clone())
+            .unwrap_or_default();
+        find_users(&generations.path(number), &home, left)
+    }
+
+    /// Compares two generations.
+    pub fn diff(&self, series: &str, before: u32, after: u32) -> Result<Vec<Difference>, RError> {
+        let generations = self.generations(series);
+        let versions = |number| -> Result<BTreeMap<String, String>, RError> {
+            let stamp: Stamp =
+                generations
+                    .find_stamp(number)
+                    .ok_or_else(|| RError::NoGeneration {
+                        number,
+                        path: generations.folder().to_owned(),
+                    })?;
+            let own = stamp
+                .packages
+                .into_iter()
+                .map(|(name, one)| (name, one.version));
+            Ok(stamp.here.into_iter().chain(own).collect())
+        };
+        let (before, after) = (versions(before)?, versions(after)?);
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        Ok(names
+            .into_iter()
+            .map(|name| Difference {
+                name: name.clone(),
+                before: before.get(name).cloned(),
+                after: after.get(name).cloned(),
+            })
+            .filter(|one| one.before != one.after)
+            .collect())
+    }
+
+    /// Removes old generations: all but the current one, the `keep` newest complete ones older than it, newer ones that are
+    /// complete, and those that somebody uses.
+    pub async fn collect(
+        &self,
+        keep: usize,
+        interpreters: &[Interpreter],
+        dry_run: bool,
+    ) -> Result<Collected, RError> {
+        let mut collected = Collected::default();
+        for series in self.series() {
+            let generations = self.generations(&series);
+            let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
+            end_left_over(generations.folder()).await?;
+            let stamps = Self::stamps(&generations)?;
+            let current = self.find_current(&series);
+            let older: Vec<u32> = stamps
+                .iter()
+                .filter(|(number, stamp)| {
+                    current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
+                })
+                .map(|(number, _)| *number)
+                .rev()
+                .take(keep)
+                .collect();
+            let newest = stamps.keys().next_back().copied();
+            for number in generations.list()? {
+                let stays = match stamps.get(&number) {
+                    None => false,
+                    Some(stamp) => {
+                        // Without a current one nothing is old; and the newest is where the next build takes from.
+                        let newer = current.is_none_or(|current| number >= current)
+                            && stamp.lacking.is_empty();
+                        newer || older.contains(&number) || newest == Some(number)
+                    }
+                };
+                if stays {
+                    continue;
+                }
+                let users = Self::users(&generations, number, interpreters, &series);
+                if !users.is_empty() {
+                    collected.in_use.push((series.clone(), number, users));
+                    continue;
+                }
+                if !dry_run {
+                    let owned = generations.clone();
+                    blocking(move || {
+                        // The stamp goes first: what is half removed is no generation.
+                        let path = owned.path(number);
+                        let gone = owned.folder().join(format!("{number}.gone"));
+                        let _ = fs::remove_dir_all(&gone);
+                        fs::rename(&path, &gone).map_err(io("remove", &path))?;
+                        fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
+                        let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
+                        let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
+                        Ok(())
+                    })
+                    .await?;
+                }
+                collected.removed.push((series.clone(), number));
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// The bytes of all files, and of those with one name only.
+fn size(folder: &Path) -> (u64, u64) {
+    let (mut all, mut own) = (0, 0);
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(data) = entry.path().symlink_metadata() else {
+                continue;
+            };
+            if data.is_dir() {
+                pending.push(entry.path());
+            } else {
+                let bytes = data.blocks() * 512;
+                all += bytes;
+                own += if data.nlink() > 1 { 0 } else { bytes };
+            }
+        }
+    }
+    (all, own)
+}

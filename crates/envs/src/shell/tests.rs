@@ -1,0 +1,158 @@
+//! The script in real shells, and the files that it is read from.
+
+use std::process::Command;
+
+use super::*;
+
+const HARD: &str = "/srv/it's \"here\"; $HOME `id` \\ ä";
+
+fn settings(python: &Path) -> ShellSettings {
+    let bad = ("X; echo no", "x");
+    let variables = [("NLTK_DATA", "/srv/nltk"), ("HARD", HARD), bad];
+    ShellSettings {
+        python: Some(python.to_owned()),
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    }
+}
+
+/// Reads the script in a shell, and gives what the words after it print.
+fn run(shell: &str, script: &Path, variables: &[(&str, &str)], words: &str) -> String {
+    let text = format!("set -eu; . {}; {words}", script.display());
+    let output = Command::new(format!("/bin/{shell}"))
+        .args(["-c", &text])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap_or_else(|error| panic!("install {shell}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{shell}: {errors}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The path is in front for people, and behind for root.
+fn expected(bin: &Path) -> String {
+    let bin = bin.join("bin").display().to_string();
+    if rustix::process::geteuid().is_root() {
+        format!("/usr/bin:/bin:{bin}")
+    } else {
+        format!("{bin}:/usr/bin:/bin")
+    }
+}
+
+#[test]
+fn every_shell_has_the_same_of_it_once_and_nothing_that_is_missing_harms() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = folder.path().join("it's base/current");
+    let script = folder.path().join("lyceum.sh");
+    fs::write(&script, settings(&python).script()).unwrap();
+    let told = "printf %s \"$PATH|$NLTK_DATA|$HARD\"";
+    for shell in ["dash", "bash"] {
+        let without = run(shell, &script, &[], told);
+        assert_eq!(without, format!("/usr/bin:/bin|/srv/nltk|{HARD}"));
+    }
+    fs::create_dir_all(python.join("bin")).unwrap();
+    for shell in ["dash", "bash"] {
+        let again = format!(". {}; {told}", script.display());
+        for words in [told, &again] {
+            let path = expected(&python);
+            assert_eq!(
+                run(shell, &script, &[], words),
+                format!("{path}|/srv/nltk|{HARD}")
+            );
+        }
+        // Who has said otherwise keeps that.
+        let own = [("NLTK_DATA", ""), ("HARD", "own")];
+        assert!(run(shell, &script, &own, told).ends_with("||own"));
+        // Without any path, there is one afterwards.
+        let bare = run(shell, &script, &[("PATH", "")], "printf %s \"$PATH\"");
+        assert_eq!(bare, python.join("bin").display().to_string());
+    }
+}
+
+#[test]
+fn terminals_of_a_server_have_its_generation_but_root_is_not_led_astray() {
+    let folder = tempfile::tempdir().unwrap();
+    let (python, own) = (folder.path().join("current"), folder.path().join("3"));
+    for folder in [&python, &own] {
+        fs::create_dir_all(folder.join("bin")).unwrap();
+    }
+    let script = folder.path().join("lyceum.sh");
+    fs::write(&script, settings(&python).script()).unwrap();
+    let variables = [("LYCEUM_PYTHON", own.to_str().unwrap())];
+    let told = run("dash", &script, &variables, "printf %s \"$PATH\"");
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(told, expected(if is_root { &python } else { &own }));
+}
+
+#[test]
+fn files_get_their_block_once_and_lose_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir_all(at("etc/zsh")).unwrap();
+    let (bash, zsh) = (
+        "# bash\n[ -z \"$PS1\" ] && return\n",
+        "# zsh without an end",
+    );
+    fs::write(at("etc/bash.bashrc"), bash).unwrap();
+    fs::write(at("etc/zsh/zshenv"), zsh).unwrap();
+    fs::set_permissions(at("etc/zsh/zshenv"), Permissions::from_mode(0o604)).unwrap();
+    let settings = settings(Path::new("/opt/lyceum/envs/python/base/current"));
+    let write = || {
+        let all = changes(root.path(), Some(&settings)).unwrap();
+        for change in &all {
+            change.apply().unwrap();
+        }
+        all.len()
+    };
+    assert!(!is_written(root.path()));
+    assert_eq!(write(), 3);
+    assert!(is_written(root.path()));
+    assert_eq!(write(), 0);
+    let text = fs::read_to_string(at("etc/bash.bashrc")).unwrap();
+    assert!(text.starts_with(BEGIN) && text.ends_with(bash), "{text}");
+    let text = fs::read_to_string(at("etc/zsh/zshenv")).unwrap();
+    assert!(
+        text.starts_with(zsh) && text.trim_end().ends_with(END),
+        "{text}"
+    );
+    let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("etc/zsh/zshenv"), mode(SCRIPT)), (0o604, 0o644));
+    assert!(
+        !at("etc/zshenv").exists(),
+        "a file that is not there is not made"
+    );
+
+    for change in changes(root.path(), None).unwrap() {
+        change.apply().unwrap();
+    }
+    assert_eq!(fs::read_to_string(at("etc/bash.bashrc")).unwrap(), bash);
+    assert_eq!(
+        fs::read_to_string(at("etc/zsh/zshenv")).unwrap(),
+        format!("{zsh}\n")
+    );
+    assert!(!at(SCRIPT).exists());
+    assert!(changes(root.path(), None).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join(SCRIPT);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "export X=1\n").unwrap();
+    let settings = settings(Path::new("/opt/x"));
+    let error = changes(root.path(), Some(&settings)).unwrap_err();
+    assert!(matches!(error, ShellError::Foreign(_)), "{error}");
+    assert!(changes(root.path(), None).unwrap().is_empty());
+    fs::remove_file(&path).unwrap();
+    let bash = root.path().join("etc/bash.bashrc");
+    fs::write(&bash, format!("{BEGIN}\nx\n")).unwrap();
+    let error = changes(root.path(), Some(&settings)).unwrap_err();
+    assert!(error.hint().contains("bash.bashrc"), "{error}");
+}
