@@ -24,6 +24,7 @@ use super::requirements::{self, Requirements, normalized};
 use super::settings::{Places, Settings, remove};
 use super::share::{Taken, byte_code_of, find_same, take_over};
 use super::tools::{Choosing, Tools};
+use super::trusted;
 use super::version;
 use crate::command::{Log, end_left_over_of};
 use crate::error::{Cause, EnvError};
@@ -812,7 +813,7 @@ fn told(tuned: &TuneReport, checked: &CheckReport) -> Vec<String> {
 /// Refuses an environment whose Python is not the one that was chosen.
 fn check_python(prefix: &Path, interpreter: &Path) -> Result<(), EnvError> {
     if real_python(prefix)? == interpreter {
-        return Ok(());
+        return trusted::check(&prefix.join("bin/python"));
     }
     Err(EnvError::Strange {
         path: "bin/python".into(),
