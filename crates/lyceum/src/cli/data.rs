@@ -127,11 +127,11 @@ async fn names(config: &Config) -> Vec<String> {
     let folder = config.shared_folder();
     let found = look(&folder, |folder| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let ours = entries.filter(|entry| matches!(data::find(&entry.path()), Ok(Found::Data(_))));
+        let names = ours.filter_map(|entry| entry.file_name().into_string().ok());
         Ok(names.filter(|name| !name.starts_with('.')).collect())
     });
     let mut names: Vec<String> = found.await.unwrap_or_default();
-    names.retain(|name| folder.join(name).join(".lyceum-data.json").exists());
     names.extend(config.shared.keys().cloned());
     names.sort();
     names.dedup();
@@ -260,12 +260,11 @@ async fn check(config: &Config) -> (String, bool) {
             let mut wrong = Vec::new();
             match data::find(path)? {
                 Found::Data(stamp) => wrong.extend(data::check(path, &stamp)?),
-                Found::Other => {}
                 Found::Nothing if !path.is_dir() => {
                     wrong.push(format!("{} is not there", path.display()));
                     return Ok(wrong);
                 }
-                Found::Nothing => {}
+                Found::Nothing | Found::Other => {}
             }
             if data::apply(path, &rights, true)? != Change::None {
                 wrong.push("its rights are not those of the configuration".to_owned());
