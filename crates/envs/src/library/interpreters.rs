@@ -314,12 +314,11 @@ async fn probe(python: &Path, account: Option<&Account>) -> Result<Probe, String
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let answer = async {
-        match account {
-            Some(account) => ask_as(account, command).await,
-            None => {
-                begin_session(&mut command, false);
-                command.output().await
-            }
+        if let Some(account) = account {
+            ask_as(account, command).await
+        } else {
+            begin_session(&mut command, false);
+            command.output().await
         }
     };
     let output = timeout(PROBE_LIMIT, answer)
