@@ -1,100 +1,31 @@
-//! Paths that nobody but root, or whoever runs this, can lead elsewhere: resolved step by step, each step looked at.
+//! Paths that nobody but root, or whoever runs this, can lead elsewhere, on this machine.
 //!
 //! Reads nothing of what the files hold.
 
-use std::ffi::OsString;
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-/// How many links one path may go over, as in the kernel.
-const MAX_LINKS: usize = 40;
-/// In a folder with this bit, others change nothing but what is theirs.
-const STICKY: u32 = 0o1000;
-
-/// Why a path is not followed.
-#[derive(Debug)]
-pub(crate) enum NotTrusted {
-    /// Somebody else can change what is there.
-    Others(PathBuf),
-    /// It cannot be looked at.
-    Io(PathBuf, io::Error),
-}
-
-impl NotTrusted {
-    /// Whether there is nothing at the path.
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Io(_, error) if error.kind() == io::ErrorKind::NotFound)
-    }
-}
+pub(crate) use lyceum_core::trusted::NotTrusted;
+use lyceum_core::trusted::{self, Seen, Us};
 
 /// Gives the path without links, if nobody else can change anything on the way. Takes an absolute one. Blocks for moments.
-///
-/// Sound without descriptors: what root's folders hold cannot be swapped by others between the look and the use.
 pub(crate) fn real_path(path: &Path) -> Result<PathBuf, NotTrusted> {
-    let fail = |errno: Errno| NotTrusted::Io(path.to_owned(), errno.into());
-    if !path.is_absolute() {
-        return Err(fail(Errno::INVAL));
-    }
-    let mut real = PathBuf::from("/");
-    look(&real)?;
-    let mut steps = steps(path);
-    let mut links = 0;
-    while let Some(step) = steps.pop() {
-        if step == ".." {
-            real.pop();
-            continue;
-        }
-        let next = real.join(step);
-        if !look(&next)?.is_symlink() {
-            real = next;
-            continue;
-        }
-        links += 1;
-        if links > MAX_LINKS {
-            return Err(fail(Errno::LOOP));
-        }
-        let target = fs::read_link(&next).map_err(|error| NotTrusted::Io(next, error))?;
-        if target.is_absolute() {
-            real = PathBuf::from("/");
-        }
-        steps.extend(self::steps(&target));
-    }
-    Ok(real)
-}
-
-/// The steps of a path, the last one first.
-fn steps(path: &Path) -> Vec<OsString> {
-    let step = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    let us = Us {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
     };
-    path.components().rev().filter_map(step).collect()
-}
-
-/// Looks at one step, which is root's or ours, and which others cannot write to.
-fn look(path: &Path) -> Result<Metadata, NotTrusted> {
-    let metadata = fs::symlink_metadata(path);
-    let metadata = metadata.map_err(|error| NotTrusted::Io(path.to_owned(), error))?;
-    let (user, group) = (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    );
-    let ours = metadata.uid() == 0 || metadata.uid() == user;
-    let shared = metadata.gid() != 0 && metadata.gid() != group;
-    let mode = metadata.mode();
-    let open = mode & 0o002 != 0 || shared && mode & 0o020 != 0;
-    // The mode of a link says nothing; its folder says who can change it.
-    let closed = !open || metadata.is_symlink() || metadata.is_dir() && mode & STICKY != 0;
-    if ours && closed {
-        Ok(metadata)
-    } else {
-        Err(NotTrusted::Others(path.to_owned()))
-    }
+    trusted::real_path(path, us, |path| {
+        let data = fs::symlink_metadata(path)?;
+        let link = data.is_symlink().then(|| fs::read_link(path)).transpose()?;
+        Ok(Seen {
+            uid: data.uid(),
+            gid: data.gid(),
+            mode: data.mode(),
+            is_folder: data.is_dir(),
+            link,
+        })
+    })
 }
 
 #[cfg(test)]

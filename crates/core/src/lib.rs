@@ -26,6 +26,7 @@ pub mod service;
 pub mod size;
 pub mod slug;
 pub mod token;
+pub mod trusted;
 pub mod xsrf;
 
 pub use class_hours::{ClassHours, WeeklyHours};

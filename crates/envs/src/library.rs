@@ -29,6 +29,7 @@ mod settings;
 mod share;
 mod tools;
 mod tree;
+mod trusted;
 mod user_site;
 mod uses;
 mod version;
@@ -150,6 +151,10 @@ impl Library {
                 number,
                 what,
             });
+        }
+        let prefix = generations.path(number);
+        for path in [&prefix, &prefix.join("bin/python")] {
+            trusted::check(path)?;
         }
         let from = self.current();
         if from != Some(number) {

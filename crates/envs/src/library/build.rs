@@ -21,6 +21,7 @@ use super::lock::Lock;
 use super::requirements::{self, Requirements};
 use super::settings::{Places, Settings, remove};
 use super::tools::Tools;
+use super::trusted;
 use crate::command::{Log, end_left_over_of};
 use crate::error::EnvError;
 use crate::generations::Generations;
@@ -458,7 +459,7 @@ fn told(tuned: &TuneReport, checked: &CheckReport) -> Vec<String> {
 /// Refuses an environment whose Python is not the one that was chosen.
 fn check_python(prefix: &Path, interpreter: &Path) -> Result<(), EnvError> {
     if real_python(prefix)? == interpreter {
-        return Ok(());
+        return trusted::check(&prefix.join("bin/python"));
     }
     Err(EnvError::Strange {
         path: "bin/python".into(),

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::account;
+use super::trusted;
 use crate::command::{Account, ask_as, begin_session};
 use crate::error::EnvError;
 use crate::generations::STAMP;
@@ -293,6 +294,11 @@ async fn ask(path: &Path, origin: Origin, account: Option<&Account>) -> Interpre
             found.platform = probe.platform;
             if major != 3 || !MINORS.contains(&minor) {
                 found.fault = Some(format!("is {major}.{minor}.{patch}, which is too old"));
+            } else if let Err(EnvError::Unsafe { path, .. }) = trusted::check(&found.executable) {
+                let path = path.display();
+                found.fault = Some(format!(
+                    "can be changed by others than root, at {path}, so that no server would start from it"
+                ));
             }
         }
         Err(fault) => found.fault = Some(fault),
@@ -315,12 +321,11 @@ async fn probe(python: &Path, account: Option<&Account>) -> Result<Probe, String
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let answer = async {
-        match account {
-            Some(account) => ask_as(account, command).await,
-            None => {
-                begin_session(&mut command, false);
-                command.output().await
-            }
+        if let Some(account) = account {
+            ask_as(account, command).await
+        } else {
+            begin_session(&mut command, false);
+            command.output().await
         }
     };
     let output = timeout(PROBE_LIMIT, answer)
@@ -391,6 +396,25 @@ mod tests {
         let who = fs::read_to_string(touched(&other)).unwrap();
         let expected = account::nobody().map_or(nix::unistd::getuid().as_raw(), |one| one.uid);
         assert_eq!(who.trim(), expected.to_string());
+    }
+
+    #[tokio::test]
+    async fn a_python_that_others_could_change_is_not_taken() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let python = dir.path().join("theirs/bin/python3");
+        fake(&python, "3.12.1");
+        std::os::unix::fs::chown(dir.path().join("theirs"), Some(12_345), None).unwrap();
+        let path = python.display().to_string();
+        let error = choose(&host(dir.path()), None, &path, None)
+            .await
+            .unwrap_err();
+        let EnvError::NoSuchPython { found, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(found[0].contains("theirs, so that no server"), "{found:?}");
     }
 
     #[tokio::test]
