@@ -505,6 +505,33 @@ fn a_folder_is_copied_without_links_pipes_and_names_of_others_files() {
     );
 }
 
+#[tokio::test]
+async fn what_a_killed_run_has_moved_aside_comes_back() {
+    let (dir, target) = (tempfile::tempdir().unwrap(), target());
+    fs::write(dir.path().join("a"), "1").unwrap();
+    let wish = FolderWish {
+        source: dir.path().to_str().unwrap().to_owned(),
+        sha256: None,
+        max_size: 1 << 20,
+        rights: open_rights(),
+    };
+    add_folder(&target.path, &wish, &Silent).await.unwrap();
+    let name = target.path.file_name().unwrap().to_str().unwrap();
+    let old = target.path.with_file_name(format!(".{name}.old"));
+    let move_aside = || fs::rename(&target.path, &old).unwrap();
+    move_aside();
+    drop(place::Place::take(&target.path).unwrap());
+    assert!(target.path.join("a").is_file() && !old.exists());
+    // What is removed is removed, wherever it was left, and comes back no more.
+    move_aside();
+    remove(&target.path).unwrap();
+    assert!(!old.exists() && !target.path.exists());
+    add_folder(&target.path, &wish, &Silent).await.unwrap();
+    fs::create_dir(&old).unwrap();
+    remove(&target.path).unwrap();
+    assert!(!old.exists() && !target.path.exists());
+}
+
 #[test]
 fn no_secret_of_an_address_is_shown() {
     let url = fetch::parse("https://ada:secret@example.org/a.zip?token=secret#secret").unwrap();
