@@ -328,3 +328,104 @@ fn two_courses_of_real_accounts_go_from_release_to_collection() {
     );
     assert_eq!(machine.courses.show(&stats).unwrap().record.language, "cs");
 }
+
+#[test]
+fn nobody_replaces_reads_or_holds_up_anything_by_what_they_submit() {
+    let machine = Machine::new();
+    let [tina, ada, bob, eve, kim, lea, max] =
+        ["tina", "ada", "bob", "eve", "kim", "lea", "max"].map(str::to_owned);
+    let course = CourseName::parse("proofs").unwrap();
+    let students = [&ada, &bob, &eve, &kim, &lea, &max];
+    let wish = CourseWish {
+        teachers: vec![tina.clone()],
+        students: students.map(Clone::clone).to_vec(),
+        ..CourseWish::default()
+    };
+    machine.courses.add(&course, &wish).unwrap();
+    let root = machine.courses.root.join(course.as_str());
+    let inbound = machine.courses.exchange.join(course.as_str());
+    let inbound = inbound.join("inbound");
+    machine.may(
+        &tina,
+        &root,
+        "mkdir source/ps1 && echo solution > source/ps1/p1.ipynb",
+    );
+    // What `nbgrader submit` makes, by hand, so that it can be made wrong.
+    let submit = |student: &str, name: &str, then: &str| {
+        let make = format!(
+            "umask 022; mkdir '{name}' && cd '{name}' && echo {student} > p1.ipynb && mkdir data && echo 1 > data/a && \
+             printf %0128d 7 > submission_secret.txt && echo 2026-01-01 > timestamp.txt; {then}"
+        );
+        machine.may(student, &inbound, &make);
+    };
+    let solution = root.join("source/ps1/p1.ipynb");
+    let solution = solution.display();
+    submit(&ada, "ada+ps1+2026-01-01 10:00:00.5 UTC+aaaa", "");
+    submit(
+        &bob,
+        "bob+ps1+2026-01-01 10:00:00 UTC+aaaa",
+        "echo never > timestamp.txt",
+    );
+    // Somebody else's name with a date that would win, dates that are none, and names that say too little or too much.
+    for name in [
+        "ada+ps1+2099-01-01 00:00:00 UTC+aaaa",
+        "eve+ps1+tomorrow+aaaa",
+        "eve+ps1+9999-12-31 23:59:59 -23+aaaa",
+        "nobody-has-this+ps1+2026-01-01 10:00:00 UTC+aaaa",
+        "eve+x+ps1+2026-01-01 10:00:00 UTC",
+    ] {
+        submit(&eve, name, "");
+    }
+    // Links, to a file and as a whole; a pipe, on which a reader would wait; and what its teacher cannot read.
+    let link = format!("ln -sf {solution} p1.ipynb");
+    submit(&eve, "eve+ps1+2026-01-01 10:00:00 UTC+aaaa", &link);
+    machine.may(
+        &kim,
+        &inbound,
+        &format!(
+            "ln -s {}/source/ps1 'kim+ps1+2026-01-01 10:00:00 UTC+aaaa'",
+            root.display()
+        ),
+    );
+    let pipe = "mkfifo data/pipe";
+    submit(&lea, "lea+ps1+2026-01-01 10:00:00 UTC+aaaa", pipe);
+    let closed = "chmod 0 data";
+    submit(&max, "max+ps1+2026-01-01 10:00:00 UTC+aaaa", closed);
+
+    let said = machine.nbgrader(&tina, &root, "collect ps1");
+    let submitted = |path: &str| fs::read_to_string(root.join("submitted").join(path)).ok();
+    let there = |who: &str| root.join("submitted").join(who).join("ps1").exists();
+    assert_eq!(submitted("ada/ps1/p1.ipynb").as_deref(), Some("ada\n"));
+    assert_eq!(submitted("bob/ps1/data/a").as_deref(), Some("1\n"));
+    for who in [&eve, &kim, &lea, &max] {
+        assert!(!there(who), "{who}: {said}");
+    }
+    for why in ["'p1.ipynb' is a link", "'data/pipe' is neither"] {
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    assert!(
+        said.contains("'ada+ps1+2099-01-01 00:00:00 UTC+aaaa'"),
+        "{said}"
+    );
+    let mode = |path: &str| {
+        let data = fs::metadata(root.join("submitted/ada/ps1").join(path)).unwrap();
+        data.mode() & 0o7777
+    };
+    assert_eq!(
+        (mode(""), mode("data"), mode("p1.ipynb")),
+        (0o2770, 0o2770, 0o660)
+    );
+
+    // What is newer comes with --update; what may not be collected leaves alone what was.
+    submit(
+        &bob,
+        "bob+ps1+2026-01-02 10:00:00 UTC+bbbb",
+        "echo new > p1.ipynb",
+    );
+    submit(&ada, "ada+ps1+2026-01-02 10:00:00 UTC+bbbb", &link);
+    machine.nbgrader(&tina, &root, "collect ps1 --update");
+    assert_eq!(submitted("ada/ps1/p1.ipynb").as_deref(), Some("ada\n"));
+    assert_eq!(submitted("bob/ps1/p1.ipynb").as_deref(), Some("new\n"));
+    let left = fs::read_dir(root.join("submitted/ada")).unwrap().count();
+    assert_eq!(left, 1, "nothing half is left");
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! data/nltk               what everybody sees
 //! data/.nltk.new          what is gathered, or what was there before; removed by the next run
+//! data/.nltk.old          what was there before, on file systems that cannot exchange two folders in one step
 //! data/.nltk.downloads    what has been downloaded so far; goes with the end of a run
 //! data/.nltk.lock         held by whoever changes it
 //! ```
@@ -61,16 +62,35 @@ impl Place {
             .open(&lock)
             .map_err(DataError::io("write", &lock))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                parent: parent.to_owned(),
-                name: name.to_owned(),
-                _lock: file,
-            }),
+            Ok(()) => {
+                let place = Self {
+                    path: path.to_owned(),
+                    parent: parent.to_owned(),
+                    name: name.to_owned(),
+                    _lock: file,
+                };
+                place.bring_back()?;
+                Ok(place)
+            }
             Err(TryLockError::WouldBlock) => Err(DataError::Busy {
                 path: path.to_owned(),
             }),
             Err(TryLockError::Error(error)) => Err(DataError::io("lock", &lock)(error)),
+        }
+    }
+
+    /// Puts back what a run that was killed halfway through an exchange has moved aside.
+    fn bring_back(&self) -> Result<(), DataError> {
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(DataError::io("look at", &self.path)(error)),
+        }
+        match fs::rename(self.hidden("old"), &self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DataError::io("bring back", &self.path)(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -166,9 +186,11 @@ impl Place {
                 failed => failed,
             };
             if done.is_err() {
+                // If that fails, too, it stays where it is, for the next run to bring it back.
                 let _ = rename(&old, path, RenameFlags::empty());
+            } else {
+                remove_all(&old)?;
             }
-            remove_all(&old)?;
         }
         match done {
             Ok(()) => Ok(()),
@@ -184,6 +206,12 @@ impl Place {
     }
 }
 
+/// The name of what lies beside a place.
+fn hidden(path: &Path, what: &str) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    Some(path.with_file_name(format!(".{name}.{what}")))
+}
+
 /// Makes a folder for shared folders, and those above it, for everybody to read. Blocks.
 pub fn make_folder(path: &Path) -> Result<(), DataError> {
     DirBuilder::new()
@@ -196,7 +224,8 @@ pub fn make_folder(path: &Path) -> Result<(), DataError> {
 /// Removes data that we have put somewhere; gives what it was. Blocks.
 pub fn remove(path: &Path) -> Result<DataStamp, DataError> {
     // Not made here, if there is nothing to remove.
-    if find(path)? == Found::Nothing {
+    let is_aside = || hidden(path, "old").is_some_and(|old| old.exists());
+    if find(path)? == Found::Nothing && !is_aside() {
         return Err(DataError::Missing {
             path: path.to_owned(),
         });
@@ -207,6 +236,8 @@ pub fn remove(path: &Path) -> Result<DataStamp, DataError> {
             path: path.to_owned(),
         });
     };
+    // Otherwise it would be brought back.
+    remove_all(&place.hidden("old"))?;
     let aside = place.hidden("new");
     remove_all(&aside)?;
     match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::DataError;
 
+pub(super) use folder::copy;
+
+mod folder;
+
 /// The most entries of an archive or a folder.
 const MAX_ENTRIES: u64 = 2_000_000;
 /// The deepest place of a file.
@@ -56,41 +60,6 @@ pub(super) fn archive(
     }
     if output.amount.files == 0 {
         return Err(output.bad("it holds no file"));
-    }
-    Ok(output.amount)
-}
-
-/// Copies the files of a folder. Blocks.
-pub(super) fn copy(source: &Path, target: &Path, limit: u64) -> Result<Amount, DataError> {
-    let what = source.display().to_string();
-    let bounds = Bounds {
-        bytes: limit,
-        below: None,
-    };
-    let mut output = Output::new(&what, target, bounds);
-    let mut todo = vec![PathBuf::new()];
-    while let Some(folder) = todo.pop() {
-        let path = source.join(&folder);
-        let entries = fs::read_dir(&path).map_err(DataError::io("read", &path))?;
-        for entry in entries {
-            let entry = entry.map_err(DataError::io("read", &path))?;
-            let inside = folder.join(entry.file_name());
-            let name = inside
-                .to_str()
-                .ok_or_else(|| output.bad(&format!("{} is no text", inside.display())))?
-                .to_owned();
-            let kind = entry.file_type().map_err(DataError::io("read", &path))?;
-            if kind.is_dir() {
-                output.folder(&name)?;
-                todo.push(inside);
-            } else if kind.is_file() {
-                let path = entry.path();
-                let mut input = File::open(&path).map_err(DataError::io("read", &path))?;
-                output.file(&name, &mut input, false)?;
-            } else {
-                return Err(output.bad(&format!("`{name}` is neither a file nor a folder")));
-            }
-        }
     }
     Ok(output.amount)
 }
