@@ -497,8 +497,7 @@ mod tests {
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };
-        let split =
-            |text: &str| split(&env, &words(text), 2).map(|(name, numbers)| (name, numbers));
+        let split = |text: &str| split(&env, &words(text), 2);
         let named = |name: &str| Some(name.to_owned());
         assert_eq!(split("").unwrap(), (None, vec![]));
         assert_eq!(split("base").unwrap(), (named("base"), vec![]));

@@ -266,18 +266,17 @@ pub(super) fn versions(found: &[Interpreter]) -> String {
     for one in found {
         let version = one.version.as_deref().unwrap_or("?");
         let mut facts = vec![one.origin.as_str().to_owned()];
-        match &one.fault {
-            Some(fault) => facts.push(fault.clone()),
-            None => {
-                if !one.optimised {
-                    facts.push("not optimised, so a tenth to a third slower".to_owned());
-                }
-                if !one.venv {
-                    facts.push("without venv: needs uv, or apt install python3-venv".to_owned());
-                }
-                if newest.is_some_and(|newest| newest.path == one.path) {
-                    facts.push("the newest".to_owned());
-                }
+        if let Some(fault) = &one.fault {
+            facts.push(fault.clone());
+        } else {
+            if !one.optimised {
+                facts.push("not optimised, so a tenth to a third slower".to_owned());
+            }
+            if !one.venv {
+                facts.push("without venv: needs uv, or apt install python3-venv".to_owned());
+            }
+            if newest.is_some_and(|newest| newest.path == one.path) {
+                facts.push("the newest".to_owned());
             }
         }
         let _ = writeln!(
