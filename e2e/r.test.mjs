@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
+import { program } from "./lib/folders.mjs";
 import { logIn, waitForLab } from "./lib/hub.mjs";
 import { runCell, waitForIdle } from "./lib/lab.mjs";
 import { scenario } from "./lib/scenario.mjs";
@@ -44,7 +45,7 @@ scenario("a cell in R, and an upgrade of its library while it runs", async ({ st
   );
   await writeFile(join(folder, "packages.toml"), 'cran = ["lycdemo"]\napt = ["IRkernel"]\n');
   const r = async (...words) =>
-    (await execute(process.env.LYCEUM_TEST_PROGRAM, ["env", "r", ...words, "--config", config])).stdout;
+    (await execute(program, ["env", "r", ...words, "--config", config])).stdout;
 
   await step("build the library", async () => {
     await publish(folder, "1.0");
@@ -78,7 +79,7 @@ scenario("a cell in R, and an upgrade of its library while it runs", async ({ st
   assert.equal(await runCell(ada, "packageVersion('lycdemo')"), "[1] ‘1.0’", "what runs keeps its library");
   await step("a restarted kernel has the new one", async () => {
     await page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").getByRole("button", { name: /Restart the kernel/ }).first().click();
-    await page.locator(".jp-Dialog").getByRole("button", { name: /Restart/ }).click();
+    await page.locator(".jp-Dialog .jp-mod-accept").click();
     await waitForIdle(ada);
     assert.equal(await runCell(ada, "cat(as.character(packageVersion('lycdemo')))"), "2.0");
   });

@@ -32,16 +32,18 @@ const SIGNS: &[(&str, Sign)] = &[
     ("failed to connect", Sign::Network),
     ("error sending request for url", Sign::Network),
     ("client error (connect)", Sign::Network),
-    ("end of file before message length", Sign::Network),
-    ("connection closed before message", Sign::Network),
-    ("incompleteread", Sign::Network),
-    ("connection broken", Sign::Network),
-    ("error decoding response body", Sign::Network),
+    ("end of file before message length", Sign::Incomplete),
+    ("connection closed before message", Sign::Incomplete),
+    ("incompleteread", Sign::Incomplete),
+    ("error decoding response body", Sign::Incomplete),
+    ("invalid zip archive", Sign::Incomplete),
+    (".whl is invalid", Sign::Incomplete),
     ("read timed out", Sign::SlowNetwork),
     ("readtimeouterror", Sign::SlowNetwork),
     ("operation timed out", Sign::SlowNetwork),
     ("hash mismatch", Sign::WrongHash),
     ("do not match the hashes", Sign::WrongHash),
+    ("requires a different python:", Sign::NeedsPython),
     ("resolutionimpossible", Sign::Conflict),
     ("requirements are unsatisfiable", Sign::Unsatisfiable),
     ("failed building wheel", Sign::Build),
@@ -59,7 +61,9 @@ enum Sign {
     Certificate,
     Network,
     SlowNetwork,
+    Incomplete,
     WrongHash,
+    NeedsPython,
     Conflict,
     Unsatisfiable,
     Build,
@@ -78,7 +82,9 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
             Sign::Certificate => Cause::Certificate,
             Sign::Network => Cause::Network,
             Sign::SlowNetwork => Cause::SlowNetwork,
+            Sign::Incomplete => Cause::Incomplete,
             Sign::WrongHash => Cause::WrongHash,
+            Sign::NeedsPython => Cause::NeedsPython,
             Sign::Conflict => Cause::Conflict,
             Sign::Unsatisfiable => unsatisfiable(&lines),
             Sign::Build => built(&lines).map_or(Cause::Build, Cause::BuildOf),
@@ -93,10 +99,14 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
 
 /// Why uv finds nothing that satisfies: it says all in one sentence, over several lines.
 fn unsatisfiable(lines: &[String]) -> Cause {
-    if lines
-        .iter()
-        .any(|line| line.contains("the requested python version"))
-    {
+    let about_python = [
+        "the requested python version",
+        "the current python version",
+        " requires python >",
+        " requires python <",
+    ];
+    let about = |line: &String| about_python.iter().any(|text| line.contains(text));
+    if lines.iter().any(about) {
         return Cause::NeedsPython;
     }
     // Where one package depends on another, there is more to it than a package that does not exist.
@@ -216,6 +226,18 @@ mod tests {
              ╰─▶ Because jupyterhub was not found in the package registry and you require jupyterhub>=6,\n\
              we can conclude that your requirements are unsatisfiable.",
             Cause::NoSuchPackage("jupyterhub".to_owned()),
+        );
+        check(
+            "error: No solution found when resolving dependencies\n\
+             cause: Because newer==1.0 requires Python >=3.99 and only newer==1.0 is available, we can conclude that\n\
+             all versions of newer cannot be used. And because you require newer, we can conclude that your\n\
+             requirements are unsatisfiable.",
+            Cause::NeedsPython,
+        );
+        check(
+            "error: Failed to download `gamma==1.0`\n  cause: error decoding response body\n\
+             cause: end of file before message length reached",
+            Cause::Incomplete,
         );
         check(
             "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",

@@ -352,6 +352,8 @@ pub enum Cause {
     Certificate,
     /// The index answers slower than the installer is ready to wait.
     SlowNetwork,
+    /// A file from the index ends too early: the connection broke, or a proxy or mirror cuts it.
+    Incomplete,
     /// The index knows no version that fits.
     NoSuchPackage(String),
     /// The disk is full.
@@ -386,6 +388,7 @@ impl fmt::Display for Cause {
             Self::Network => f.write_str("the package index cannot be reached"),
             Self::Proxy => f.write_str("the proxy does not let us through to the package index"),
             Self::Certificate => f.write_str("the package index's certificate is not trusted"),
+            Self::Incomplete => f.write_str("a file has come incomplete from the package index"),
             Self::SlowNetwork => f.write_str("the package index answers too slowly"),
             Self::NoSuchPackage(name) => {
                 write!(f, "the package index has no version of {name} that fits")
@@ -414,7 +417,7 @@ impl Cause {
     fn hint(&self) -> Option<String> {
         Some(
             match self {
-                Self::Network | Self::SlowNetwork => {
+                Self::Network | Self::SlowNetwork | Self::Incomplete => {
                     "check the network connection and try again: what has been downloaded is kept. \
                      Behind a proxy set https_proxy, for a mirror of PyPI set PIP_INDEX_URL"
                 }

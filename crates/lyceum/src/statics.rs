@@ -85,7 +85,9 @@ impl Statics {
             {
                 match compress(&set, &THEN).await {
                     Ok(()) => {
-                        tracing::info!("static files of {key} are compressed as far as they can be")
+                        tracing::info!(
+                            "static files of {key} are compressed as far as they can be"
+                        );
                     }
                     Err(error) => tell(&mut told, key, &error),
                 }

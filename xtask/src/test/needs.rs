@@ -33,7 +33,7 @@ pub(super) enum Package {
     NssTools,
     /// R with its package shiny.
     Shiny,
-    /// R, what compiles its packages, its kernel for notebooks, and a small package of the distribution's.
+    /// R, what compiles its packages, its kernel for notebooks, and two packages of the distribution's.
     R,
     /// What makes and boots whole systems.
     TestHosts,
@@ -58,6 +58,7 @@ impl Package {
                 "r-base-core",
                 "r-cran-irkernel",
                 "r-cran-r6",
+                "r-cran-mass",
                 "gcc",
                 "make",
                 "git",
@@ -93,7 +94,9 @@ impl Package {
             Self::Shiny => has_r_package("shiny"),
             Self::R => {
                 let compiles = ["gcc", "make", "git"];
-                has_r_package("IRkernel")
+                ["IRkernel", "R6", "MASS"]
+                    .iter()
+                    .all(|name| has_r_package(name))
                     && compiles.iter().all(|name| find_program(name).is_some())
             }
         }

@@ -3,9 +3,7 @@
 //!
 //! The generation in use is not touched at any point, and nothing is switched here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,21 +17,22 @@ use super::diff::{Change, changes};
 use super::gc;
 use super::installed::installed;
 use super::interpreters::{self, Interpreter};
-use super::lock::{Lock, Source};
-use super::requirements::{self, Requirements, normalized};
+use super::lock::Lock;
+use super::requirements::{self, Requirements};
 use super::settings::{Places, Settings, remove};
-use super::share::{Taken, byte_code_of, find_same, take_over};
-use super::tools::{Choosing, Tools};
+use super::tools::Tools;
 use super::trusted;
-use super::version;
 use crate::command::{Log, end_left_over_of};
-use crate::error::{Cause, EnvError};
+use crate::error::EnvError;
 use crate::generations::Generations;
 use crate::progress::{Phase, Progress, Report};
 use crate::python::build::check_room;
-use crate::python::check::{self, CheckOptions, CheckReport};
-use crate::python::meter::{InstallerWatch, Meter};
-use crate::python::tune::{self, TuneOptions, TuneReport};
+use crate::python::check::CheckReport;
+use crate::python::meter::Meter;
+use crate::python::tune::TuneReport;
+
+mod choosing;
+mod making;
 
 /// Changes when generations are made differently, so that the same packages make a new one.
 const FORMAT: u32 = 1;
@@ -43,7 +42,6 @@ pub(super) const LOCK_NAME: &str = "requirements.lock";
 const LOCK_LIMIT: Duration = Duration::from_hours(2);
 /// What a build takes on a usual connection.
 const ESTIMATE: Duration = Duration::from_mins(3);
-const COPY_LIMIT: Duration = Duration::from_mins(10);
 
 /// How an environment shall be built.
 #[derive(Debug, Clone, Default)]
@@ -361,7 +359,7 @@ impl Builder<'_> {
             self.choose(meter).await?
         };
         self.wanted.check_hashes(lock.packages.keys())?;
-        let mut built = self.describe(&lock)?;
+        let mut built = self.describe(&lock);
         if self.wish.dry_run {
             return Ok(built);
         }
@@ -393,7 +391,7 @@ impl Builder<'_> {
         built.fresh = true;
         (built.bytes, built.shared) = (taken.bytes, taken.shared);
         (built.seconds, built.packages) = (stamp.seconds, stamp.packages.len());
-        if let Some((_, before)) = self.before()? {
+        if let Some((_, before)) = self.before() {
             built.changes = changes(&before.packages, &stamp.packages);
         } else {
             built.changes = changes(&BTreeMap::new(), &stamp.packages);
@@ -417,350 +415,6 @@ impl Builder<'_> {
 
     fn minor(&self) -> String {
         self.tools.python.minor().unwrap_or_default()
-    }
-
-    /// The lock file beside the requirements, and else that of the newest generation; one for another Python says
-    /// nothing about this one.
-    fn lock_before(&self) -> Option<Lock> {
-        let file = self.settings.lock_file();
-        let newest = self
-            .newest
-            .map(|(number, _)| self.generations.path(*number).join(LOCK_NAME));
-        let found = [Some(file), newest]
-            .into_iter()
-            .flatten()
-            .find_map(|path| {
-                let text = requirements::read_text(&path).ok()?;
-                Lock::parse(&path, &text).ok()
-            })?;
-        (found.python == self.minor()).then_some(found)
-    }
-
-    /// Reads the lock file that shall be built from.
-    fn read_lock(&self) -> Result<Lock, EnvError> {
-        let path = self.settings.lock_file();
-        let text = requirements::read_text(&path)?;
-        let lock = Lock::parse(&path, &text)?;
-        if lock.python != self.minor() || lock.platform != self.platform() {
-            return Err(EnvError::OtherPython {
-                path,
-                locked: format!("Python {} on {}", lock.python, lock.platform),
-                wanted: format!("Python {} on {}", self.minor(), self.platform()),
-            });
-        }
-        if lock.requirements != self.wanted.fingerprint {
-            return Err(EnvError::StaleLock {
-                path,
-                requirements: self.settings.requirements.clone(),
-            });
-        }
-        Ok(lock)
-    }
-
-    async fn choose(&self, meter: &mut Meter<'_>) -> Result<Lock, EnvError> {
-        meter.enter(Phase::Searching, "choosing packages");
-        let before = self.lock_before();
-        let list = self.places.tell("requirements.in", &self.wanted.list)?;
-        let limits = self
-            .places
-            .tell("constraints.txt", &self.wanted.constraints)?;
-        let choice = self.places.out.join("choice");
-        let (upgrade, newer) = match &self.wish.upgrade {
-            Upgrade::Keep => (Some(&[][..]), BTreeSet::new()),
-            Upgrade::Packages(names) => {
-                let normal = names.iter().map(|name| normalized(name)).collect();
-                (Some(names.as_slice()), normal)
-            }
-            Upgrade::All => (None, BTreeSet::new()),
-        };
-        let mut choosing = Choosing {
-            list: &list,
-            constraints: vec![&limits],
-            choice: &choice,
-            upgrade,
-        };
-        let pins = before
-            .as_ref()
-            .filter(|_| upgrade.is_some())
-            .map(|lock| lock.constraints(&newer));
-        let mut seen = |_: crate::command::Seen<'_>| {};
-        let mut lock = if self.tools.chooses_with_pins() {
-            let pins = match pins {
-                Some(pins) => Some(self.places.tell("pins.txt", &pins)?),
-                None => None,
-            };
-            choosing.constraints.extend(pins.as_deref());
-            match self.tools.choose(&choosing, &mut seen).await {
-                // What was chosen before does not go with what is wanted now.
-                Err(EnvError::Step {
-                    cause: Cause::Conflict | Cause::NoSuchPackage(_),
-                    ..
-                }) if pins.is_some() => {
-                    choosing.constraints.pop();
-                    self.tools.choose(&choosing, &mut seen).await
-                }
-                other => other,
-            }?;
-            Lock::parse_report(&choice, &self.answer(&choice)?)?
-        } else {
-            if let Some(pins) = pins {
-                // uv keeps what stands in the file that it writes.
-                self.places.answer_before(&choice, &pins)?;
-            }
-            self.tools.choose(&choosing, &mut seen).await?;
-            let text = self.answer(&choice)?;
-            Lock::parse_compiled(&choice, &String::from_utf8_lossy(&text))?
-        };
-        lock.demand(&self.wanted.hashes);
-        lock.python = self.minor();
-        lock.platform = self.platform().to_owned();
-        lock.requirements.clone_from(&self.wanted.fingerprint);
-        Ok(lock)
-    }
-
-    /// Reads what the builder wrote.
-    fn answer(&self, path: &Path) -> Result<Vec<u8>, EnvError> {
-        self.places.read_answer(path)
-    }
-
-    /// The generation to compare with: the current one, or else the newest.
-    fn before(&self) -> Result<Option<(u32, Stamp)>, EnvError> {
-        match self.generations.find_current() {
-            Some(found) => Ok(Some(found)),
-            None => Ok(self.newest.cloned()),
-        }
-    }
-
-    /// What would be other with these packages.
-    fn describe(&self, lock: &Lock) -> Result<Built, EnvError> {
-        let mut built = Built {
-            generation: None,
-            fresh: false,
-            python: self.tools.python.version.clone().unwrap_or_default(),
-            installer: self.tools.name(),
-            packages: lock.packages.len(),
-            before: None,
-            changes: Vec::new(),
-            bytes: 0,
-            shared: 0,
-            seconds: 0,
-            notes: Vec::new(),
-        };
-        let mut before = BTreeMap::new();
-        if let Some((number, stamp)) = self.before()? {
-            built.before = Some(number);
-            // What a tuned generation goes without was chosen all the same.
-            before = match self.lock_of(number) {
-                Some(locked) => versions(&locked),
-                None => stamp.packages,
-            };
-            let old = stamp
-                .python
-                .rsplit_once('.')
-                .map(|(minor, _)| minor.to_owned());
-            if old.as_ref().is_some_and(|old| *old != self.minor()) {
-                built.notes.push(format!(
-                    "Python {} takes the place of {}: packages that users have installed for themselves are not seen by it",
-                    self.minor(),
-                    old.unwrap_or_default()
-                ));
-            }
-        }
-        built.changes = changes(&before, &versions(lock));
-        Ok(built)
-    }
-
-    fn lock_of(&self, number: u32) -> Option<Lock> {
-        let path = self.generations.path(number).join(LOCK_NAME);
-        let text = requirements::read_text(&path).ok()?;
-        Lock::parse(&path, &text).ok()
-    }
-
-    fn is_same(&self, lock: &Lock, number: u32, stamp: &Stamp) -> bool {
-        let python = self.tools.python.executable.canonicalize();
-        stamp.format == FORMAT
-            && stamp.lock == fingerprint(lock)
-            && stamp.user_packages == self.settings.user_packages
-            && python.is_ok_and(|python| python == stamp.interpreter)
-            && stamp.fault(&self.generations.path(number)).is_none()
-    }
-
-    /// Installs, compiles and takes over.
-    async fn make(
-        &self,
-        lock: &Lock,
-        meter: &mut Meter<'_>,
-    ) -> Result<(Taken, TuneReport), EnvError> {
-        let prefix = self.generations.path(self.number);
-        let version = self.tools.python.version.clone().unwrap_or_default();
-        meter.enter(
-            Phase::Creating,
-            format!("creating generation {} with Python {version}", self.number),
-        );
-        self.places.hand_over(&prefix)?;
-        self.tools.create(&prefix).await?;
-        meter.enter(
-            Phase::Downloading,
-            format!("downloading {} packages", lock.packages.len()),
-        );
-        let options: String = self
-            .wanted
-            .list
-            .lines()
-            .filter(|line| line.starts_with('-'))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        let (hashed, others) = lock.lists();
-        for (name, list, with_hashes) in
-            [("hashed.txt", hashed, true), ("others.txt", others, false)]
-        {
-            if list.is_empty() {
-                continue;
-            }
-            let file = self.places.tell(name, &format!("{options}{list}"))?;
-            let mut watch = InstallerWatch::new(&prefix, lock.packages.len());
-            self.tools
-                .install(&prefix, &file, with_hashes, &mut |seen| {
-                    watch.see(seen, meter)
-                })
-                .await?;
-        }
-        if !lock.packages.contains_key("pip") {
-            self.tools.add_pip(&prefix).await?;
-        }
-        self.compare_with(lock, &prefix)?;
-        meter.enter(
-            Phase::Compiling,
-            "compiling modules, so that servers start faster",
-        );
-        let owner = self.places.owner();
-        let donors = self.donors();
-        self.take_byte_code(&prefix, &donors).await?;
-        let options = TuneOptions {
-            requirements: self.wanted.names.iter().cloned().collect(),
-            title: self.settings.title.clone(),
-        };
-        let tuned = tune::tune(&prefix, &options, self.tools.log).await?;
-        meter.inside(Phase::Compiling, 0.8, "taking it over");
-        // Nothing of the builder is left that could still write; and if anything were, only to what we have moved away.
-        end_left_over_of(self.generations.folder(), self.places.builder.as_ref()).await?;
-        let user_packages = self.settings.user_packages;
-        let chosen = self.tools.python.executable.clone();
-        let taken = blocking(move || {
-            let interpreter = chosen.canonicalize().map_err(|source| EnvError::Io {
-                doing: "find",
-                path: chosen,
-                source,
-            })?;
-            let staged = prefix.with_extension(BUILT.trim_start_matches('.'));
-            fs::rename(&prefix, &staged).map_err(|source| EnvError::Io {
-                doing: "move",
-                path: prefix.clone(),
-                source,
-            })?;
-            let same = find_same(&staged, owner, &donors)?;
-            let taken = take_over(&staged, &prefix, owner, &interpreter, &same)?;
-            check_python(&prefix, &interpreter)?;
-            super::user_site::place(&prefix, user_packages)?;
-            remove(&staged)?;
-            Ok(taken)
-        })
-        .await?;
-        Ok((taken, tuned))
-    }
-
-    /// Finished generations whose files may be the same: the newest of this environment, and the current ones of others.
-    fn donors(&self) -> Vec<PathBuf> {
-        let mut donors = Vec::new();
-        donors.extend(
-            self.newest
-                .map(|(number, _)| self.generations.path(*number)),
-        );
-        let others = self.generations.folder().parent();
-        let others = others.and_then(|folder| fs::read_dir(folder).ok());
-        for entry in others.into_iter().flatten().flatten() {
-            let other = Generations::new(entry.path());
-            if let Some((number, _)) = other.find_current::<Stamp>() {
-                let path = other.path(number);
-                if !donors.contains(&path) {
-                    donors.push(path);
-                }
-            }
-        }
-        donors
-    }
-
-    /// Lets the builder take byte-code of sources that are the same from finished generations: compiling them again is
-    /// most of the work. What it makes of it is compared again.
-    async fn take_byte_code(&self, prefix: &Path, donors: &[PathBuf]) -> Result<(), EnvError> {
-        let (staged, owner, donors) = (prefix.to_owned(), self.places.owner(), donors.to_vec());
-        let pairs =
-            blocking(move || Ok(byte_code_of(&find_same(&staged, owner, &donors)?))).await?;
-        if pairs.is_empty() {
-            return Ok(());
-        }
-        let mut list = String::new();
-        for (from, to) in pairs {
-            // A name that cannot be written on a line is compiled again.
-            if let (Some(from), Some(to)) = (from.to_str(), to.to_str())
-                && !from.contains(['\n', '\t'])
-                && !to.contains(['\n', '\t'])
-            {
-                let _ = writeln!(list, "{from}\t{to}");
-            }
-        }
-        let list = self.places.tell("byte-code.txt", &list)?;
-        let code = include_str!("byte_code.py");
-        let mut arguments = ["-I", "-S", "-c", code].map(OsString::from).to_vec();
-        arguments.extend([list.into(), prefix.into()]);
-        let python = &self.tools.python.executable;
-        self.tools
-            .run_python("take byte-code over", python, arguments, COPY_LIMIT)
-            .await
-    }
-
-    /// Tries it out as whoever builds, who may not change it any more.
-    async fn check(
-        &self,
-        prefix: &Path,
-        packages: &BTreeMap<String, String>,
-        meter: &mut Meter<'_>,
-    ) -> Result<CheckReport, EnvError> {
-        let options = CheckOptions {
-            modules: self.settings.smoke.clone(),
-            requirements: self.wanted.names.iter().cloned().collect(),
-            need_server: packages.contains_key("jupyterhub"),
-            ..CheckOptions::default()
-        };
-        meter.enter(Phase::Testing, "trying it out");
-        check::check(prefix, &options, self.tools.log, &mut |at, doing| {
-            meter.inside(Phase::Testing, at, doing);
-        })
-        .await
-    }
-
-    /// Compares what is there with what was chosen.
-    #[expect(clippy::unused_self, reason = "reads better beside the other steps")]
-    fn compare_with(&self, lock: &Lock, prefix: &Path) -> Result<(), EnvError> {
-        let found = installed(prefix);
-        let different: Vec<String> = lock
-            .packages
-            .iter()
-            .filter_map(|(name, package)| match (&package.source, found.get(name)) {
-                (_, None) => Some(format!("{name} is missing")),
-                (Source::Version(wanted), Some(version))
-                    if version::compare(wanted, version).is_ne() =>
-                {
-                    Some(format!("{name} is {version} and not {wanted}"))
-                }
-                _ => None,
-            })
-            .collect();
-        if different.is_empty() {
-            Ok(())
-        } else {
-            Err(EnvError::NotAsLocked { different })
-        }
     }
 
     async fn complete(&self, lock: &Lock, stamp: &Stamp) -> Result<(), EnvError> {
@@ -789,14 +443,6 @@ impl Builder<'_> {
             .err()
             .map(|error| format!("could not write the lock file {}: {error}", path.display()))
     }
-}
-
-/// The versions in a lock, or the addresses of what has none before it is there.
-fn versions(lock: &Lock) -> BTreeMap<String, String> {
-    let packages = lock.packages.iter();
-    packages
-        .map(|(name, package)| (name.clone(), package.version().to_owned()))
-        .collect()
 }
 
 /// What people should know about a generation that works.
@@ -834,5 +480,5 @@ fn real_python(prefix: &Path) -> Result<PathBuf, EnvError> {
 pub(super) fn fingerprint(lock: &Lock) -> String {
     let (hashed, others) = lock.lists();
     let digest = Sha256::digest(format!("{}\n{hashed}\n{others}", lock.python).as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    requirements::hex(&digest)
 }

@@ -31,21 +31,18 @@ pub(crate) fn add(path: &Path, text: &str, wanted: &[String]) -> Result<Edited, 
                 .iter_mut()
                 .find(|block| block.name(path).as_deref() == Some(name))
         });
-        match place {
-            Some(block) => {
-                result.found.extend(name);
-                block.replace(requirement);
+        if let Some(block) = place {
+            result.found.extend(name);
+            block.replace(requirement);
+        } else {
+            if let Some(last) = blocks.last_mut()
+                && !last.text.ends_with('\n')
+            {
+                last.text.push('\n');
             }
-            None => {
-                if let Some(last) = blocks.last_mut()
-                    && !last.text.ends_with('\n')
-                {
-                    last.text.push('\n');
-                }
-                blocks.push(Block {
-                    text: format!("{requirement}\n"),
-                });
-            }
+            blocks.push(Block {
+                text: format!("{requirement}\n"),
+            });
         }
         result.text = joined(&blocks);
     }

@@ -1,5 +1,6 @@
 //! Removes generations that nobody uses and nobody may want back, and what interrupted runs have left.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -100,13 +101,13 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
             continue;
         }
         let users = uses.of.get(&number).map_or(0, Vec::len);
-        let why = if number == current {
-            Some("current".to_owned())
-        } else if number > current {
-            Some("newer than the current one".to_owned())
-        } else {
-            older += 1;
-            (older <= keep).then(|| format!("one of the last {keep} before"))
+        let why = match number.cmp(&current) {
+            Ordering::Equal => Some("current".to_owned()),
+            Ordering::Greater => Some("newer than the current one".to_owned()),
+            Ordering::Less => {
+                older += 1;
+                (older <= keep).then(|| format!("one of the last {keep} before"))
+            }
         };
         let why = match (why, users) {
             (Some(why), _) => Some(why),
@@ -114,12 +115,11 @@ fn decide(generations: &Generations, keep: usize) -> Result<Removal, EnvError> {
             (None, 1) => Some("in use by a process".to_owned()),
             (None, count) => Some(format!("in use by {count} processes")),
         };
-        match why {
-            Some(why) => removal.kept.push(Kept { number, why }),
-            None => {
-                let (bytes, _) = sizes(&generations.path(number));
-                removal.removed.push(Removed { number, bytes });
-            }
+        if let Some(why) = why {
+            removal.kept.push(Kept { number, why });
+        } else {
+            let (bytes, _) = sizes(&generations.path(number));
+            removal.removed.push(Removed { number, bytes });
         }
     }
     Ok(removal)

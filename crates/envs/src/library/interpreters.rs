@@ -186,7 +186,14 @@ pub(crate) async fn choose(
             "" => format!("3.{MINIMUM} or newer"),
             asked => asked.to_owned(),
         },
-        found: all.iter().map(described).collect(),
+        found: {
+            let usable = || all.iter().filter(|one| one.usable());
+            if usable().next().is_some() {
+                usable().map(described).collect()
+            } else {
+                all.iter().map(described).collect()
+            }
+        },
     })
 }
 

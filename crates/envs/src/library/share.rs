@@ -133,11 +133,11 @@ pub(crate) fn take_over(
         } => {
             check_ours(path)?;
             let to = target.join(path);
-            if let Some(other) = same.get(path) {
-                if link(other, &to).map_err(|source| fail(path, source))? {
-                    count(size(&stat), true);
-                    return Ok(());
-                }
+            if let Some(other) = same.get(path)
+                && link(other, &to).map_err(|source| fail(path, source))?
+            {
+                count(size(&stat), true);
+                return Ok(());
             }
             count(size(&stat), false);
             let executable = stat.st_mode & 0o100 != 0;

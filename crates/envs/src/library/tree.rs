@@ -43,7 +43,7 @@ pub(crate) fn walk(
     let folder = openat(CWD, top, folder_flags(), Mode::empty())
         .map_err(|error| failed(top, Path::new(""), error))?;
     let mut walk = Walk { top, owner, visit };
-    walk.folder(folder, &mut PathBuf::new(), 0)
+    walk.folder(&folder, &mut PathBuf::new(), 0)
 }
 
 fn folder_flags() -> OFlags {
@@ -74,7 +74,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn folder(
         &mut self,
-        folder: OwnedFd,
+        folder: &OwnedFd,
         path: &mut PathBuf,
         depth: usize,
     ) -> Result<(), EnvError> {
@@ -83,7 +83,7 @@ impl Walk<'_> {
         }
         let fail = |path: &Path, error| failed(self.top, path, error);
         let mut names = Vec::new();
-        for entry in Dir::read_from(&folder).map_err(|error| fail(path, error))? {
+        for entry in Dir::read_from(folder).map_err(|error| fail(path, error))? {
             let entry = entry.map_err(|error| fail(path, error))?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
@@ -95,7 +95,7 @@ impl Walk<'_> {
         names.dedup();
         for name in names {
             path.push(&name);
-            self.entry(&folder, &name, path, depth)?;
+            self.entry(folder, &name, path, depth)?;
             path.pop();
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Walk<'_> {
                     .map_err(|error| fail(path, error))?;
                 self.owned(path, &fstat(&inner).map_err(|error| fail(path, error))?)?;
                 (self.visit)(Entry::Folder(path))?;
-                self.folder(inner, path, depth + 1)
+                self.folder(&inner, path, depth + 1)
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

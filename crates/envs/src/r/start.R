@@ -14,7 +14,12 @@ local({
   users <- setdiff(normalizePath(.libPaths(), mustWork = FALSE), c(site, normalizePath(.Library)))
   users <- users[!startsWith(users, paste0(dirname(folder), "/"))]
   site <- unique(c(if (dir.exists(ours)) ours, site[!foreign]))
-  .Library.site <<- site
+  # While R starts, the variable is open; later, as for a kernel, it is locked.
+  base <- baseenv()
+  locked <- bindingIsLocked(".Library.site", base)
+  if (locked) unlockBinding(".Library.site", base)
+  assign(".Library.site", site, envir = base)
+  if (locked) lockBinding(".Library.site", base)
   .libPaths(users)
   if (dir.exists(ours)) Sys.setenv(LYCEUM_R_LIBRARY = ours)
   Sys.setenv(R_LIBS_SITE = paste(site, collapse = ":"))

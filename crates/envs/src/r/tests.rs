@@ -298,6 +298,20 @@ async fn a_library_is_built_switched_upgraded_and_rolled_back() {
         place.says("cat(lycb::version(), as.character(packageVersion('lycb')))"),
         "b1 1.0"
     );
+    // A kernel has the library without any start file of the machine.
+    let kernel = RKernel::new(&library, &find("").unwrap(), None);
+    let (program, arguments) = kernel.argv.split_first().unwrap();
+    let instead = arguments[2].replace("IRkernel::main()", "cat(lycb::version(),.libPaths()[1])");
+    let output = Command::new(program)
+        .args(["--slave", "--vanilla", "-e", &instead])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("b1 /") && said.ends_with("/1/library"),
+        "{said}"
+    );
+    assert_eq!(kernel.display_name, format!("R {}", series()));
     let built = library
         .folder()
         .join(series())

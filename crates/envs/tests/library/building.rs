@@ -135,3 +135,35 @@ async fn life_of_an_environment(installer: Installer) {
 fn minor(place: &Place) -> String {
     place.python("1", "import sys; print('%d.%d' % sys.version_info[:2])")
 }
+
+#[tokio::test]
+async fn what_has_to_be_done_is_read_from_the_files() {
+    let place = Place::new(Installer::Uv, "alpha<2\n");
+    let library = place.library();
+    let due = || library.due().unwrap().map(|due| (due.why, due.from_lock));
+    let told = |why: &str, from_lock| Some((why.to_owned(), from_lock));
+    assert_eq!(due(), told("no generation is in use yet", false));
+    place.install().await;
+    assert_eq!(due(), None);
+    place.require("alpha<2\ngamma\n");
+    assert_eq!(due(), told("the requirements have changed", false));
+    let built = place.build().await.unwrap();
+    let why = "the lock file names other packages than are in use";
+    assert_eq!(due(), told(why, true));
+    // The lock file comes from elsewhere, such as another server: what it says is built, or found.
+    let from_lock = Wish {
+        from_lock: true,
+        ..Wish::default()
+    };
+    let found = library.build(&from_lock, &Silent).await.unwrap();
+    assert_eq!((found.generation, found.fresh), (built.generation, false));
+    library.switch(found.generation).unwrap();
+    assert_eq!(due(), None);
+    let mut settings = place.settings();
+    settings.python = "3.2".to_owned();
+    let other = lyceum_envs::library::Library::new(settings);
+    assert_eq!(
+        other.due().unwrap().unwrap().why,
+        "another Python is configured"
+    );
+}

@@ -16,6 +16,8 @@ struct Case {
     name: &'static str,
     requirements: String,
     wish: Wish,
+    /// A module that has to be importable.
+    smoke: Option<&'static str>,
     /// What is in the message, and what in the advice.
     expected: (&'static str, &'static str),
 }
@@ -27,6 +29,7 @@ impl Case {
             name,
             requirements: format!("--no-index\n--find-links {packages}\n{requirements}"),
             wish: Wish::default(),
+            smoke: None,
             expected,
         }
     }
@@ -44,9 +47,9 @@ fn cases(closing: &str) -> Vec<Case> {
     let mut faulty = Case::new(
         "a module that cannot be imported",
         "alpha<2\nfaulty\n",
-        ("does not work", ""),
+        ("does not work: import faulty", ""),
     );
-    faulty.wish.force = true;
+    faulty.smoke = Some("faulty");
     let mut python = Case::new(
         "a Python that is not there",
         "alpha<2\n",
@@ -80,7 +83,7 @@ fn cases(closing: &str) -> Vec<Case> {
         Case::new(
             "a package for another Python",
             "newer\n",
-            ("could not choose the packages", "Python"),
+            ("needs another version of Python", "--python"),
         ),
         Case::new(
             "a package that does not build",
@@ -95,7 +98,7 @@ fn cases(closing: &str) -> Vec<Case> {
         Case::at_index(
             "an index that goes away in the middle of a file",
             closing,
-            ("cannot be reached", "what has been downloaded is kept"),
+            ("has come incomplete", "what has been downloaded is kept"),
         ),
         faulty,
         python,
@@ -120,7 +123,9 @@ async fn failed_builds(installer: Installer) {
     let closing = closing_index();
     for case in cases(&closing) {
         fs::write(place.path("etc/base.txt"), &case.requirements).unwrap();
-        let error = library
+        let mut settings = place.settings();
+        settings.smoke = case.smoke.iter().map(ToString::to_string).collect();
+        let error = Library::new(settings)
             .build(&case.wish, &Silent)
             .await
             .expect_err(case.name);

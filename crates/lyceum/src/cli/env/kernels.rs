@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use lyceum_config::Config;
-use lyceum_config::settings::KernelConfig;
+use lyceum_config::settings::{EnvConfig, KernelConfig};
 use lyceum_envs::EnvError;
 use lyceum_envs::kernels::{Environments, Half, Kernel, KernelSource, LabExtension, Plan};
-use lyceum_envs::r::{Interpreter, RKernel, RLibrary};
+use lyceum_envs::r::{RKernel, RLibrary, find};
 
 use crate::cli;
 use crate::cli::{ConfigArgs, FAILED, Report, say};
@@ -110,7 +110,7 @@ fn plan(config: &Config) -> Result<Plan, EnvError> {
         .map(|(name, kernel)| Kernel {
             name: name.clone(),
             title: kernel.title.clone(),
-            source: source(kernel, &config.env.folder),
+            source: source(kernel, &config.env),
             environment: kernel.environment.clone(),
         })
         .collect();
@@ -118,14 +118,14 @@ fn plan(config: &Config) -> Result<Plan, EnvError> {
 }
 
 /// The configuration has been checked: one of the four is set.
-fn source(kernel: &KernelConfig, folder: &Path) -> KernelSource {
+fn source(kernel: &KernelConfig, env: &EnvConfig) -> KernelSource {
     if let Some(environment) = &kernel.python {
         return KernelSource::Python {
             environment: environment.clone(),
         };
     }
     if let Some(name) = &kernel.r {
-        return r(name, folder).unwrap_or_else(KernelSource::Missing);
+        return r(name, env).unwrap_or_else(KernelSource::Missing);
     }
     if let Some(path) = &kernel.path {
         return KernelSource::Folder(path.clone());
@@ -139,11 +139,13 @@ fn source(kernel: &KernelConfig, folder: &Path) -> KernelSource {
 }
 
 /// A kernel in R, with the library of an R environment or the machine's own.
-fn r(name: &str, folder: &Path) -> Result<KernelSource, String> {
-    let interpreter = Interpreter::at(Path::new(SYSTEM_R)).ok_or_else(|| {
-        format!(
-            "{SYSTEM_R} is not there; on Debian and Ubuntu: apt install r-base-core r-cran-irkernel"
-        )
+fn r(name: &str, env: &EnvConfig) -> Result<KernelSource, String> {
+    let asked = match env.r.get(name) {
+        Some(library) if !library.r.is_empty() => library.r.as_str(),
+        _ => SYSTEM_R,
+    };
+    let interpreter = find(asked).map_err(|error| {
+        format!("{error}; on Debian and Ubuntu: apt install r-base-core r-cran-irkernel")
     })?;
     let series = interpreter.version.series();
     let mut libraries: Vec<PathBuf> = SYSTEM_LIBRARIES.iter().map(PathBuf::from).collect();
@@ -160,7 +162,7 @@ fn r(name: &str, folder: &Path) -> Result<KernelSource, String> {
         let hint = "apt install r-cran-irkernel".to_owned();
         (argv.map(str::to_owned).into(), format!("R {series}"), hint)
     } else {
-        let library = RLibrary::new(folder, name).map_err(|error| error.to_string())?;
+        let library = RLibrary::new(&env.folder, name).map_err(|error| error.to_string())?;
         if !library.current(&series).is_dir() {
             return Err(format!(
                 "the R environment {name} has no library for R {series} that is switched to"

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lyceum_config::settings::EnvConfig;
+use lyceum_config::settings::{EnvConfig, PythonEnvConfig};
 use lyceum_envs::library::{Built, Edit, Library, Settings, Upgrade, Wish, interpreters};
 use lyceum_envs::{EnvError, Host};
 use serde::Serialize;
@@ -189,7 +189,8 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             build(args.name.as_deref(), &args.how, &Work::Build(wish))
         }
         PythonCommand::Add(args) => {
-            let edit = Edit::Add(args.packages.clone());
+            let packages = args.packages.iter().map(|package| whole_path(package));
+            let edit = Edit::Add(packages.collect());
             build(args.name.as_deref(), &args.how, &Work::Edit(edit))
         }
         PythonCommand::Remove(args) => {
@@ -251,8 +252,9 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             config,
         } => gc(name.as_deref(), *dry_run, *json, config),
         PythonCommand::Versions { json } => {
+            let usual = PythonEnvConfig::default();
             let found =
-                on_runtime(async { Ok(interpreters(&Host::this(), "lyceum-build").await) })?;
+                on_runtime(async { Ok(interpreters(&Host::this(), &usual.build_as).await) })?;
             if *json {
                 return print_json(&found);
             }
@@ -416,6 +418,19 @@ fn library(env: &EnvConfig, name: Option<&str>) -> Result<Library, Report> {
     }))
 }
 
+/// A file that is named from here, as the requirements file has to name it; anything else as it is.
+fn whole_path(package: &str) -> String {
+    let path = std::path::Path::new(package);
+    // Not `pandas`, also where there is a file of that name.
+    let is_path = [".whl", ".gz", ".zip"]
+        .iter()
+        .any(|end| package.ends_with(end));
+    match std::path::absolute(path) {
+        Ok(whole) if is_path && path.is_file() => whole.display().to_string(),
+        _ => package.to_owned(),
+    }
+}
+
 /// Tells names of environments from numbers of generations.
 fn split(
     env: &EnvConfig,
@@ -468,8 +483,6 @@ fn code(good: bool) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use lyceum_config::settings::PythonEnvConfig;
-
     use super::*;
 
     #[test]

@@ -126,10 +126,7 @@ fn changes(list: &[Change]) -> String {
         let _ = writeln!(text, "  {sign:<8} {:<width$}  {versions}", one.name);
     }
     if let Some(more) = list.len().checked_sub(CHANGES).filter(|more| *more > 0) {
-        let _ = writeln!(
-            text,
-            "  and {more} more; `lyceum env python diff` with --json lists all"
-        );
+        let _ = writeln!(text, "  and {more} more; --json lists all");
     }
     text
 }
