@@ -310,7 +310,11 @@ async fn apply(args: &ApplyArgs) -> Result<(String, bool), Report> {
             }
             data::create(path, &wanted, dry_run)
         });
-        let said = match done.await {
+        let done = done.await;
+        // What is wrong with one of them is no reason to leave out the others.
+        let is_done = done.is_ok();
+        fine &= is_done;
+        let said = match done {
             Ok(Change::None) => "is as it should be".to_owned(),
             Ok(Change::Changed) if args.dry_run => "would get its rights".to_owned(),
             Ok(Change::Changed) => "has got its rights".to_owned(),
@@ -319,20 +323,14 @@ async fn apply(args: &ApplyArgs) -> Result<(String, bool), Report> {
                  something decides whether others may change it"
                     .to_owned()
             }
-            Err(why) => {
-                fine = false;
-                why
-            }
+            Err(why) => why,
         };
         let _ = writeln!(text, "{name}: {} {said}", path.display());
-        if args.recursive && !args.dry_run && fine {
-            let left = below(path, rights).await?;
-            if left > 0 {
-                let _ = writeln!(
-                    text,
-                    "{name}: {left} entries were left alone: links, files with several names, and programs that run as \
-                     somebody else"
-                );
+        if args.recursive && !args.dry_run && is_done {
+            let (said, is_done) = below(path, rights).await;
+            fine &= is_done;
+            if let Some(said) = said {
+                let _ = writeln!(text, "{name}: {said}");
             }
         }
     }
@@ -342,8 +340,53 @@ async fn apply(args: &ApplyArgs) -> Result<(String, bool), Report> {
     Ok((text, fine))
 }
 
-async fn below(path: PathBuf, rights: Rights) -> Result<u64, Report> {
-    let done = spawn_blocking(move || data::apply_below(&path, &rights)).await;
-    done.map_err(|error| Report::new(&error))?
-        .map_err(|error| report(&error))
+/// Gives their rights to what is in a folder; what there is to say of it, and whether that is done.
+async fn below(path: PathBuf, rights: Rights) -> (Option<String>, bool) {
+    match spawn_blocking(move || data::apply_below(&path, &rights)).await {
+        Ok(Ok(0)) => (None, true),
+        Ok(Ok(left)) => {
+            let what = "links, files with several names, and programs that run as somebody else";
+            let said = format!("{left} entries were left alone: {what}");
+            (Some(said), true)
+        }
+        Ok(Err(error)) => (Some(chain(&error)), false),
+        Err(error) => (Some(error.to_string()), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_with_one_folder_is_no_reason_to_leave_out_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("a"), "no folder").unwrap();
+        fs::create_dir(path("b")).unwrap();
+        fs::write(path("b").join("old"), "").unwrap();
+        fs::set_permissions(path("b").join("old"), fs::Permissions::from_mode(0o600)).unwrap();
+        let mut text = String::new();
+        for name in ["a", "b"] {
+            let _ = writeln!(text, "[shared.{name}]\npath = {:?}", path(name));
+            text.push_str("read = \"everybody\"\n");
+        }
+        fs::write(path("lyceum.toml"), text).unwrap();
+        let args = ApplyArgs {
+            names: Vec::new(),
+            recursive: true,
+            dry_run: false,
+            config: ConfigArgs {
+                config: Some(path("lyceum.toml")),
+                set: Vec::new(),
+            },
+        };
+        let (said, fine) = apply(&args).await.unwrap();
+        assert!(!fine && said.contains("a: "), "{said}");
+        let mode = fs::metadata(path("b").join("old")).unwrap().mode();
+        assert_eq!(mode & 0o004, 0o004, "{said}");
+    }
 }
