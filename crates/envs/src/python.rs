@@ -27,7 +27,7 @@ pub(crate) use interpreter::is_executable;
 pub use tune::{Finding, TuneOptions, TuneReport};
 
 /// Changes when we prepare environments differently, so that older ones are made anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How long we wait for somebody else who prepares the same environment.
 const LOCK_LIMIT: Duration = Duration::from_hours(1);
 /// What the work takes on a usual connection.
