@@ -40,7 +40,7 @@ impl Rules<'_> {
             kernel.path.is_some(),
             !kernel.argv.is_empty(),
         ];
-        let environments = &self.config.env.python;
+        let (environments, libraries) = (&self.config.env.python, &self.config.env.r);
         let key = |key: &str| ["kernels", name, key].map(Step::from);
         let mut fault = |at: Option<&str>, what: String, label: &str, help: &str| {
             let problem = Problem::error(what).help(help);
@@ -66,6 +66,14 @@ impl Rules<'_> {
             };
             let what = format!("`{environment}` is not one of the Python environments");
             fault(Some("python"), what, "no such environment", &help);
+        }
+        if let Some(library) = &kernel.r
+            && library != "system"
+            && !libraries.contains_key(library)
+        {
+            let what = format!("`{library}` is not one of the libraries of R");
+            let help = "add `[env.r.NAME]`, or write `system` for the R of this machine";
+            fault(Some("r"), what, "no such library", help);
         }
         if let Some(title) = &kernel.title
             && (title.trim().is_empty() || title.chars().any(char::is_control))

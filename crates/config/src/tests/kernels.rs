@@ -21,6 +21,9 @@ python = \"bose\"
 r = \"base\"
 title = \" \"
 
+[kernels.r]
+r = \"nowhere\"
+
 [kernels.nothing]
 
 [kernels.shell]

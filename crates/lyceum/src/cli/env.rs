@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::cli::{FAILED, Report};
+
 mod kernels;
 mod python;
 mod r;
@@ -27,6 +29,9 @@ pub(crate) enum EnvCommand {
     /// a change of `[env]` or `[shared]`, write it again.
     Shell(shell::ShellArgs),
     /// Makes the environments as the files say: builds what differs, and switches to it
+    ///
+    /// Python environments, libraries of R, kernels, and what shells have of them, if `lyceum env shell --write` was run
+    /// before. One that fails stays as it is, and the others are done.
     Apply(python::ApplyArgs),
 }
 
@@ -40,12 +45,26 @@ pub(crate) fn run(command: &EnvCommand) -> ExitCode {
         EnvCommand::R(command) => r::run(command),
         EnvCommand::Kernels(command) => kernels::run(command),
         EnvCommand::Shell(args) => shell::run(args),
-        EnvCommand::Apply(args) => {
-            python::apply(args).and_then(|code| kernels::follow(args.switches(), code))
-        }
+        EnvCommand::Apply(args) => apply(args),
     };
     match result {
         Ok(code) => code,
         Err(report) => report.print(),
     }
+}
+
+/// Makes everything as the files say.
+fn apply(args: &python::ApplyArgs) -> Result<ExitCode, Report> {
+    let python = python::apply(args)?;
+    let r = r::apply(args.config(), args.is_trial())?;
+    let code = if python && r {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    };
+    if args.is_trial() {
+        return Ok(code);
+    }
+    shell::follow(args.config())?;
+    kernels::follow(Some(args.config()), code)
 }

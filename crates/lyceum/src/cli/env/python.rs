@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::cli::progress::Bar;
-use crate::cli::{ConfigArgs, FAILED, Report, say};
+use crate::cli::{ConfigArgs, Report, say};
 use crate::lifecycle::{self, Signals};
 
 mod apply;
@@ -470,15 +470,6 @@ fn print_json<T: Serialize>(value: &T) -> Result<ExitCode, Report> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Report::new(&error))?;
     say(&text);
     Ok(ExitCode::SUCCESS)
-}
-
-/// The exit code of several pieces of work.
-fn code(good: bool) -> ExitCode {
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FAILED)
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,11 @@ use crate::cli::progress::Bar;
 use crate::cli::{ConfigArgs, FAILED, Report, say};
 use crate::lifecycle::{self, Signals};
 
+mod apply;
 mod own;
 mod show;
+
+pub(super) use apply::apply;
 
 /// What can be done with R and its libraries.
 #[derive(Debug, Subcommand)]

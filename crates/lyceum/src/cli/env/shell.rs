@@ -1,12 +1,13 @@
 //! `lyceum env shell`: what login shells, ssh sessions and terminals have of the environments.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use lyceum_config::settings::Config;
-use lyceum_envs::shell::{ShellChange, ShellError, ShellSettings, changes};
+use lyceum_envs::shell::{ShellChange, ShellError, ShellSettings, changes, is_written};
+use nix::unistd::geteuid;
 
 use crate::cli;
 use crate::cli::{ConfigArgs, Report, say};
@@ -59,6 +60,20 @@ pub(super) fn run(args: &ShellArgs) -> Result<ExitCode, Report> {
         (false, false) => "shells that are started from now on have nothing of it any more",
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Brings what shells have after a change of the configuration, if they have anything of the environments.
+pub(super) fn follow(args: &ConfigArgs) -> Result<(), Report> {
+    let root = Path::new("/");
+    if !is_written(root) || !geteuid().is_root() {
+        return Ok(());
+    }
+    let settings = settings(&cli::config::load(args)?.config);
+    for change in changes(root, Some(&settings)).map_err(|error| report(&error))? {
+        change.apply().map_err(|error| report(&error))?;
+        say(&format!("wrote {}", change.path.display()));
+    }
+    Ok(())
 }
 
 /// What the configuration has shells have.

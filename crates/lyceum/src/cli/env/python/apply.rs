@@ -1,11 +1,9 @@
-//! `lyceum env apply`: makes the environments as the files say.
-
-use std::process::ExitCode;
+//! `lyceum env apply`, the part of Python: makes the environments as the files say.
 
 use clap::Args;
 use lyceum_envs::library::Wish;
 
-use super::{HowArgs, Work, build_one, code, library, load, show, told};
+use super::{HowArgs, Work, build_one, library, load, show, told};
 use crate::cli::{ConfigArgs, Report, say};
 
 /// What `lyceum env apply` can be told.
@@ -19,14 +17,20 @@ pub(crate) struct ApplyArgs {
 }
 
 impl ApplyArgs {
-    /// The configuration, unless nothing may be changed.
-    pub(in crate::cli::env) fn switches(&self) -> Option<&ConfigArgs> {
-        (!self.dry_run).then_some(&self.config)
+    /// Whether nothing may be changed.
+    pub(in crate::cli::env) fn is_trial(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Which configuration is meant.
+    pub(in crate::cli::env) fn config(&self) -> &ConfigArgs {
+        &self.config
     }
 }
 
-/// Builds what is not as the files say, and switches to it. One that fails stays as it is, and the others are done.
-pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<ExitCode, Report> {
+/// Builds the Python environments that are not as the files say, and switches to them. One that fails stays as it is, and
+/// the others are done. Gives whether all went well.
+pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<bool, Report> {
     let env = load(&args.config)?;
     let mut good = true;
     for name in env.python.keys() {
@@ -71,5 +75,5 @@ pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<ExitCode, Report> {
             }
         }
     }
-    Ok(code(good))
+    Ok(good)
 }
