@@ -46,13 +46,18 @@ pub async fn wait_until_up(
     let deadline = begun + limit;
     let mut pause = FIRST_PAUSE;
     let mut garbage = 0;
+    let mut told = None;
     loop {
-        let until = deadline.min(Instant::now() + ONE_TRY);
+        let whole = Instant::now() + ONE_TRY;
+        let until = deadline.min(whole);
         let last = match timeout_at(until, ask(upstream, internal, prefix)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(problem)) => problem,
+            // A try that the limit cuts short says less than the one before.
+            Err(_) if until < whole => told.unwrap_or(Problem::NoAnswer),
             Err(_) => Problem::NoAnswer,
         };
+        told = Some(last);
         if matches!(
             last,
             Problem::NotHttp | Problem::NoTrust | Problem::Foreign | Problem::Untold

@@ -369,7 +369,7 @@ mod tests {
         fs::create_dir(path("b")).unwrap();
         fs::write(path("b").join("old"), "").unwrap();
         fs::set_permissions(path("b").join("old"), fs::Permissions::from_mode(0o600)).unwrap();
-        let mut text = String::new();
+        let mut text = "gateway.listen = [\"127.0.0.1:0\"]\nauth.kind = \"dummy\"\n".to_owned();
         for name in ["a", "b"] {
             let _ = writeln!(text, "[shared.{name}]\npath = {:?}", path(name));
             text.push_str("read = \"everybody\"\n");

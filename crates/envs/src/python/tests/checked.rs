@@ -47,6 +47,35 @@ impl Copy {
         }
     }
 
+    /// Makes the copy one that was never tuned, as pip leaves it: the original was built by the code under test.
+    fn as_pip_leaves_it(self) -> Self {
+        let script = self.prefix().join("bin/jupyterhub-singleuser");
+        let text = fs::read_to_string(&script).unwrap();
+        let text = text.replace(
+            "from lyceum_singleuser import",
+            "from jupyterhub.singleuser import",
+        );
+        fs::write(&script, text).unwrap();
+        self.forget("lyceum_singleuser");
+        let _ = fs::remove_file(self.packages().join("lyceum_singleuser.py"));
+        self
+    }
+
+    /// Removes the byte-code of a module, which no change of its source does.
+    fn forget(&self, module: &str) {
+        let (folder, stem) = module.rsplit_once('/').unwrap_or((".", module));
+        let cache = self.packages().join(folder).join("__pycache__");
+        for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&format!("{stem}."))
+            {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+
     fn prefix(&self) -> PathBuf {
         self.folder.path().join("python/base/1")
     }
@@ -104,7 +133,7 @@ fn is_mended(findings: &[Finding], name: &str) -> bool {
 
 #[tokio::test]
 async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
-    let copy = Copy::new();
+    let copy = Copy::new().as_pip_leaves_it();
     let jupyterlab = copy.packages().join("jupyterlab/labapp.py");
     let before = fs::metadata(&jupyterlab).unwrap();
     let original =
@@ -207,13 +236,14 @@ async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
 
 #[test]
 fn a_jupyterhub_that_cannot_do_without_its_parts_gets_them() {
-    let copy = Copy::new();
+    let copy = Copy::new().as_pip_leaves_it();
     // A version that looks at its database when it is imported.
     let path = copy.packages().join("jupyterhub/singleuser/__init__.py");
     let text = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let text = format!("{text}\nfrom ..orm import User\nclass Mine(User):\n    extra = 1\n");
     fs::write(&path, text).unwrap();
+    copy.forget("jupyterhub/singleuser/__init__");
     fs::write(
         copy.packages().join("lyceum_singleuser.py"),
         include_str!("../tune/singleuser.py"),
