@@ -48,7 +48,7 @@ impl Copy {
     }
 
     /// Makes the copy one that was never tuned, as pip leaves it: the original was built by the code under test.
-    fn as_pip_leaves_it(self) -> Self {
+    fn untuned(self) -> Self {
         let script = self.prefix().join("bin/jupyterhub-singleuser");
         let text = fs::read_to_string(&script).unwrap();
         let text = text.replace(
@@ -133,7 +133,7 @@ fn is_mended(findings: &[Finding], name: &str) -> bool {
 
 #[tokio::test]
 async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
-    let copy = Copy::new().as_pip_leaves_it();
+    let copy = Copy::new().untuned();
     let jupyterlab = copy.packages().join("jupyterlab/labapp.py");
     let before = fs::metadata(&jupyterlab).unwrap();
     let original =
@@ -236,7 +236,7 @@ async fn a_tuned_environment_starts_without_the_hubs_parts_and_works() {
 
 #[test]
 fn a_jupyterhub_that_cannot_do_without_its_parts_gets_them() {
-    let copy = Copy::new().as_pip_leaves_it();
+    let copy = Copy::new().untuned();
     // A version that looks at its database when it is imported.
     let path = copy.packages().join("jupyterhub/singleuser/__init__.py");
     let text = fs::read_to_string(&path).unwrap();
