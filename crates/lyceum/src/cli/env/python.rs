@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lyceum_config::settings::{EnvConfig, PythonEnvConfig};
+use lyceum_config::settings::EnvConfig;
 use lyceum_envs::library::{Built, Edit, Library, Settings, Upgrade, Wish, interpreters};
 use lyceum_envs::{EnvError, Host};
 use serde::Serialize;
@@ -82,6 +82,8 @@ pub(crate) enum PythonCommand {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Adds packages to the requirements file, or changes their versions there, and builds
     ///
@@ -251,10 +253,18 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             json,
             config,
         } => gc(name.as_deref(), *dry_run, *json, config),
-        PythonCommand::Versions { json } => {
-            let usual = PythonEnvConfig::default();
-            let found =
-                on_runtime(async { Ok(interpreters(&Host::this(), &usual.build_as).await) })?;
+        PythonCommand::Versions { json, config } => {
+            // Of use before there is a configuration, too.
+            let environment = match &config.config {
+                Some(_) => {
+                    let env = load(config)?;
+                    let name = env.default_python();
+                    name.and_then(|name| env.python.get(name).cloned())
+                }
+                None => None,
+            };
+            let build_as = environment.unwrap_or_default().build_as;
+            let found = on_runtime(async { Ok(interpreters(&Host::this(), &build_as).await) })?;
             if *json {
                 return print_json(&found);
             }
