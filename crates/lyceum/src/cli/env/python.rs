@@ -484,6 +484,8 @@ fn print_json<T: Serialize>(value: &T) -> Result<ExitCode, Report> {
 
 #[cfg(test)]
 mod tests {
+    use lyceum_config::settings::PythonEnvConfig;
+
     use super::*;
 
     #[test]
