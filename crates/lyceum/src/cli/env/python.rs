@@ -106,7 +106,7 @@ pub(crate) struct HowArgs {
     /// Switch to the new generation when it is good
     #[arg(long, overrides_with = "no_switch")]
     switch: bool,
-    /// Do not switch [default]
+    /// Do not switch, as usual
     #[arg(long)]
     no_switch: bool,
     /// Build also if nothing would change
