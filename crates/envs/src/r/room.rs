@@ -74,8 +74,11 @@ impl Room<'_> {
             .write(true)
             .create_new(true)
             .open(&path)
-            .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)));
+            .and_then(|mut file| {
+                io::Write::write_all(&mut file, text.as_bytes())?;
+                // Not by its name: the folder is the builder's, who could put a link there meanwhile.
+                file.set_permissions(fs::Permissions::from_mode(0o644))
+            });
         written.map_err(fail("write", &path))
     }
 
