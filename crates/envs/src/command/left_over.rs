@@ -295,9 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_marks_a_process_of_his_own_holds_nobody_up() {
-        if !getuid().is_root() {
-            return;
-        }
+        assert!(getuid().is_root(), "this test has to be run as root");
         let dir = tempfile::tempdir().unwrap();
         let mut student = sleeper(dir.path());
         student.as_std_mut().uid(54_322).current_dir("/");
@@ -335,9 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_builder_leaves_running_is_ended_wherever_it_hides() {
-        if !getuid().is_root() {
-            return;
-        }
+        assert!(getuid().is_root(), "this test has to be run as root");
         let dir = tempfile::tempdir().unwrap();
         let account = Account {
             uid: 54_323,
@@ -357,9 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_builder_has_no_terminal_of_ours_and_gets_no_more_rights() {
-        if !getuid().is_root() {
-            return;
-        }
+        assert!(getuid().is_root(), "this test has to be run as root");
         let dir = tempfile::tempdir().unwrap();
         let account = Account {
             uid: 54_324,
