@@ -9,6 +9,7 @@ use crate::error::Cause;
 const SIGNS: &[(&str, Sign)] = &[
     ("no space left on device", Sign::DiskFull),
     ("disk quota exceeded", Sign::DiskFull),
+    ("dpkg was interrupted", Sign::AptInterrupted),
     ("ensurepip is not available", Sign::NoVenv),
     ("no module named ensurepip", Sign::NoVenv),
     ("no module named 'ensurepip'", Sign::NoVenv),
@@ -56,6 +57,7 @@ const SIGNS: &[(&str, Sign)] = &[
 #[derive(Clone, Copy)]
 enum Sign {
     DiskFull,
+    AptInterrupted,
     NoVenv,
     Proxy,
     Certificate,
@@ -77,6 +79,7 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
     if let Some((_, sign)) = SIGNS.iter().find(|(text, _)| seen(text)) {
         return Some(match sign {
             Sign::DiskFull => Cause::DiskFull,
+            Sign::AptInterrupted => Cause::AptInterrupted,
             Sign::NoVenv => Cause::NoVenv,
             Sign::Proxy => Cause::Proxy,
             Sign::Certificate => Cause::Certificate,
@@ -185,6 +188,10 @@ mod tests {
         check(
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
             Cause::DiskFull,
+        );
+        check(
+            "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
+            Cause::AptInterrupted,
         );
         check(
             "… after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 407 …",

@@ -360,6 +360,8 @@ pub enum Cause {
     DiskFull,
     /// Writing or running a file is not allowed.
     Permission,
+    /// An earlier run of apt was broken off, and apt does nothing until its work is finished.
+    AptInterrupted,
     /// `venv` lacks `ensurepip`, as on Debian without `python3-venv`.
     NoVenv,
     /// A package has no ready-made wheel, and building it failed.
@@ -395,6 +397,7 @@ impl fmt::Display for Cause {
             }
             Self::DiskFull => f.write_str("the disk is full"),
             Self::Permission => f.write_str("permission denied"),
+            Self::AptInterrupted => f.write_str("an earlier run of apt was broken off"),
             Self::NoVenv => f.write_str("the module ensurepip is missing"),
             Self::Build => f.write_str("a package must be compiled here, and that failed"),
             Self::BuildOf(name) => {
@@ -434,6 +437,7 @@ impl Cause {
                 Self::Permission => {
                     "check who owns the folder, and that its file system is not mounted with noexec"
                 }
+                Self::AptInterrupted => "finish its work with `dpkg --configure -a`, and try again",
                 Self::NoVenv => "install it, on Debian and Ubuntu: apt install python3-venv",
                 Self::Conflict => {
                     "the lines above name the packages that do not go together: loosen one of them in the requirements"
