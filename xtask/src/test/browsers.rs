@@ -35,7 +35,14 @@ struct Group {
 const AT_A_TIME: u32 = 3;
 /// The usual ones that take longest, so that none of them is begun last. `demo` also makes the environment that others
 /// share.
-const FIRST: [&str; 4] = ["demo", "versions", "proxy-external", "sites-rstudio"];
+const FIRST: [&str; 6] = [
+    "demo",
+    "cull",
+    "versions",
+    "accounts-process",
+    "proxy-external",
+    "sites-rstudio",
+];
 /// One that looks whether people have to wait while others flood the gateway, and one that waits for a minute and a
 /// half without doing much.
 const CALM: [&str; 2] = ["abuse", "https-renewal"];
