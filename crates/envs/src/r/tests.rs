@@ -4,4 +4,5 @@ mod failures;
 mod life;
 mod origins;
 mod own;
+mod packages_of_the_system;
 mod place;

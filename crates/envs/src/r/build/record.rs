@@ -151,6 +151,7 @@ impl Builder<'_> {
             complete,
             packages,
             apt: choice.apt.clone(),
+            apt_failed: choice.apt_failed.clone(),
             offline: choice.plan.offline.clone(),
             logs: room.logs.clone(),
         }

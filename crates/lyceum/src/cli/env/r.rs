@@ -299,7 +299,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, RError>>) -> Result<T, Repor
         tokio::select! {
             result = work => result.map_err(|error| tell(&error)),
             _ = signals.next() => Err(Report::text(
-                "Interrupted. What runs, runs on as it was; the next build goes on with what was downloaded."
+                "Interrupted. What runs, runs on as it was; the next build goes on with what was downloaded. An apt that had \
+                 begun to install comes to its end by itself, and the next build waits for that."
             )
             .code(130)),
         }
