@@ -20,8 +20,10 @@ use tokio::time::{Instant, interval, timeout, timeout_at};
 use crate::diagnosis;
 use crate::error::{Cause, EnvError};
 
+mod lasting;
 mod left_over;
 
+pub(crate) use lasting::run_to_its_end;
 pub(crate) use left_over::{end_left_over, end_left_over_of};
 
 /// How many of the last lines are kept for an error message.
@@ -159,16 +161,23 @@ pub(crate) async fn run(
     observer: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> Result<Vec<String>, EnvError> {
     log.line(&format!("$ {}", shown(&step)));
-    let mut output = Lines {
-        log,
-        observer,
-        tail: VecDeque::new(),
-    };
+    let mut output = Lines::new(Some(log), observer);
     let (doing, limit) = (step.doing, step.limit);
-    let result = attempt(step, &mut output).await;
+    let result = attempt(step, log, &mut output).await;
     if let Some(account) = &log.account {
         left_over::end_strays(&log.folder, account).await?;
     }
+    ended_with(result, doing, limit, log, output)
+}
+
+/// What is told of a program that has ended: its last lines, or why it failed.
+fn ended_with(
+    result: Result<(), Failed>,
+    doing: &'static str,
+    limit: Duration,
+    log: &Log,
+    output: Lines<'_>,
+) -> Result<Vec<String>, EnvError> {
     match result {
         Ok(()) => Ok(output.tail.into()),
         Err(cause) => Err(EnvError::Step {
@@ -182,15 +191,26 @@ pub(crate) async fn run(
 
 /// The lines of a running program: into the log, to the observer, and the last ones kept.
 struct Lines<'a> {
-    log: &'a Log,
+    /// `None` if the program writes into the log itself.
+    log: Option<&'a Log>,
     observer: &'a mut (dyn FnMut(Seen<'_>) + Send),
     tail: VecDeque<String>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(log: Option<&'a Log>, observer: &'a mut (dyn FnMut(Seen<'_>) + Send)) -> Self {
+        Self {
+            log,
+            observer,
+            tail: VecDeque::new(),
+        }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
-        self.log.line(&line);
+        if let Some(log) = self.log {
+            log.line(&line);
+        }
         (self.observer)(Seen::Line(&line));
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
@@ -206,9 +226,9 @@ enum Failed {
     Status(ExitStatus),
 }
 
-async fn attempt(step: Step<'_>, output: &mut Lines<'_>) -> Result<(), Failed> {
+async fn attempt(step: Step<'_>, log: &Log, output: &mut Lines<'_>) -> Result<(), Failed> {
     let deadline = Instant::now() + step.limit;
-    let (child, reader) = start(step, output.log).map_err(Failed::NotStarted)?;
+    let (child, reader) = start(step, log).map_err(Failed::NotStarted)?;
     let mut running = Running::new(child);
     let mut lines = BufReader::new(reader).split(b'\n');
     let mut ticks = interval(TICK);

@@ -362,6 +362,8 @@ pub enum Cause {
     Permission,
     /// An earlier run of apt was broken off, and apt does nothing until its work is finished.
     AptInterrupted,
+    /// Another program has been installing packages of the system for so long that we did not wait for its end.
+    AptBusy,
     /// `venv` lacks `ensurepip`, as on Debian without `python3-venv`.
     NoVenv,
     /// A package has no ready-made wheel, and building it failed.
@@ -398,6 +400,7 @@ impl fmt::Display for Cause {
             Self::DiskFull => f.write_str("the disk is full"),
             Self::Permission => f.write_str("permission denied"),
             Self::AptInterrupted => f.write_str("an earlier run of apt was broken off"),
+            Self::AptBusy => f.write_str("another program installs packages of the system"),
             Self::NoVenv => f.write_str("the module ensurepip is missing"),
             Self::Build => f.write_str("a package must be compiled here, and that failed"),
             Self::BuildOf(name) => {
@@ -417,7 +420,7 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
-    fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         Some(
             match self {
                 Self::Network | Self::SlowNetwork | Self::Incomplete => {
@@ -438,6 +441,7 @@ impl Cause {
                     "check who owns the folder, and that its file system is not mounted with noexec"
                 }
                 Self::AptInterrupted => "finish its work with `dpkg --configure -a`, and try again",
+                Self::AptBusy => "wait until it is done, and try again; `ps -C apt-get,apt,dpkg,unattended-upgr` may show it",
                 Self::NoVenv => "install it, on Debian and Ubuntu: apt install python3-venv",
                 Self::Conflict => {
                     "the lines above name the packages that do not go together: loosen one of them in the requirements"

@@ -90,6 +90,9 @@ impl RError {
         Some(match self {
             Self::Env(EnvError::Step { cause, tail, log, .. }) => {
                 match diagnosis::find(tail.lines()) {
+                    _ if matches!(cause, Cause::AptBusy | Cause::AptInterrupted) => {
+                        return cause.hint();
+                    }
                     Some(found) => found.advice,
                     None if *cause == Cause::DiskFull => "make room on the disk and try again".into(),
                     None => format!("read {}", log.display()),
