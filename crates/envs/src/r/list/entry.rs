@@ -209,7 +209,7 @@ impl Entry {
                     .any(|start| locator.starts_with(start))
                     && is_plain(locator)
             }
-            Method::Local => locator.starts_with('/') && !locator.contains(['\n', '\0']),
+            Method::Local => locator.starts_with('/') && is_quiet(locator),
         };
         let expected = match self.method {
             Method::Apt => "the name of a Debian package, in lower case",
@@ -218,7 +218,7 @@ impl Entry {
             }
             Method::Git => "an address that begins with https://, ssh:// or file:///, or a path",
             Method::Url => "an address that begins with https:// or http://",
-            _ => "a path that begins with /",
+            _ => "a path that begins with /, without quotes, `$` and the like",
         };
         if fine {
             Ok(())
@@ -315,9 +315,14 @@ fn is_reference(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_./+".contains(&byte))
 }
 
+/// Whether no shell would take it for more than a text, should it ever come to stand where one reads.
+fn is_quiet(text: &str) -> bool {
+    !text.contains(['"', '\'', '`', '\\', '$', '<', '>', '|']) && !text.contains(char::is_control)
+}
+
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
-        && !text.contains(['"', '\'', '`', '\\'])
+        && is_quiet(text)
         && split_reference(text).1.is_none_or(is_reference)
 }
 
