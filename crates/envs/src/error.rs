@@ -163,6 +163,14 @@ pub enum EnvError {
         /// Its name.
         name: String,
     },
+    /// The account that shall build is somebody's.
+    #[error("packages cannot be built under the account `{name}`: {why}")]
+    BadBuilder {
+        /// Its name.
+        name: String,
+        /// What it is else.
+        why: String,
+    },
     /// Others could change what users will run.
     #[error("{} {what}", path.display())]
     Unsafe {
@@ -265,6 +273,10 @@ impl EnvError {
             Self::NoAccount { name } => format!(
                 "make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}; or name another in `build_as`"
             ),
+            Self::BadBuilder { .. } => {
+                "name one in `build_as` that does nothing else: useradd --system --no-create-home --shell /usr/sbin/nologin lyceum-build"
+                    .to_owned()
+            }
             Self::Unsafe { path, .. } => format!(
                 "after a look at what is there: chown root:root {0}; chmod go-w {0}",
                 path.display()

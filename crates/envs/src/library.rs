@@ -31,6 +31,7 @@ mod user_site;
 mod uses;
 mod version;
 
+pub use account::{builder, check_builder};
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};
 pub use gc::{Kept, Removal, Removed};

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use lyceum_config::settings::{EnvConfig, REnvConfig};
-use lyceum_envs::r::{Account, Interpreter, PackageList, RError, RLibrary, RSpec};
-use nix::unistd::{User, geteuid};
+use lyceum_envs::library::builder;
+use lyceum_envs::r::{Interpreter, PackageList, RError, RLibrary, RSpec};
 
 use super::{LibraryArgs, tell};
 use crate::cli;
 use crate::cli::Report;
+use crate::cli::env::check_builders;
 
 /// A library, as the configuration describes it.
 pub(super) struct Meant {
@@ -21,7 +22,9 @@ pub(super) struct Meant {
 
 impl Meant {
     pub(super) fn find(args: &LibraryArgs) -> Result<Self, Report> {
-        let env = cli::config::load(&args.config)?.config.env;
+        let config = cli::config::load(&args.config)?.config;
+        check_builders(&config)?;
+        let env = config.env;
         let name = args
             .library
             .as_deref()
@@ -78,27 +81,8 @@ impl Meant {
             repositories: self.config.repositories.clone(),
             bioconductor: self.config.bioconductor.clone(),
             prefer_apt: self.config.prefer_apt,
-            account: account(&self.config.build_as)?,
+            account: builder(&self.config.build_as).map_err(|error| tell(&error.into()))?,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
         })
-    }
-}
-
-/// The account that builds, if we can be somebody else.
-fn account(name: &str) -> Result<Option<Account>, Report> {
-    if !geteuid().is_root() || name == "root" {
-        return Ok(None);
-    }
-    match User::from_name(name) {
-        Ok(Some(user)) => Ok(Some(Account {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-        })),
-        _ => Err(Report::text(format!(
-            "error: there is no account `{name}`, which builds packages"
-        ))
-        .hint(format!(
-            "make it: useradd --system --shell /usr/sbin/nologin {name}"
-        ))),
     }
 }
