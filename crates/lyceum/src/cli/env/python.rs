@@ -258,7 +258,7 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             // Of use before there is a configuration, too.
             let environment = match &config.config {
                 Some(_) => {
-                    let env = load(config)?;
+                    let env = read(config)?;
                     let name = env.default_python();
                     name.and_then(|name| env.python.get(name).cloned())
                 }
