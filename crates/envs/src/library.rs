@@ -35,7 +35,7 @@ pub use account::{builder, check_builder};
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};
 pub use gc::{Kept, Removal, Removed};
-pub(crate) use inside::{open_file, write_new};
+pub(crate) use inside::{Links, open_file, write_new};
 pub(crate) use interpreters::usual_folders;
 pub use interpreters::{Interpreter, Origin, interpreters};
 pub use list::Listed;

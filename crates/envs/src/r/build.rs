@@ -20,7 +20,7 @@ use super::list::Method;
 use super::plan::{Chosen, From};
 use super::room::{Room, sha256};
 use super::sources;
-use super::tree::{How, transfer};
+use super::tree::{How, check_links, transfer};
 use super::{BuildReport, Failure, Locked, RSpec, Stamp, State, Upgrade};
 use crate::error::EnvError;
 use crate::progress::{Phase, Progress, Report};
@@ -300,12 +300,15 @@ impl Builder<'_> {
                     fs::remove_file(&path).map_err(fail(&path))?;
                 } else if !good.contains(&name) {
                     fs::remove_dir_all(&path).map_err(fail(&path))?;
-                } else if account.is_some() && data.uid() != 0 {
-                    let owner = Some(data.uid());
-                    let draft = library.join(format!(".{name}.new"));
-                    transfer(&path, &draft, How::Copy { owner })?;
-                    fs::remove_dir_all(&path).map_err(fail(&path))?;
-                    fs::rename(&draft, &path).map_err(fail(&path))?;
+                } else {
+                    if account.is_some() && data.uid() != 0 {
+                        let owner = Some(data.uid());
+                        let draft = library.join(format!(".{name}.new"));
+                        transfer(&path, &draft, How::Copy { owner })?;
+                        fs::remove_dir_all(&path).map_err(fail(&path))?;
+                        fs::rename(&draft, &path).map_err(fail(&path))?;
+                    }
+                    check_links(&path)?;
                 }
             }
             Ok(())

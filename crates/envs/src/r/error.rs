@@ -76,6 +76,14 @@ pub enum RError {
         /// The thing.
         path: PathBuf,
     },
+    /// A package has a link that leads elsewhere.
+    #[error("{} is a link to {}, which leads out of its package or to nothing", path.display(), target.display())]
+    LeadsOut {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// What a program of ours answered makes no sense.
     #[error("could not understand what R answered: {answer}")]
     Answer {
@@ -123,7 +131,7 @@ impl RError {
             Self::Incomplete { .. } => {
                 "mend what failed and build again, or mark these packages with `required = false`".into()
             }
-            Self::StrangeFile { .. } => "take the package that has it out of the list".into(),
+            Self::StrangeFile { .. } | Self::LeadsOut { .. } => "take the package that has it out of the list".into(),
             Self::Answer { .. } => return None,
         })
     }
