@@ -128,7 +128,9 @@ impl Log {
 
     /// Adds a line. A log that cannot be written is no reason to stop: the disk being full shows elsewhere.
     fn line(&self, line: &str) {
-        let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let bytes = u64::try_from(line.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
         let before = self.length.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) <= MAX_LOG {
             let _ = writeln!(&self.file, "{line}");

@@ -151,7 +151,10 @@ mod tests {
         symlink(&secret, &list).unwrap();
         lchown(&list, Some(TEACHER), None).unwrap();
         let error = write_whole(&list, b"two").unwrap_err();
-        assert!(error.to_string().contains("a link of another account"), "{error}");
+        assert!(
+            error.to_string().contains("a link of another account"),
+            "{error}"
+        );
         symlink(root.path(), folder.join("inner")).unwrap();
         lchown(folder.join("inner"), Some(TEACHER), None).unwrap();
         write_whole(&folder.join("inner/secret"), b"three").unwrap_err();

@@ -73,8 +73,8 @@ impl Rules<'_> {
     /// owns would be open to packages' programs.
     fn builder(&mut self, at: &[Step], account: &str) {
         if account == self.config.broker.client {
-            let problem = Problem::error(format!("`{account}` cannot build packages"))
-                .help(BUILDER);
+            let problem =
+                Problem::error(format!("`{account}` cannot build packages")).help(BUILDER);
             let label = "`lyceum serve` runs under this account (`broker.client`)";
             self.fault(at, false, problem, label);
         }

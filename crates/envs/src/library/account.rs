@@ -70,7 +70,10 @@ pub fn builder(name: &str) -> Result<Option<Account>, EnvError> {
     if !shell.is_some_and(|shell| NO_SHELLS.contains(&shell)) {
         return Err(EnvError::BadBuilder {
             name: name.to_owned(),
-            why: format!("somebody can log in under it, with {}", found.shell.display()),
+            why: format!(
+                "somebody can log in under it, with {}",
+                found.shell.display()
+            ),
         });
     }
     Ok(Some(Account {
