@@ -122,3 +122,29 @@ fn where_everybody_writes_nobody_removes_what_is_not_theirs() {
         .unwrap();
     assert_eq!(read, "1\n");
 }
+
+#[test]
+fn folders_by_the_thousand_get_their_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than a process may usually have open, and one in the other as well.
+    for number in 0..1100 {
+        fs::create_dir(dir.path().join(number.to_string())).unwrap();
+    }
+    let deep = dir.path().join("a/".repeat(150));
+    fs::create_dir_all(&deep).unwrap();
+    let rights = Rights {
+        read: Audience::Nobody,
+        write: Audience::Nobody,
+    };
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let few = rustix::process::Rlimit {
+        current: Some(1024),
+        ..limit
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    assert_eq!(apply_below(dir.path(), &rights).unwrap(), 0);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    for path in [&dir.path().join("0"), &dir.path().join("1099"), &deep] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o700);
+    }
+}
