@@ -1,7 +1,8 @@
 //! Folders and archives of any kind: what is taken, what is refused, and what is left when it is broken off.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -9,6 +10,19 @@ use super::super::folder::sha256;
 use super::super::*;
 use super::{open_rights, target, zip_of};
 use crate::progress::Silent;
+
+fn wish(source: &Path) -> FolderWish {
+    FolderWish {
+        source: source.to_str().unwrap().to_owned(),
+        sha256: None,
+        max_size: 1 << 20,
+        rights: open_rights(),
+    }
+}
+
+async fn add(source: &Path, place: &Path) -> Result<Option<DataStamp>, DataError> {
+    add_folder(place, &wish(source), &Silent).await
+}
 
 #[tokio::test]
 async fn archives_that_could_do_harm_are_refused_and_leave_nothing() {
@@ -208,4 +222,85 @@ async fn what_a_killed_run_has_moved_aside_comes_back() {
     fs::create_dir(&old).unwrap();
     remove(&target.path).unwrap();
     assert!(!old.exists() && !target.path.exists());
+}
+
+#[tokio::test]
+async fn nothing_of_what_was_refused_is_left_on_the_disk() {
+    let (dir, target) = (tempfile::tempdir().unwrap(), target());
+    let file = dir.path().join("a.zip");
+    zip_of(&file, &[("big", &"0".repeat(100_000)), ("../x", "1")]);
+    let error = add(&file, &target.path).await.unwrap_err();
+    assert!(matches!(error, DataError::BadArchive { .. }), "{error}");
+    let above = target.path.parent().unwrap();
+    let left: Vec<_> = fs::read_dir(above)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [".nltk.lock"]);
+    assert!(!is_unfinished(&target.path));
+}
+
+#[tokio::test]
+async fn what_is_no_archive_and_no_folder_is_told_so() {
+    let (dir, target) = (tempfile::tempdir().unwrap(), target());
+    let check = async |content: &[u8], expected: &str| {
+        let file = dir.path().join("a.zip");
+        fs::write(&file, content).unwrap();
+        let error = add(&file, &target.path).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        b"<html>not found</html>",
+        "neither a zip file nor a tar archive",
+    )
+    .await;
+    check(b"\xfd7zXZ\0and so on", "compressed by xz").await;
+    check(b"BZh9and so on", "compressed by bzip2").await;
+    // A device without end, and a pipe that nobody writes to, are not even begun.
+    let pipe = dir.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for strange in [&pipe, Path::new("/dev/zero")] {
+        let error = add(strange, &target.path).await.unwrap_err();
+        assert!(matches!(error, DataError::BadSource { .. }), "{error}");
+    }
+    let wish = FolderWish {
+        sha256: Some("0".repeat(64)),
+        ..wish(dir.path())
+    };
+    let error = add_folder(&target.path, &wish, &Silent).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--sha256 cannot be used: a folder has no checksum"
+    );
+}
+
+#[tokio::test]
+async fn what_others_could_lead_elsewhere_is_no_place_even_for_root() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(source.path().join("a"), "1").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let error = add(source.path(), &dir.path().join("x")).await.unwrap_err();
+    assert!(matches!(error, DataError::Exposed { .. }), "{error}");
+    assert!(!error.hint().unwrap().contains("sudo"));
+}
+
+#[test]
+fn what_is_left_of_a_broken_change_is_told_and_can_be_removed() {
+    let target = target();
+    let beside = |what: &str| target.path.with_file_name(format!(".nltk.{what}"));
+    let place = place::Place::take(&target.path).unwrap();
+    fs::create_dir_all(beside("downloads")).unwrap();
+    assert!(!is_unfinished(&target.path), "it is going on");
+    drop(place);
+    assert!(is_unfinished(&target.path));
+    assert_eq!(remove(&target.path).unwrap(), DataStamp::default());
+    assert!(!is_unfinished(&target.path) && !beside("downloads").exists());
+    let error = remove(&target.path).unwrap_err();
+    assert!(matches!(error, DataError::Missing { .. }), "{error}");
 }
