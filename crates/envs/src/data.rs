@@ -16,7 +16,7 @@ mod unpack;
 pub use error::DataError;
 pub use folder::{FolderWish, add_folder};
 pub use nltk::{Address, NltkPlan, NltkSource, NltkWish, Planned, add_nltk, plan_nltk};
-pub use place::{make_folder, remove};
+pub use place::{is_unfinished, make_folder, remove};
 pub(crate) use rights::fixed;
 pub use rights::{Audience, Change, Rights, apply, apply_below, create};
 pub use stamp::{DataStamp, Found, Package, check, find};

@@ -203,7 +203,10 @@ pub async fn add_nltk(
     }
     progress.report(&Report {
         phase: Phase::Installing,
-        text: format!("unpacking {} packages", files.len()),
+        text: match &files[..] {
+            [(entry, _)] => format!("unpacking {}", entry.id),
+            _ => format!("unpacking {} packages", files.len()),
+        },
         fraction: Some(0.8),
         estimate: ESTIMATE,
     });

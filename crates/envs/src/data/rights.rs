@@ -22,6 +22,8 @@ const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 /// The version of the attributes' form.
 const VERSION: u32 = 2;
+/// The deepest folder whose contents get rights: each one on the way is open twice.
+const DEEPEST: usize = 200;
 /// The number where none belongs.
 const NO_ID: u32 = u32::MAX;
 const FOLDER: OFlags = OFlags::RDONLY
@@ -111,44 +113,63 @@ pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
     let numbers = Numbers::find(rights)?;
     let failed = || DataError::io("go through", path);
     let top = open(path, FOLDER, Mode::empty()).map_err(io::Error::from);
-    let mut todo = vec![top.map_err(failed())?];
+    let mut open_folders = vec![Level::of(top.map_err(failed())?).map_err(failed())?];
     let mut left_alone = 0;
-    while let Some(folder) = todo.pop() {
-        let entries = Dir::read_from(&folder)
-            .map_err(io::Error::from)
-            .map_err(failed())?;
-        for entry in entries {
-            let entry = entry.map_err(io::Error::from).map_err(failed())?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
+    // Only the folders on the way to where we are, as no process may have thousands of them open.
+    while let Some(level) = open_folders.last_mut() {
+        let Some(entry) = level.entries.next() else {
+            open_folders.pop();
+            continue;
+        };
+        let entry = entry.map_err(io::Error::from).map_err(failed())?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        // Those who may write can put anything in our way meanwhile: what we change is what we have opened.
+        let opened = match openat(&level.folder, name, ANY, Mode::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT) => continue,
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::IO)) => {
+                return Err(failed()(error.into()));
+            }
+            Err(_) => {
+                left_alone += 1;
                 continue;
             }
-            // Those who may write can put anything in our way meanwhile: what we change is what we have opened.
-            let opened = match openat(&folder, name, ANY, Mode::empty()) {
-                Ok(opened) => opened,
-                Err(Errno::NOENT) => continue,
-                Err(_) => {
-                    left_alone += 1;
-                    continue;
-                }
-            };
-            let stat = fstat(&opened).map_err(io::Error::from).map_err(failed())?;
-            let kind = FileType::from_raw_mode(stat.st_mode);
-            if kind == FileType::Directory {
-                set(&opened, &numbers, Kind::Below, path, false)?;
-                todo.push(opened);
-            } else if kind == FileType::RegularFile
-                && stat.st_nlink == 1
-                && stat.st_mode & 0o6000 == 0
-            {
-                let kind = Kind::File(stat.st_mode & 0o111 != 0);
-                set(&opened, &numbers, kind, path, false)?;
-            } else {
+        };
+        let stat = fstat(&opened).map_err(io::Error::from).map_err(failed())?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory {
+            set(&opened, &numbers, Kind::Below, path, false)?;
+            if open_folders.len() > DEEPEST {
                 left_alone += 1;
+            } else {
+                open_folders.push(Level::of(opened).map_err(failed())?);
             }
+        } else if kind == FileType::RegularFile && stat.st_nlink == 1 && stat.st_mode & 0o6000 == 0
+        {
+            let kind = Kind::File(stat.st_mode & 0o111 != 0);
+            set(&opened, &numbers, kind, path, false)?;
+        } else {
+            left_alone += 1;
         }
     }
     Ok(left_alone)
+}
+
+/// A folder that is being gone through.
+#[derive(Debug)]
+struct Level {
+    folder: OwnedFd,
+    entries: Dir,
+}
+
+impl Level {
+    fn of(folder: OwnedFd) -> io::Result<Self> {
+        let entries = Dir::read_from(&folder)?;
+        Ok(Self { folder, entries })
+    }
 }
 
 /// Gives a folder exactly this group and mode. If it is `shared`, whatever is created in it is the group's to change,
