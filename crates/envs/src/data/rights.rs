@@ -11,12 +11,12 @@ use std::path::Path;
 
 use nix::unistd::{Group, User};
 use rustix::fs::{
-    Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fgetxattr, fremovexattr, fsetxattr,
-    fstat, open, openat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fgetxattr, fremovexattr,
+    fsetxattr, fstat, open, openat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::DataError;
+use super::{DataError, stamp};
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
@@ -99,11 +99,25 @@ pub fn create(path: &Path, rights: &Rights, dry_run: bool) -> Result<Change, Dat
 }
 
 /// Gives a folder these rights. It becomes root's, if we are root. Blocks.
+///
+/// What others may write from now on is not ours any more, so that the record of what `lyceum data add` has put there goes:
+/// nothing of it would be true when they may not write any more.
 pub fn apply(path: &Path, rights: &Rights, dry_run: bool) -> Result<Change, DataError> {
     let numbers = Numbers::find(rights)?;
     let folder = open(path, FOLDER, Mode::empty())
         .map_err(io::Error::from)
         .map_err(DataError::io("open the folder", path))?;
+    if numbers.is_shared() && !dry_run {
+        match unlinkat(&folder, stamp::FILE, AtFlags::empty()) {
+            // A folder of that name is no record.
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+            Err(error) => {
+                return Err(DataError::io("change", &path.join(stamp::FILE))(
+                    error.into(),
+                ));
+            }
+        }
+    }
     set(&folder, &numbers, Kind::Folder, path, dry_run)
 }
 

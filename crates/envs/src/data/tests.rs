@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::{Audience, Rights};
 
 mod folders;
+mod forged;
 mod nltk;
 mod rights;
 
