@@ -122,7 +122,8 @@ pub fn apply(path: &Path, rights: &Rights, dry_run: bool) -> Result<Change, Data
 }
 
 /// Gives everything below a folder the rights that it would have if it were created there now. Links are left alone, and so
-/// are files with several names and programs that run as somebody else. Gives the number of what was left alone. Blocks.
+/// are files with several names, programs that run as somebody else, and what lies deeper than 200 folders. Gives the number
+/// of what was left alone. Blocks.
 pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
     let numbers = Numbers::find(rights)?;
     let failed = || DataError::io("go through", path);
@@ -144,13 +145,13 @@ pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
         let opened = match openat(&level.folder, name, ANY, Mode::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT) => continue,
-            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::IO)) => {
-                return Err(failed()(error.into()));
-            }
-            Err(_) => {
+            // A link, or a socket.
+            Err(Errno::LOOP | Errno::NXIO) => {
                 left_alone += 1;
                 continue;
             }
+            // Whatever else it is, the folder has not got its rights.
+            Err(error) => return Err(failed()(error.into())),
         };
         let stat = fstat(&opened).map_err(io::Error::from).map_err(failed())?;
         let kind = FileType::from_raw_mode(stat.st_mode);

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::{Audience, Rights};
 
+mod below;
 mod folders;
 mod forged;
 mod nltk;
