@@ -3,13 +3,14 @@
 //!
 //! The lists are written as the attributes that the kernel itself reads (acl(5)), so that no program has to be there.
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getgrouplist};
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fgetxattr, fremovexattr,
     fsetxattr, fstat, open, openat, unlinkat,
@@ -367,6 +368,7 @@ impl Numbers {
     fn find(rights: &Rights) -> Result<Self, DataError> {
         let mut users: Vec<(u32, Bits)> = Vec::new();
         let mut groups: Vec<(u32, Bits)> = Vec::new();
+        let mut found = Vec::new();
         let (mut no_users, mut no_groups) = (Vec::new(), Vec::new());
         let unreadable = |error: Errno| DataError::io("look up", Path::new("names"))(error.into());
         let unreadable = |error: nix::Error| unreadable(Errno::from_raw_os_error(error as i32));
@@ -381,7 +383,10 @@ impl Numbers {
             };
             for name in by_user {
                 match User::from_name(name).map_err(unreadable)? {
-                    Some(user) => put(&mut users, user.uid.as_raw(), bits),
+                    Some(user) => {
+                        put(&mut users, user.uid.as_raw(), bits);
+                        found.push(user);
+                    }
                     None => no_users.push(name.clone()),
                 }
             }
@@ -398,6 +403,19 @@ impl Numbers {
             }
         }
         let everybody = |audience: &Audience| *audience == Audience::Everybody;
+        if everybody(&rights.write) {
+            // An entry of their own would give those who are named less than everybody else.
+            users.clear();
+            groups.clear();
+        }
+        // An entry of one's own counts more than those of one's groups. Without it, a reader whose group writes writes; and
+        // if the group loses him, he may do too little until rights are given again, and never too much.
+        for user in found {
+            let id = (user.uid.as_raw(), Bits::Read);
+            if users.contains(&id) && is_writer(&user, &groups).map_err(unreadable)? {
+                users.retain(|one| *one != id);
+            }
+        }
         let of_others = if everybody(&rights.write) {
             Bits::Write
         } else if everybody(&rights.read) {
@@ -454,6 +472,14 @@ impl Numbers {
             groups: named(&self.groups),
         }
     }
+}
+
+/// Whether one of an account's groups may write.
+fn is_writer(user: &User, groups: &[(u32, Bits)]) -> Result<bool, nix::Error> {
+    let name = CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
+    let own = getgrouplist(&name, user.gid)?;
+    let writes = |gid: &nix::unistd::Gid| groups.contains(&(gid.as_raw(), Bits::Write));
+    Ok(own.iter().any(writes))
 }
 
 fn put(all: &mut Vec<(u32, Bits)>, id: u32, bits: Bits) {

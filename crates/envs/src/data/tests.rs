@@ -11,6 +11,7 @@ use super::{Audience, Rights};
 mod below;
 mod folders;
 mod forged;
+mod named;
 mod nltk;
 mod rights;
 
