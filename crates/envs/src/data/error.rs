@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lyceum_core::size::about;
 use thiserror::Error;
 
 /// Why shared data could not be put into its place, looked at, or removed.
@@ -37,6 +38,38 @@ pub enum DataError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Whoever runs us may not change the place.
+    #[error("{} belongs to somebody else", path.display())]
+    NotMine {
+        /// The folder above the place.
+        path: PathBuf,
+    },
+    /// Others could lead us elsewhere.
+    #[error("others can change what is in {}, so data there would not be safe", path.display())]
+    Exposed {
+        /// The folder above the place.
+        path: PathBuf,
+    },
+    /// Nobody knows what comes over an open connection.
+    #[error("{url} needs a checksum, as anybody on the way can change what comes over http://")]
+    NoSum {
+        /// The address, without what may be secret.
+        url: String,
+    },
+    /// A checksum is none, or cannot be that of anything.
+    #[error("--sha256 cannot be used: {why}")]
+    BadSum {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A folder holds what is not copied.
+    #[error("{what} cannot be copied: {why}")]
+    BadFolder {
+        /// The folder.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A download failed.
     #[error("could not download {url}: {why}")]
     Download {
@@ -48,7 +81,7 @@ pub enum DataError {
         answered: bool,
     },
     /// Something is larger than it may be.
-    #[error("{what} is larger than {} MiB", limit >> 20)]
+    #[error("{what} is larger than {}", about(*limit))]
     TooLarge {
         /// What it is.
         what: String,
@@ -93,6 +126,12 @@ pub enum DataError {
     #[error("{} holds something that was not put there by `lyceum data add`", path.display())]
     NotOurs {
         /// The folder.
+        path: PathBuf,
+    },
+    /// What is there may have been put there by others.
+    #[error("{} is not as `lyceum data add` puts it there, so it cannot be kept", path.display())]
+    Changed {
+        /// The file or folder.
         path: PathBuf,
     },
     /// The place cannot be exchanged.
@@ -149,6 +188,21 @@ impl DataError {
             Self::BadSource { .. } => {
                 "name a folder, an archive, or an address that begins with https://".to_owned()
             }
+            Self::NotMine { .. } => "do it as root, with sudo".to_owned(),
+            Self::Exposed { .. } => {
+                "choose a folder with `path` in the configuration that is in one which only root can change".to_owned()
+            }
+            Self::NoSum { .. } => {
+                "tell the SHA-256 of the archive with --sha256, or use an address that begins with https://".to_owned()
+            }
+            Self::BadSum { .. } => {
+                "it has the 64 digits that `sha256sum FILE` tells of an archive".to_owned()
+            }
+            Self::BadFolder { .. } => {
+                "only files and folders are copied, as links could lead to what is not meant for all: take it out, or \
+                 put in its place what is meant"
+                    .to_owned()
+            }
             Self::Download { answered: false, .. } => {
                 "check the network connection and try again: what has been downloaded is kept. Behind a proxy set \
                  https_proxy; without a network fetch it elsewhere and name the file with --from"
@@ -177,6 +231,9 @@ impl DataError {
                 "move {} away, or choose another place with `path` in the configuration",
                 path.display()
             ),
+            Self::Changed { .. } => {
+                "look at who has put it there; `lyceum data remove` removes all, to be added again".to_owned()
+            }
             Self::Mounted { .. } => {
                 "choose a folder below it with `path` in the configuration".to_owned()
             }

@@ -43,9 +43,8 @@ pub async fn add_folder(
     if let (Some(url), None) = (&url, &expected)
         && url.scheme() == "http"
     {
-        return Err(DataError::BadSource {
-            text: fetch::shown(url),
-            why: "over http:// anybody on the way can change it, unless --sha256 tells what it has to be",
+        return Err(DataError::NoSum {
+            url: fetch::shown(url),
         });
     }
     let place = Place::take(path)?;
@@ -73,13 +72,23 @@ pub async fn add_folder(
     progress.report(&said);
     let (wish, name) = (wish.clone(), source.clone());
     blocking(path, move || {
-        let is_folder = fs::metadata(&file)
-            .map_err(DataError::io("read", &file))?
-            .is_dir();
-        let checksum = if is_folder {
-            String::new()
-        } else {
-            sha256(&file)?
+        let about = fs::metadata(&file).map_err(DataError::io("read", &file))?;
+        let is_folder = about.is_dir();
+        // A pipe would be waited for, and a device may have no end.
+        if !is_folder && !about.is_file() {
+            return Err(DataError::BadSource {
+                text: source,
+                why: "it is neither a file nor a folder",
+            });
+        }
+        let checksum = match (&expected, is_folder) {
+            (Some(_), true) => {
+                return Err(DataError::BadSum {
+                    why: "a folder has no checksum",
+                });
+            }
+            (None, true) => String::new(),
+            (_, false) => sha256(&file)?,
         };
         if let Some(expected) = expected.filter(|expected| *expected != checksum) {
             return Err(DataError::Checksum {
@@ -171,8 +180,7 @@ fn sum(text: &str) -> Result<String, DataError> {
     if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Ok(text);
     }
-    Err(DataError::BadSource {
-        text,
+    Err(DataError::BadSum {
         why: "a SHA-256 has 64 digits of 0 to 9 and a to f",
     })
 }

@@ -47,11 +47,15 @@ impl Place {
         make_folder(parent)?;
         let data = fs::metadata(parent).map_err(DataError::io("look at", parent))?;
         // Whoever can rename what is in it could have us write elsewhere.
-        if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
-            return Err(DataError::io("use", parent)(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it belongs to somebody else, or others can write to it",
-            )));
+        let place = parent.to_owned();
+        match (data.uid() == geteuid().as_raw(), data.mode() & 0o022 == 0) {
+            (true, true) => {}
+            (false, true) if !geteuid().is_root() => {
+                return Err(DataError::NotMine { path: place });
+            }
+            _ => {
+                return Err(DataError::Exposed { path: place });
+            }
         }
         let lock = parent.join(format!(".{name}.lock"));
         let file = OpenOptions::new()
@@ -79,10 +83,14 @@ impl Place {
         }
     }
 
-    /// Puts back what a run that was killed halfway through an exchange has moved aside.
+    /// Puts back what a run that was killed halfway through an exchange has moved aside, or removes it if the new is there.
     fn bring_back(&self) -> Result<(), DataError> {
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Its files would have two names for ever.
+            Ok(_) if matches!(find(&self.path)?, Found::Data(_)) => {
+                return remove_all(&self.hidden("old"));
+            }
             Ok(_) => return Ok(()),
             Err(error) => return Err(DataError::io("look at", &self.path)(error)),
         }
@@ -206,6 +214,24 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// What was not finished is not left to fill the disk.
+    fn drop(&mut self) {
+        let _ = remove_all(&self.hidden("new"));
+    }
+}
+
+/// Tells whether something is left of a change that was broken off; not while it is going on. Blocks.
+pub fn is_unfinished(path: &Path) -> bool {
+    let is_there = |what| hidden(path, what).is_some_and(|left| left.exists());
+    if !["new", "old", "downloads"].into_iter().any(is_there) {
+        return false;
+    }
+    let lock = hidden(path, "lock").and_then(|lock| File::open(lock).ok());
+    // Whoever may not look at the lock cannot tell, and does not claim anything.
+    lock.is_some_and(|lock| lock.try_lock_shared().is_ok())
+}
+
 /// The name of what lies beside a place.
 fn hidden(path: &Path, what: &str) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
@@ -221,20 +247,19 @@ pub fn make_folder(path: &Path) -> Result<(), DataError> {
         .map_err(DataError::io("make the folder", path))
 }
 
-/// Removes data that we have put somewhere; gives what it was. Blocks.
+/// Removes data that we have put somewhere, and what is left of a change that was broken off; gives what it was. Blocks.
 pub fn remove(path: &Path) -> Result<DataStamp, DataError> {
     // Not made here, if there is nothing to remove.
-    let is_aside = || hidden(path, "old").is_some_and(|old| old.exists());
-    if find(path)? == Found::Nothing && !is_aside() {
+    let is_left = |what| hidden(path, what).is_some_and(|left| left.exists());
+    if find(path)? == Found::Nothing && !["new", "old", "downloads"].into_iter().any(is_left) {
         return Err(DataError::Missing {
             path: path.to_owned(),
         });
     }
     let place = Place::take(path)?;
     let Some(stamp) = place.replaceable()? else {
-        return Err(DataError::Missing {
-            path: path.to_owned(),
-        });
+        remove_all(&place.hidden("downloads"))?;
+        return Ok(DataStamp::default());
     };
     // Otherwise it would be brought back.
     remove_all(&place.hidden("old"))?;

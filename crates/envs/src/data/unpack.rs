@@ -56,12 +56,29 @@ pub(super) fn archive(
                 zstd::stream::read::Decoder::new(input).map_err(|error| output.broken(&error))?;
             tar(plain, &mut output)?;
         }
-        _ => tar(input, &mut output)?,
+        b"\xfd7zX" => return Err(output.bad("it is compressed by xz")),
+        [b'B', b'Z', b'h', _] => return Err(output.bad("it is compressed by bzip2")),
+        // Only by its first entry can a tar archive be told from anything else.
+        _ if !is_tar(&input) => {
+            return Err(output.bad("it is neither a zip file nor a tar archive"));
+        }
+        _ => {
+            input.rewind().map_err(DataError::io("read", file))?;
+            tar(input, &mut output)?;
+        }
     }
     if output.amount.files == 0 {
         return Err(output.bad("it holds no file"));
     }
     Ok(output.amount)
+}
+
+/// Reads the beginning, and stays somewhere behind it.
+fn is_tar(input: &File) -> bool {
+    let mut archive = tar::Archive::new(input);
+    let first = archive.entries().ok().and_then(|mut all| all.next());
+    // An empty one is one, too.
+    first.is_none_or(|entry| entry.is_ok())
 }
 
 fn read_start(input: &mut File, start: &mut [u8]) -> io::Result<usize> {

@@ -16,6 +16,13 @@ use crate::data::DataError;
 
 /// Copies the files of a folder. Blocks.
 pub(in crate::data) fn copy(source: &Path, target: &Path, limit: u64) -> Result<Amount, DataError> {
+    copy_all(source, target, limit).map_err(|error| match error {
+        DataError::BadArchive { what, why } => DataError::BadFolder { what, why },
+        error => error,
+    })
+}
+
+fn copy_all(source: &Path, target: &Path, limit: u64) -> Result<Amount, DataError> {
     let what = source.display().to_string();
     let bounds = Bounds {
         bytes: limit,
