@@ -84,8 +84,8 @@ impl RLibrary {
             for number in half {
                 owned.remove(number)?;
             }
-            // Nobody uses what was moved away, or else it would not have been; but it may have become the current one.
-            owned.clean_moved(|_| Ok(false))?;
+            // Of any R that is as old: what is not used, `collect` removes later.
+            owned.clean_moved(|number| Ok(!Self::users(&owned, number, &[]).is_empty()))?;
             Ok(())
         })
         .await?;
