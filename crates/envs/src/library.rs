@@ -32,6 +32,7 @@ mod uses;
 mod version;
 
 pub use account::{builder, check_builder};
+pub(crate) use build::blocking;
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};
 pub use gc::{Kept, Removal, Removed};
@@ -201,7 +202,7 @@ impl Library {
     /// Lists the generations, with who uses them. Looks at all their files, and at all processes.
     pub async fn list(&self) -> Result<Vec<Listed>, EnvError> {
         let folder = self.settings.generations();
-        build::blocking(move || list::list(&folder)).await
+        blocking(move || list::list(&folder)).await
     }
 
     /// What differs between two generations: by default the current one, and the newest, or else the one before it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::interpreter::Interpreter;
 use super::library::{LOCK_LIMIT, RLibrary};
 use super::usage::{User, find_users};
 use crate::command::end_left_over;
-use crate::generations::Generations;
+use crate::generations::{Generations, held};
 
 /// One generation, as a list shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -145,66 +146,83 @@ impl RLibrary {
         for series in self.series() {
             let generations = self.generations(&series);
             let others = other_homes(interpreters, &series);
-            let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
-            end_left_over(generations.folder()).await?;
+            let lock = Arc::new(generations.lock(LOCK_LIMIT, |_| {}).await?);
+            let work = self.collect_locked(&series, keep, &others, dry_run);
+            let one = held(&lock, Box::pin(work)).await?;
+            collected.removed.extend(one.removed);
+            collected.in_use.extend(one.in_use);
+        }
+        Ok(collected)
+    }
+
+    /// The same for one series, by the holder of the lock.
+    async fn collect_locked(
+        &self,
+        series: &str,
+        keep: usize,
+        others: &[PathBuf],
+        dry_run: bool,
+    ) -> Result<Collected, RError> {
+        let mut collected = Collected::default();
+        let generations = self.generations(series);
+        end_left_over(generations.folder()).await?;
+        if !dry_run {
+            let (owned, others) = (generations.clone(), others.to_vec());
+            blocking(move || {
+                let in_use = |number| Ok(!Self::users(&owned, number, &others).is_empty());
+                Ok(owned.clean_moved(in_use)?)
+            })
+            .await?;
+        }
+        let stamps = Self::stamps(&generations)?;
+        let current = self.find_current(series);
+        let older: Vec<u32> = stamps
+            .iter()
+            .filter(|(number, stamp)| {
+                current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
+            })
+            .map(|(number, _)| *number)
+            .rev()
+            .take(keep)
+            .collect();
+        let newest = stamps.keys().next_back().copied();
+        for number in generations.list()? {
+            let stays = match stamps.get(&number) {
+                None => false,
+                Some(stamp) => {
+                    // Without a current one nothing is old; and the newest is where the next build takes from.
+                    let newer =
+                        current.is_none_or(|current| number >= current) && stamp.lacking.is_empty();
+                    newer || older.contains(&number) || newest == Some(number)
+                }
+            };
+            if stays {
+                continue;
+            }
+            let users = Self::users(&generations, number, others);
+            if !users.is_empty() {
+                collected.in_use.push((series.to_owned(), number, users));
+                continue;
+            }
             if !dry_run {
-                let (owned, others) = (generations.clone(), others.clone());
-                blocking(move || {
-                    let in_use = |number| Ok(!Self::users(&owned, number, &others).is_empty());
-                    Ok(owned.clean_moved(in_use)?)
+                let (owned, others) = (generations.clone(), others.to_vec());
+                let went = blocking(move || {
+                    // Somebody may have switched to it, or begun to use it, since it was looked at.
+                    let in_use = || Ok(!Self::users(&owned, number, &others).is_empty());
+                    let Some(gone) = owned.move_away(number, in_use)? else {
+                        return Ok(false);
+                    };
+                    fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
+                    let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
+                    let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
+                    Ok(true)
                 })
                 .await?;
-            }
-            let stamps = Self::stamps(&generations)?;
-            let current = self.find_current(&series);
-            let older: Vec<u32> = stamps
-                .iter()
-                .filter(|(number, stamp)| {
-                    current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
-                })
-                .map(|(number, _)| *number)
-                .rev()
-                .take(keep)
-                .collect();
-            let newest = stamps.keys().next_back().copied();
-            for number in generations.list()? {
-                let stays = match stamps.get(&number) {
-                    None => false,
-                    Some(stamp) => {
-                        // Without a current one nothing is old; and the newest is where the next build takes from.
-                        let newer = current.is_none_or(|current| number >= current)
-                            && stamp.lacking.is_empty();
-                        newer || older.contains(&number) || newest == Some(number)
-                    }
-                };
-                if stays {
+                if !went {
                     continue;
                 }
-                let users = Self::users(&generations, number, &others);
-                if !users.is_empty() {
-                    collected.in_use.push((series.clone(), number, users));
-                    continue;
-                }
-                if !dry_run {
-                    let (owned, others) = (generations.clone(), others.clone());
-                    let went = blocking(move || {
-                        // Somebody may have switched to it, or begun to use it, since it was looked at.
-                        let in_use = || Ok(!Self::users(&owned, number, &others).is_empty());
-                        let Some(gone) = owned.move_away(number, in_use)? else {
-                            return Ok(false);
-                        };
-                        fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
-                        let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
-                        let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
-                        Ok(true)
-                    })
-                    .await?;
-                    if !went {
-                        continue;
-                    }
-                }
-                collected.removed.push((series.clone(), number));
             }
+            collected.removed.push((series.to_owned(), number));
         }
         Ok(collected)
     }
