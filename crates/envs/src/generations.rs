@@ -23,6 +23,10 @@ use tokio::time::{Instant, sleep};
 use crate::error::EnvError;
 use crate::library::write_new;
 
+mod held;
+
+pub(crate) use held::{held, held_now};
+
 /// The file that makes a generation complete.
 pub(crate) const STAMP: &str = "lyceum-environment.json";
 /// How it is named until it is whole.

@@ -32,6 +32,7 @@ mod uses;
 mod version;
 
 pub use account::{builder, check_builder};
+pub(crate) use build::blocking;
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};
 pub use gc::{Kept, Removal, Removed};
@@ -91,12 +92,14 @@ impl Edit {
 }
 
 /// Between which generations was switched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Switched {
     /// The one before; `None` if there was none.
     pub from: Option<u32>,
     /// The one that is current now.
     pub to: u32,
+    /// Those that a rollback came by and that cannot be used, with the reason.
+    pub skipped: Vec<(u32, String)>,
 }
 
 impl Library {
@@ -158,26 +161,47 @@ impl Library {
         if from != Some(number) {
             generations.switch(number)?;
         }
-        Ok(Switched { from, to: number })
+        Ok(Switched {
+            from,
+            to: number,
+            skipped: Vec::new(),
+        })
     }
 
-    /// Makes the newest complete generation before the current one the current one.
+    /// Makes the newest complete generation before the current one the current one. Those that cannot be used any more, as
+    /// their Python is gone, are passed over.
     pub fn rollback(&self) -> Result<Switched, EnvError> {
         let generations = self.generations()?;
         let current = self.current().ok_or_else(|| self.no_generation(None))?;
-        let before = generations
-            .list()?
-            .into_iter()
-            .rev()
-            .filter(|number| *number < current)
-            .find(|number| generations.find_stamp::<Stamp>(*number).is_some());
-        match before {
-            Some(number) => self.switch(Some(number)),
-            None => Err(EnvError::NothingBefore {
-                folder: self.settings.generations(),
-                number: current,
-            }),
+        let mut numbers = generations.list()?;
+        numbers.retain(|number| {
+            *number < current && generations.find_stamp::<Stamp>(*number).is_some()
+        });
+        let mut skipped = Vec::new();
+        for number in numbers.into_iter().rev() {
+            match self.switch(Some(number)) {
+                Ok(switched) => {
+                    return Ok(Switched {
+                        skipped,
+                        ..switched
+                    });
+                }
+                Err(EnvError::Unusable { what, .. }) => skipped.push((number, what)),
+                Err(error) => return Err(error),
+            }
         }
+        let folder = self.settings.generations();
+        Err(match skipped.into_iter().next() {
+            Some((number, what)) => EnvError::Unusable {
+                folder,
+                number,
+                what,
+            },
+            None => EnvError::NothingBefore {
+                folder,
+                number: current,
+            },
+        })
     }
 
     /// The number of the current generation.
@@ -201,7 +225,7 @@ impl Library {
     /// Lists the generations, with who uses them. Looks at all their files, and at all processes.
     pub async fn list(&self) -> Result<Vec<Listed>, EnvError> {
         let folder = self.settings.generations();
-        build::blocking(move || list::list(&folder)).await
+        blocking(move || list::list(&folder)).await
     }
 
     /// What differs between two generations: by default the current one, and the newest, or else the one before it.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use super::tools::Tools;
 use super::trusted;
 use crate::command::{Log, end_left_over_of};
 use crate::error::EnvError;
-use crate::generations::Generations;
+use crate::generations::{self, Generations, held, held_now};
 use crate::progress::{Phase, Progress, Report};
 use crate::python::build::check_room;
 use crate::python::check::CheckReport;
@@ -145,10 +146,9 @@ pub(super) async fn build(
 ) -> Result<Built, EnvError> {
     let places = Places::prepare(settings)?;
     let generations = Generations::new(places.generations.clone());
-    let _lock = generations
-        .lock(LOCK_LIMIT, |holder| waiting(progress, holder))
-        .await?;
-    build_locked(settings, &places, &generations, wish, progress).await
+    let lock = lock(&generations, progress).await?;
+    let work = build_locked(settings, &places, &generations, wish, progress);
+    held(&lock, Box::pin(work)).await
 }
 
 /// Changes the requirements file and builds. The file is read when nobody else builds any more, so that of two changes
@@ -161,15 +161,14 @@ pub(super) async fn edit(
 ) -> Result<Built, EnvError> {
     let places = Places::prepare(settings)?;
     let generations = Generations::new(places.generations.clone());
-    let _lock = generations
-        .lock(LOCK_LIMIT, |holder| waiting(progress, holder))
-        .await?;
+    let lock = lock(&generations, progress).await?;
     let path = &settings.requirements;
     let text = requirements::read_text(path)?;
     let (edited, upgrade) = edit.apply(path, &text)?;
     wish.upgrade = upgrade.unwrap_or(wish.upgrade);
     wish.requirements = Some(edited.clone());
-    let mut built = build_locked(settings, &places, &generations, &wish, progress).await?;
+    let work = build_locked(settings, &places, &generations, &wish, progress);
+    let mut built = held(&lock, Box::pin(work)).await?;
     if wish.dry_run {
         return Ok(built);
     }
@@ -194,6 +193,16 @@ pub(super) async fn edit(
         })?;
     }
     Ok(built)
+}
+
+async fn lock(
+    generations: &Generations,
+    progress: &dyn Progress,
+) -> Result<Arc<generations::Lock>, EnvError> {
+    let lock = generations
+        .lock(LOCK_LIMIT, |holder| waiting(progress, holder))
+        .await?;
+    Ok(Arc::new(lock))
 }
 
 /// The same, by the holder of the lock.
@@ -299,10 +308,15 @@ pub(super) async fn clean(
 /// How the folder ends that the builder has filled, and that is being taken over.
 const BUILT: &str = ".built";
 
-/// Does work that waits for the disk, on a thread that may.
-pub(super) async fn blocking<T: Send + 'static>(
+/// Does work that waits for the disk, on a thread that may. It goes on when this is dropped, with the lock of its task.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EnvError> + Send + 'static,
 ) -> Result<T, EnvError> {
+    let lock = held_now();
+    let work = move || {
+        let _lock = lock;
+        work()
+    };
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| {

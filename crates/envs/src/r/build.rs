@@ -23,6 +23,7 @@ use super::sources;
 use super::tree::{How, check_links, transfer};
 use super::{BuildReport, Failure, Locked, RSpec, Stamp, State, Upgrade};
 use crate::error::EnvError;
+use crate::generations::held_now;
 use crate::progress::{Phase, Progress, Report};
 
 /// Changes when libraries are built differently, so that older ones are not shared.
@@ -345,10 +346,15 @@ impl Builder<'_> {
     }
 }
 
-/// Does file work on a thread that may block.
+/// Does file work on a thread that may block. It goes on when this is dropped, with the lock of its task.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RError> + Send + 'static,
 ) -> Result<T, RError> {
+    let lock = held_now();
+    let work = move || {
+        let _lock = lock;
+        work()
+    };
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| {

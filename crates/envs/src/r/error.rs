@@ -84,6 +84,14 @@ pub enum RError {
         /// Where it leads.
         target: PathBuf,
     },
+    /// Our lines in a file of R's were changed by hand.
+    #[error("the lines of Lyceum in {} have no end", path.display())]
+    BrokenBlock {
+        /// The file.
+        path: PathBuf,
+        /// The first of the lines.
+        begin: &'static str,
+    },
     /// What a program of ours answered makes no sense.
     #[error("could not understand what R answered: {answer}")]
     Answer {
@@ -132,6 +140,9 @@ impl RError {
                 "mend what failed and build again, or mark these packages with `required = false`".into()
             }
             Self::StrangeFile { .. } | Self::LeadsOut { .. } => "take the package that has it out of the list".into(),
+            Self::BrokenBlock { path, begin } => {
+                format!("take the line `{begin}` and what belongs to it out of {}", path.display())
+            }
             Self::Answer { .. } => return None,
         })
     }

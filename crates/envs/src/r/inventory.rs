@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::interpreter::Interpreter;
 use super::library::{LOCK_LIMIT, RLibrary};
 use super::usage::{User, find_users};
 use crate::command::end_left_over;
-use crate::generations::Generations;
+use crate::generations::{Generations, held};
 
 /// One generation, as a list shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -71,6 +72,7 @@ impl RLibrary {
         for series in self.series() {
             let generations = self.generations(&series);
             let current = self.find_current(&series);
+            let others = other_homes(interpreters, &series);
             for (number, stamp) in Self::stamps(&generations)? {
                 let path = generations.path(number);
                 let (bytes, own_bytes) = size(&path);
@@ -78,7 +80,7 @@ impl RLibrary {
                     .and_then(|data| data.modified())
                     .map_err(io("look at", &path))?;
                 list.push(GenerationInfo {
-                    users: Self::users(&generations, number, interpreters, &series),
+                    users: Self::users(&generations, number, &others),
                     series: series.clone(),
                     number,
                     current: current == Some(number),
@@ -95,20 +97,11 @@ impl RLibrary {
         Ok(list)
     }
 
-    fn users(
-        generations: &Generations,
-        number: u32,
-        interpreters: &[Interpreter],
-        series: &str,
-    ) -> Vec<User> {
+    /// Who uses a generation; `others` are the homes of R's that have other libraries.
+    pub(super) fn users(generations: &Generations, number: u32, others: &[PathBuf]) -> Vec<User> {
         let left = generations.folder().join(format!("{number}.left"));
         let left = fs::metadata(left).and_then(|data| data.modified()).ok();
-        let home = interpreters
-            .iter()
-            .find(|one| one.version.series() == series)
-            .map(|one| one.home.clone())
-            .unwrap_or_default();
-        find_users(&generations.path(number), &home, left)
+        find_users(&generations.path(number), others, left)
     }
 
     /// Compares two generations.
@@ -152,64 +145,99 @@ impl RLibrary {
         let mut collected = Collected::default();
         for series in self.series() {
             let generations = self.generations(&series);
-            let _lock = generations.lock(LOCK_LIMIT, |_| {}).await?;
-            end_left_over(generations.folder()).await?;
-            if !dry_run {
-                let owned = generations.clone();
-                blocking(move || Ok(owned.clean_moved(|_| Ok(false))?)).await?;
-            }
-            let stamps = Self::stamps(&generations)?;
-            let current = self.find_current(&series);
-            let older: Vec<u32> = stamps
-                .iter()
-                .filter(|(number, stamp)| {
-                    current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
-                })
-                .map(|(number, _)| *number)
-                .rev()
-                .take(keep)
-                .collect();
-            let newest = stamps.keys().next_back().copied();
-            for number in generations.list()? {
-                let stays = match stamps.get(&number) {
-                    None => false,
-                    Some(stamp) => {
-                        // Without a current one nothing is old; and the newest is where the next build takes from.
-                        let newer = current.is_none_or(|current| number >= current)
-                            && stamp.lacking.is_empty();
-                        newer || older.contains(&number) || newest == Some(number)
-                    }
-                };
-                if stays {
-                    continue;
-                }
-                let users = Self::users(&generations, number, interpreters, &series);
-                if !users.is_empty() {
-                    collected.in_use.push((series.clone(), number, users));
-                    continue;
-                }
-                if !dry_run {
-                    let owned = generations.clone();
-                    let went = blocking(move || {
-                        // Somebody may have switched to it since it was looked at.
-                        let Some(gone) = owned.move_away(number, || Ok(false))? else {
-                            return Ok(false);
-                        };
-                        fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
-                        let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
-                        let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
-                        Ok(true)
-                    })
-                    .await?;
-                    if !went {
-                        continue;
-                    }
-                }
-                collected.removed.push((series.clone(), number));
-            }
+            let others = other_homes(interpreters, &series);
+            let lock = Arc::new(generations.lock(LOCK_LIMIT, |_| {}).await?);
+            let work = self.collect_locked(&series, keep, &others, dry_run);
+            let one = held(&lock, Box::pin(work)).await?;
+            collected.removed.extend(one.removed);
+            collected.in_use.extend(one.in_use);
         }
         Ok(collected)
     }
+
+    /// The same for one series, by the holder of the lock.
+    async fn collect_locked(
+        &self,
+        series: &str,
+        keep: usize,
+        others: &[PathBuf],
+        dry_run: bool,
+    ) -> Result<Collected, RError> {
+        let mut collected = Collected::default();
+        let generations = self.generations(series);
+        end_left_over(generations.folder()).await?;
+        if !dry_run {
+            let (owned, others) = (generations.clone(), others.to_vec());
+            blocking(move || {
+                let in_use = |number| Ok(!Self::users(&owned, number, &others).is_empty());
+                Ok(owned.clean_moved(in_use)?)
+            })
+            .await?;
+        }
+        let stamps = Self::stamps(&generations)?;
+        let current = self.find_current(series);
+        let older: Vec<u32> = stamps
+            .iter()
+            .filter(|(number, stamp)| {
+                current.is_some_and(|current| **number < current) && stamp.lacking.is_empty()
+            })
+            .map(|(number, _)| *number)
+            .rev()
+            .take(keep)
+            .collect();
+        let newest = stamps.keys().next_back().copied();
+        for number in generations.list()? {
+            let stays = match stamps.get(&number) {
+                None => false,
+                Some(stamp) => {
+                    // Without a current one nothing is old; and the newest is where the next build takes from.
+                    let newer =
+                        current.is_none_or(|current| number >= current) && stamp.lacking.is_empty();
+                    newer || older.contains(&number) || newest == Some(number)
+                }
+            };
+            if stays {
+                continue;
+            }
+            let users = Self::users(&generations, number, others);
+            if !users.is_empty() {
+                collected.in_use.push((series.to_owned(), number, users));
+                continue;
+            }
+            if !dry_run {
+                let (owned, others) = (generations.clone(), others.to_vec());
+                let went = blocking(move || {
+                    // Somebody may have switched to it, or begun to use it, since it was looked at.
+                    let in_use = || Ok(!Self::users(&owned, number, &others).is_empty());
+                    let Some(gone) = owned.move_away(number, in_use)? else {
+                        return Ok(false);
+                    };
+                    fs::remove_dir_all(&gone).map_err(io("remove", &gone))?;
+                    let _ = fs::remove_dir_all(owned.folder().join(format!("{number}.logs")));
+                    let _ = fs::remove_file(owned.folder().join(format!("{number}.left")));
+                    Ok(true)
+                })
+                .await?;
+                if !went {
+                    continue;
+                }
+            }
+            collected.removed.push((series.to_owned(), number));
+        }
+        Ok(collected)
+    }
+}
+
+/// The homes of the R's that are of another series, as the system tells them of processes: without links.
+fn other_homes(interpreters: &[Interpreter], series: &str) -> Vec<PathBuf> {
+    let homes = |is_of: bool| {
+        interpreters
+            .iter()
+            .filter(move |one| (one.version.series() == series) == is_of)
+            .filter_map(|one| one.home.canonicalize().ok())
+    };
+    let own: Vec<PathBuf> = homes(true).collect();
+    homes(false).filter(|home| !own.contains(home)).collect()
 }
 
 /// The bytes of all files, and of those with one name only.
@@ -231,4 +259,34 @@ fn size(folder: &Path) -> (u64, u64) {
         }
     }
     (all, own)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_killed_run_was_moving_away_comes_back_if_somebody_uses_it() {
+        let root = tempfile::tempdir().unwrap();
+        let library = RLibrary::new(&root.path().join("envs"), "base").unwrap();
+        let folder = library.generations("4.2").folder().to_owned();
+        let gone = folder.join("1.gone");
+        fs::create_dir_all(gone.join("library/x")).unwrap();
+        fs::write(gone.join(crate::generations::STAMP), "{}").unwrap();
+        let sleeper = gone.join("library/x/sleeper");
+        fs::copy("/bin/sleep", &sleeper).unwrap();
+        let mut user = Command::new(&sleeper).arg("1000").spawn().unwrap();
+        let collected = library.collect(0, &[], false).await;
+        user.kill().unwrap();
+        let pid = user.id();
+        user.wait().unwrap();
+        let collected = collected.unwrap();
+        assert_eq!(collected.in_use.len(), 1, "{collected:?}");
+        assert!(collected.in_use[0].2.iter().any(|user| user.pid == pid));
+        assert!(folder.join("1/library").is_dir() && !gone.exists());
+        let collected = library.collect(0, &[], false).await.unwrap();
+        assert_eq!(collected.removed, [("4.2".to_owned(), 1)]);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use super::room::Room;
 use super::site;
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
 use crate::command::end_left_over_of;
-use crate::generations::Generations;
+use crate::generations::{Generations, held};
 use crate::progress::{Phase, Progress, Report};
 
 /// How long we wait for somebody else who builds the same library.
@@ -75,24 +76,36 @@ impl RLibrary {
     ) -> Result<BuildReport, RError> {
         let generations = self.generations(&spec.interpreter.version.series());
         create_open(generations.folder())?;
-        let _lock = generations
+        let lock = generations
             .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
             .await?;
+        let work = self.build_locked(&generations, spec, upgrade, progress);
+        held(&Arc::new(lock), Box::pin(work)).await
+    }
+
+    /// The same, by the holder of the lock.
+    async fn build_locked(
+        &self,
+        generations: &Generations,
+        spec: &RSpec,
+        upgrade: &Upgrade,
+        progress: &dyn Progress,
+    ) -> Result<BuildReport, RError> {
         end_left_over_of(generations.folder(), spec.account.as_ref()).await?;
         let (owned, half) = (generations.clone(), generations.list_half_built()?);
         blocking(move || {
             for number in half {
                 owned.remove(number)?;
             }
-            // Nobody uses what was moved away, or else it would not have been; but it may have become the current one.
-            owned.clean_moved(|_| Ok(false))?;
+            // Of any R that is as old: what is not used, `collect` removes later.
+            owned.clean_moved(|number| Ok(!Self::users(&owned, number, &[]).is_empty()))?;
             Ok(())
         })
         .await?;
         site::write_start_file(self)?;
         let number = generations.next_number()?;
         let result = self
-            .build_as(number, &generations, spec, upgrade, progress)
+            .build_as(number, generations, spec, upgrade, progress)
             .await;
         let keep = matches!(&result, Ok(report) if report.generation.is_some());
         let (owned, logs) = (

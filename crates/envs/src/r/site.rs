@@ -97,17 +97,29 @@ fn replace(path: &Path, block: Option<&str>) -> Result<bool, RError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(io("read", path)(error)),
     };
+    let broken = || RError::BrokenBlock {
+        path: path.to_owned(),
+        begin: BEGIN,
+    };
     let mut after = String::new();
     let mut inside = false;
     for line in before.lines() {
-        if line == BEGIN {
+        let bare = line.trim_end();
+        if bare == BEGIN {
+            if inside {
+                return Err(broken());
+            }
             inside = true;
-        } else if inside && line == END {
+        } else if inside && bare == END {
             inside = false;
         } else if !inside {
             after.push_str(line);
             after.push('\n');
         }
+    }
+    // What follows may be somebody's own.
+    if inside {
+        return Err(broken());
     }
     if let Some(block) = block {
         after.push_str(block);
@@ -127,6 +139,35 @@ pub fn write_file(path: &Path, text: &str) -> Result<(), RError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_without_its_end_is_left_alone_with_all_that_follows() {
+        let root = tempfile::tempdir().unwrap();
+        let files = SiteFiles::in_folder(root.path());
+        let library = RLibrary::new(&root.path().join("envs"), "base").unwrap();
+        files.set(&library).unwrap();
+        let text = fs::read_to_string(&files.environ).unwrap();
+        for changed in [
+            text.replace(END, "") + "MINE=1\n",
+            text.replace(END, "MINE=1") + &text,
+        ] {
+            fs::write(&files.environ, &changed).unwrap();
+            for result in [files.set(&library), files.unset()] {
+                let error = result.unwrap_err();
+                assert!(error.to_string().contains("Renviron.site"), "{error}");
+                assert!(error.hint().unwrap().contains(BEGIN), "{error}");
+            }
+            assert_eq!(fs::read_to_string(&files.environ).unwrap(), changed);
+        }
+        // A space behind it is no other end.
+        fs::write(
+            &files.environ,
+            text.replace(END, &format!("{END} ")) + "MINE=1\n",
+        )
+        .unwrap();
+        assert!(files.unset().unwrap());
+        assert_eq!(fs::read_to_string(&files.environ).unwrap(), "MINE=1\n");
+    }
 
     #[test]
     fn blocks_are_written_once_and_taken_out_without_a_trace() {

@@ -112,6 +112,18 @@ async fn life_of_an_environment(installer: Installer) {
     assert_eq!((back.from, back.to), (Some(3), 2));
     assert_eq!(place.alpha(), "1.1");
 
+    // One whose Python is gone is passed over, and told.
+    library.switch(Some(3)).unwrap();
+    let program = place.settings().generations().join("2/bin/python");
+    let aside = program.with_file_name("aside");
+    fs::rename(&program, &aside).unwrap();
+    let back = library.rollback().unwrap();
+    assert_eq!((back.from, back.to), (Some(3), 1));
+    assert_eq!(back.skipped.len(), 1);
+    assert_eq!(back.skipped[0].0, 2);
+    fs::rename(&aside, &program).unwrap();
+    library.switch(Some(2)).unwrap();
+
     // A removed package goes, and what does not stand there is told.
     let remove = Edit::Remove(vec!["GAMMA".to_owned()]);
     let fourth = library

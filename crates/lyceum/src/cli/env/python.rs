@@ -218,14 +218,14 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             let switched = library.switch(numbers.first().copied());
             say(&show::switched(
                 &library,
-                switched.map_err(|error| told(&error))?,
+                &switched.map_err(|error| told(&error))?,
             ));
             Ok(ExitCode::SUCCESS)
         }
         PythonCommand::Rollback { name, config } => {
             let library = library(&load(config)?, name.as_deref())?;
             let switched = library.rollback().map_err(|error| told(&error))?;
-            say(&show::switched(&library, switched));
+            say(&show::switched(&library, &switched));
             Ok(ExitCode::SUCCESS)
         }
         PythonCommand::List { name, json, config } => list(name.as_deref(), *json, config),

@@ -76,10 +76,14 @@ pub(super) fn built(library: &Library, built: &Built, dry_run: bool, switched: b
 }
 
 /// Between which generations was switched.
-pub(super) fn switched(library: &Library, switched: Switched) -> String {
+pub(super) fn switched(library: &Library, switched: &Switched) -> String {
     let name = &library.settings().name;
     let to = switched.to;
-    match switched.from {
+    let mut text = String::new();
+    for (number, what) in &switched.skipped {
+        let _ = writeln!(text, "Generation {number} is passed over: {what}.");
+    }
+    let line = match switched.from {
         Some(from) if from == to => {
             format!("Generation {to} of {name} is the current one already.")
         }
@@ -88,7 +92,8 @@ pub(super) fn switched(library: &Library, switched: Switched) -> String {
              Back: lyceum env python switch {name} {from}"
         ),
         None => format!("New servers get generation {to} of {name}."),
-    }
+    };
+    text + &line
 }
 
 /// What differs between two generations.
