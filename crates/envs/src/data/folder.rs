@@ -51,7 +51,12 @@ pub async fn add_folder(
     let old = place.replaceable()?;
     let (file, source) = match &url {
         Some(url) => {
-            let file = place.downloads()?.join("archive");
+            // Halves of different archives do not meet: what has another checksum has another name.
+            let name = match &expected {
+                Some(sum) => format!("archive-{sum}"),
+                None => "archive".to_owned(),
+            };
+            let file = place.downloads()?.join(name);
             let whole = Whole {
                 url,
                 file: &file,
@@ -71,6 +76,8 @@ pub async fn add_folder(
     };
     progress.report(&said);
     let (wish, name) = (wish.clone(), source.clone());
+    // What was downloaded has been checked.
+    let known = url.and(expected.clone());
     blocking(path, move || {
         let about = fs::metadata(&file).map_err(DataError::io("read", &file))?;
         let is_folder = about.is_dir();
@@ -88,7 +95,10 @@ pub async fn add_folder(
                 });
             }
             (None, true) => String::new(),
-            (_, false) => sha256(&file)?,
+            (_, false) => match known {
+                Some(checksum) => checksum,
+                None => sha256(&file)?,
+            },
         };
         if let Some(expected) = expected.filter(|expected| *expected != checksum) {
             return Err(DataError::Checksum {
@@ -151,10 +161,42 @@ impl Whole<'_> {
                 estimate: Duration::from_mins(1),
             });
         };
-        Fetcher::new()?
+        let fetcher = Fetcher::new()?;
+        let went_on = self.file.exists();
+        fetcher
             .to_file(self.url, self.file, self.limit, &mut seen)
             .await?;
-        Ok(())
+        match self.verify().await {
+            // What was left of an earlier run may have been broken.
+            Err(DataError::Checksum { .. }) if went_on => {
+                fetcher
+                    .to_file(self.url, self.file, self.limit, &mut seen)
+                    .await?;
+                self.verify().await
+            }
+            done => done,
+        }
+    }
+
+    /// Removes what is not right: it is no beginning of anything.
+    async fn verify(&self) -> Result<(), DataError> {
+        let Some(expected) = self.expected.map(str::to_owned) else {
+            return Ok(());
+        };
+        let (file, what) = (self.file.to_owned(), fetch::shown(self.url));
+        blocking(self.file, move || {
+            let found = sha256(&file)?;
+            if found == expected {
+                return Ok(());
+            }
+            remove_all(&file)?;
+            Err(DataError::Checksum {
+                what,
+                found,
+                expected,
+            })
+        })
+        .await
     }
 }
 

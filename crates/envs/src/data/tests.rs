@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::{Audience, Rights};
 
 mod below;
+mod downloads;
 mod folders;
 mod forged;
 mod named;

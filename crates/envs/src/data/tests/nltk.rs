@@ -39,7 +39,7 @@ impl Mirror {
         mirror
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -89,7 +89,7 @@ impl Mirror {
 
     /// Serves the folder on loopback, pieces of files, too; notes what is asked for. Breaks off the first answer for a
     /// file that `breaks` names, in its middle.
-    fn serve(&self, breaks: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    pub(super) fn serve(&self, breaks: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
