@@ -47,16 +47,15 @@ pub async fn add_folder(
             url: fetch::shown(url),
         });
     }
-    let place = Place::take(path)?;
+    let mut place = Place::take(path)?;
     let old = place.replaceable()?;
     let (file, source) = match &url {
         Some(url) => {
-            // Halves of different archives do not meet: what has another checksum has another name.
-            let name = match &expected {
-                Some(sum) => format!("archive-{sum}"),
-                None => "archive".to_owned(),
+            let file = match &expected {
+                // Halves of different archives do not meet: what has another checksum has another name.
+                Some(sum) => place.downloads()?.join(format!("archive-{sum}")),
+                None => place.passing_download("archive")?,
             };
-            let file = place.downloads()?.join(name);
             let whole = Whole {
                 url,
                 file: &file,
@@ -109,6 +108,7 @@ pub async fn add_folder(
         }
         let same = |old: &DataStamp| old.packages.iter().any(|one| one.checksum == checksum);
         if !checksum.is_empty() && old.as_ref().is_some_and(same) {
+            place.leave(&wish.rights)?;
             return Ok(None);
         }
         let stage = place.stage()?;

@@ -181,11 +181,17 @@ pub async fn add_nltk(
     progress: &dyn Progress,
 ) -> Result<Option<DataStamp>, DataError> {
     let plan = plan_nltk(path, wish).await?;
+    let place = Place::take(path)?;
+    let old = place.replaceable()?;
     if plan.entries.is_empty() {
+        // The configuration may have changed, or something be left of a run that was broken off.
+        if old.is_some() {
+            let rights = wish.rights.clone();
+            blocking(path, move || place.leave(&rights)).await?;
+        }
         return Ok(None);
     }
-    let place = Place::take(path)?;
-    let old = place.replaceable()?.unwrap_or_default();
+    let old = old.unwrap_or_default();
     let sizes = |size: fn(&Entry) -> u64| plan.entries.iter().map(size).sum::<u64>();
     let total = sizes(|entry| entry.size);
     place.check_room(total.saturating_add(sizes(|entry| entry.unzipped_size)))?;

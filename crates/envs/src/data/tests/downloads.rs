@@ -1,6 +1,7 @@
 //! Archives from a server, with what an earlier run has left of others.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::super::folder::sha256;
@@ -79,4 +80,53 @@ async fn what_has_the_wrong_checksum_is_no_beginning_of_what_is_got_later() {
     fs::write(mirror.path().join("one.zip"), right).unwrap();
     add_folder(&target.path, &wish, &Silent).await.unwrap();
     assert_eq!(content(&target), "one");
+}
+
+#[tokio::test]
+async fn what_is_there_already_gets_its_rights_and_leaves_no_download() {
+    let (mirror, target) = (Mirror::new(), target());
+    let sum = archive(&mirror, "one.zip", "one");
+    let (address, _asked) = mirror.serve("");
+    let mut wish = wish(&format!("{address}one.zip"), &sum);
+    add_folder(&target.path, &wish, &Silent).await.unwrap();
+    let mode = || fs::metadata(&target.path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(), 0o755);
+    wish.rights.read = Audience::Nobody;
+    let same = add_folder(&target.path, &wish, &Silent).await.unwrap();
+    assert_eq!((same, mode()), (None, 0o700));
+    assert!(!downloads(&target).exists());
+}
+
+#[tokio::test]
+async fn packages_that_are_there_already_get_their_rights_and_leave_no_download() {
+    let (mirror, target) = (Mirror::new(), target());
+    let mut wish = mirror.wish(&["punkt"]);
+    add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    fs::create_dir_all(downloads(&target)).unwrap();
+    wish.rights.read = Audience::Nobody;
+    let same = add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    let mode = fs::metadata(&target.path).unwrap().mode() & 0o7777;
+    assert_eq!((same, mode), (None, 0o700));
+    assert!(!downloads(&target).exists());
+}
+
+#[test]
+fn a_download_that_nothing_can_go_on_with_does_not_stay() {
+    let target = target();
+    let half = |broken: bool| {
+        let mut place = place::Place::take(&target.path).unwrap();
+        if broken {
+            fs::write(place.downloads().unwrap().join("archive-0"), "half").unwrap();
+        }
+        fs::write(place.passing_download("archive").unwrap(), "half").unwrap();
+    };
+    half(false);
+    assert!(!downloads(&target).exists());
+    // What can go on does stay.
+    half(true);
+    let left: Vec<_> = fs::read_dir(downloads(&target))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["archive-0"]);
 }
