@@ -10,7 +10,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::fetch::{self, Fetcher};
+use super::fetch::{self, Fetcher, Wanted};
 use super::place::{Place, remove_all};
 use super::unpack::{self, Bounds};
 use super::{DataError, DataStamp, Package, Rights};
@@ -148,10 +148,6 @@ pub(super) struct Whole<'a> {
 
 impl Whole<'_> {
     async fn download(&self, progress: &dyn Progress) -> Result<(), DataError> {
-        if self.expected.is_none() {
-            // Two halves of different files could not be told from a whole one.
-            remove_all(self.file)?;
-        }
         let name = fetch::shown(self.url);
         let mut seen = |bytes: u64| {
             progress.report(&Report {
@@ -163,15 +159,17 @@ impl Whole<'_> {
         };
         let fetcher = Fetcher::new()?;
         let went_on = self.file.exists();
-        fetcher
-            .to_file(self.url, self.file, self.limit, &mut seen)
-            .await?;
+        let wanted = Wanted {
+            url: self.url,
+            file: self.file,
+            limit: self.limit,
+            is_known: self.expected.is_some(),
+        };
+        fetcher.to_file(wanted, &mut seen).await?;
         match self.verify().await {
             // What was left of an earlier run may have been broken.
             Err(DataError::Checksum { .. }) if went_on => {
-                fetcher
-                    .to_file(self.url, self.file, self.limit, &mut seen)
-                    .await?;
+                fetcher.to_file(wanted, &mut seen).await?;
                 self.verify().await
             }
             done => done,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::fetch::{self, Fetcher};
+use super::fetch::{self, Fetcher, Wanted};
 use super::folder::{blocking, md5, sha256};
 use super::index::{Checksum, Entry, Index, MAX_INDEX};
 use super::keep::keep;
@@ -287,12 +287,18 @@ impl Origin {
                 let url = file_url(index, entry, &inside)?;
                 let fetcher = Fetcher::new()?;
                 let went_on = file.exists();
-                fetcher.to_file(&url, file, limit, seen).await?;
+                let wanted = Wanted {
+                    url: &url,
+                    file,
+                    limit,
+                    is_known: true,
+                };
+                fetcher.to_file(wanted, seen).await?;
                 match verify(entry, file).await {
                     // What was left of an earlier run may have been broken.
                     Err(DataError::Checksum { .. }) if went_on => {
                         remove_all(file)?;
-                        fetcher.to_file(&url, file, limit, seen).await?;
+                        fetcher.to_file(wanted, seen).await?;
                     }
                     done => return done,
                 }

@@ -14,6 +14,7 @@ mod folders;
 mod forged;
 mod named;
 mod nltk;
+mod retries;
 mod rights;
 
 fn zip_of(path: &Path, files: &[(&str, &str)]) {
