@@ -76,10 +76,11 @@ class Hub {
     return {};
   }
 
-  /** How many requests of browsers have reached the user's server so far; `undefined` if nobody counts. */
+  /** The requests of browsers that have reached the user's server so far, such as `GET /user/ada/lab`; `undefined` if nobody counts. */
   async reached() {
     const text = await readFile(this.count, "utf8").catch(() => undefined);
-    return text?.split("\n").filter((line) => line.includes(" browser ")).length;
+    const lines = text?.split("\n").map((line) => line.split(" "));
+    return lines?.filter(([, who]) => who === "browser").map(([, , method, path]) => `${method} ${path}`);
   }
 
   /** The seconds of processor time that the hub and its proxy have used, and those of the user's server. */

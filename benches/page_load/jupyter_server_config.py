@@ -22,3 +22,6 @@ def counting(self, request, **rest):
 
 
 Application.find_handler = counting
+
+# Each kernel's picture is a request, and how many kernels there are is a matter of the machine.
+get_config().KernelSpecManager.allowed_kernelspecs = {"python3"}  # noqa: F821

@@ -47,8 +47,9 @@ export async function visit(hub, folder, network) {
       launcher,
       usable,
       ...received,
-      reached: difference(after.reached, before.reached),
-      reachedAtLauncher: difference(atLauncher, before.reached),
+      reached: difference(after.reached?.length, before.reached?.length),
+      reachedAtLauncher: difference(atLauncher?.length, before.reached?.length),
+      reachedRequests: after.reached?.slice(before.reached?.length ?? 0),
       ownSeconds: difference(after.time?.own, before.time?.own),
       serverSeconds: difference(after.time?.server, before.time?.server),
     };

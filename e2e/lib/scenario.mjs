@@ -1,6 +1,6 @@
 // One story told by a test: its hub, its browser and its visitors are cleaned up, and pictures are kept if it fails.
 
-import { test } from "node:test";
+import { describe, test } from "node:test";
 
 import { Visitor, startBrowser } from "./browser.mjs";
 import { Demo } from "./demo.mjs";
@@ -33,6 +33,11 @@ export function scenario(name, story, limit = 10 * 60_000) {
       await stage.clean();
     }
   });
+}
+
+/** Declares tests by `declare`, of which `number` run at a time: for those that wait more than they compute. */
+export function atOnce(name, number, declare) {
+  describe(name, { concurrency: number }, declare);
 }
 
 class Stage {

@@ -7,6 +7,7 @@ mod error;
 mod fetch;
 mod folder;
 mod index;
+mod keep;
 mod nltk;
 mod place;
 mod rights;

@@ -128,6 +128,12 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// What is there may have been put there by others.
+    #[error("{} is not as `lyceum data add` puts it there, so it cannot be kept", path.display())]
+    Changed {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// The place cannot be exchanged.
     #[error("{} cannot be replaced, as something is mounted there", path.display())]
     Mounted {
@@ -236,6 +242,9 @@ impl DataError {
                 "move {} away, or choose another place with `path` in the configuration",
                 path.display()
             ),
+            Self::Changed { .. } => {
+                "look at who has put it there; `lyceum data remove` removes all, to be added again".to_owned()
+            }
             Self::Mounted { .. } => {
                 "choose a folder below it with `path` in the configuration".to_owned()
             }

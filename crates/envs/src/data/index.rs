@@ -158,7 +158,7 @@ fn package(node: Node<'_, '_>) -> Result<Entry, String> {
 }
 
 /// Whether it can be the name of a folder, and nothing else.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && !text.starts_with('.')
         && text

@@ -12,6 +12,7 @@ use reqwest::Url;
 use super::fetch::{self, Fetcher};
 use super::folder::{blocking, md5, sha256};
 use super::index::{Checksum, Entry, Index, MAX_INDEX};
+use super::keep::keep;
 use super::place::{Place, remove_all};
 use super::stamp::{DataStamp, Found, find, is_whole};
 use super::unpack::{self, Amount, Bounds};
@@ -222,10 +223,7 @@ pub async fn add_nltk(
         let mut packages = Vec::new();
         for package in old.packages {
             if !files.iter().any(|(entry, _)| entry.id == package.id)
-                && link(
-                    &place.path().join(&package.place),
-                    &stage.join(&package.place),
-                )?
+                && keep(place.path(), &package, &stage)?
             {
                 packages.push(package);
             }
@@ -471,27 +469,4 @@ fn put(entry: &Entry, file: &Path, stage: &Path, limit: u64) -> Result<Amount, D
         .map_err(DataError::io("write", &target))?;
     let bytes = io::copy(&mut input, &mut output).map_err(DataError::io("write", &target))?;
     Ok(Amount { files: 1, bytes })
-}
-
-/// Gives files another name instead of copying them: they never change. Tells whether there was anything.
-fn link(source: &Path, target: &Path) -> Result<bool, DataError> {
-    let data = match fs::symlink_metadata(source) {
-        Ok(data) => data,
-        // Somebody has removed it; it can be added again.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(DataError::io("look at", source)(error)),
-    };
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(DataError::io("make the folder", parent))?;
-    }
-    if data.is_file() {
-        fs::hard_link(source, target).map_err(DataError::io("link", source))?;
-    } else if data.is_dir() {
-        fs::create_dir_all(target).map_err(DataError::io("make the folder", target))?;
-        for entry in fs::read_dir(source).map_err(DataError::io("read", source))? {
-            let entry = entry.map_err(DataError::io("read", source))?;
-            link(&entry.path(), &target.join(entry.file_name()))?;
-        }
-    }
-    Ok(true)
 }

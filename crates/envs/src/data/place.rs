@@ -83,10 +83,14 @@ impl Place {
         }
     }
 
-    /// Puts back what a run that was killed halfway through an exchange has moved aside.
+    /// Puts back what a run that was killed halfway through an exchange has moved aside, or removes it if the new is there.
     fn bring_back(&self) -> Result<(), DataError> {
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Its files would have two names for ever.
+            Ok(_) if matches!(find(&self.path)?, Found::Data(_)) => {
+                return remove_all(&self.hidden("old"));
+            }
             Ok(_) => return Ok(()),
             Err(error) => return Err(DataError::io("look at", &self.path)(error)),
         }

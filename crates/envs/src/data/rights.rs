@@ -3,20 +3,21 @@
 //!
 //! The lists are written as the attributes that the kernel itself reads (acl(5)), so that no program has to be there.
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, getgrouplist};
 use rustix::fs::{
-    Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fgetxattr, fremovexattr, fsetxattr,
-    fstat, open, openat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fgetxattr, fremovexattr,
+    fsetxattr, fstat, open, openat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::DataError;
+use super::{DataError, stamp};
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
@@ -101,16 +102,31 @@ pub fn create(path: &Path, rights: &Rights, dry_run: bool) -> Result<Change, Dat
 }
 
 /// Gives a folder these rights. It becomes root's, if we are root. Blocks.
+///
+/// What others may write from now on is not ours any more, so that the record of what `lyceum data add` has put there goes:
+/// nothing of it would be true when they may not write any more.
 pub fn apply(path: &Path, rights: &Rights, dry_run: bool) -> Result<Change, DataError> {
     let numbers = Numbers::find(rights)?;
     let folder = open(path, FOLDER, Mode::empty())
         .map_err(io::Error::from)
         .map_err(DataError::io("open the folder", path))?;
+    if numbers.is_shared() && !dry_run {
+        match unlinkat(&folder, stamp::FILE, AtFlags::empty()) {
+            // A folder of that name is no record.
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+            Err(error) => {
+                return Err(DataError::io("change", &path.join(stamp::FILE))(
+                    error.into(),
+                ));
+            }
+        }
+    }
     set(&folder, &numbers, Kind::Folder, path, dry_run)
 }
 
 /// Gives everything below a folder the rights that it would have if it were created there now. Links are left alone, and so
-/// are files with several names and programs that run as somebody else. Gives the number of what was left alone. Blocks.
+/// are files with several names, programs that run as somebody else, and what lies deeper than 200 folders. Gives the number
+/// of what was left alone. Blocks.
 pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
     let numbers = Numbers::find(rights)?;
     let failed = || DataError::io("go through", path);
@@ -132,13 +148,13 @@ pub fn apply_below(path: &Path, rights: &Rights) -> Result<u64, DataError> {
         let opened = match openat(&level.folder, name, ANY, Mode::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT) => continue,
-            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::IO)) => {
-                return Err(failed()(error.into()));
-            }
-            Err(_) => {
+            // A link, or a socket.
+            Err(Errno::LOOP | Errno::NXIO) => {
                 left_alone += 1;
                 continue;
             }
+            // Whatever else it is, the folder has not got its rights.
+            Err(error) => return Err(failed()(error.into())),
         };
         let stat = fstat(&opened).map_err(io::Error::from).map_err(failed())?;
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -357,6 +373,7 @@ impl Numbers {
     fn find(rights: &Rights) -> Result<Self, DataError> {
         let mut users: Vec<(u32, Bits)> = Vec::new();
         let mut groups: Vec<(u32, Bits)> = Vec::new();
+        let mut found = Vec::new();
         let (mut no_users, mut no_groups) = (Vec::new(), Vec::new());
         let unreadable = |error: Errno| DataError::io("look up", Path::new("names"))(error.into());
         let unreadable = |error: nix::Error| unreadable(Errno::from_raw_os_error(error as i32));
@@ -371,7 +388,10 @@ impl Numbers {
             };
             for name in by_user {
                 match User::from_name(name).map_err(unreadable)? {
-                    Some(user) => put(&mut users, user.uid.as_raw(), bits),
+                    Some(user) => {
+                        put(&mut users, user.uid.as_raw(), bits);
+                        found.push(user);
+                    }
                     None => no_users.push(name.clone()),
                 }
             }
@@ -388,6 +408,19 @@ impl Numbers {
             }
         }
         let everybody = |audience: &Audience| *audience == Audience::Everybody;
+        if everybody(&rights.write) {
+            // An entry of their own would give those who are named less than everybody else.
+            users.clear();
+            groups.clear();
+        }
+        // An entry of one's own counts more than those of one's groups. Without it, a reader whose group writes writes; and
+        // if the group loses him, he may do too little until rights are given again, and never too much.
+        for user in found {
+            let id = (user.uid.as_raw(), Bits::Read);
+            if users.contains(&id) && is_writer(&user, &groups).map_err(unreadable)? {
+                users.retain(|one| *one != id);
+            }
+        }
         let of_others = if everybody(&rights.write) {
             Bits::Write
         } else if everybody(&rights.read) {
@@ -444,6 +477,14 @@ impl Numbers {
             groups: named(&self.groups),
         }
     }
+}
+
+/// Whether one of an account's groups may write.
+fn is_writer(user: &User, groups: &[(u32, Bits)]) -> Result<bool, nix::Error> {
+    let name = CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
+    let own = getgrouplist(&name, user.gid)?;
+    let writes = |gid: &nix::unistd::Gid| groups.contains(&(gid.as_raw(), Bits::Write));
+    Ok(own.iter().any(writes))
 }
 
 fn put(all: &mut Vec<(u32, Bits)>, id: u32, bits: Bits) {

@@ -1,9 +1,12 @@
 //! What is written beside data that we have put somewhere, and what is found there.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -68,25 +71,57 @@ impl DataStamp {
 }
 
 /// Tells what is in a place. Blocks.
+///
+/// A record is believed only where nobody else could have written it: with it, what is there may be replaced and removed.
 pub fn find(path: &Path) -> Result<Found, DataError> {
-    let file = path.join(FILE);
-    match fs::symlink_metadata(&file) {
-        Ok(data) if data.is_file() && data.len() <= MAX_STAMP => {
-            let text = fs::read(&file).map_err(DataError::io("read", &file))?;
-            Ok(serde_json::from_slice(&text).map_or(Found::Other, Found::Data))
-        }
-        Ok(_) => Ok(Found::Other),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Found::Other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(path) {
-            Ok(mut entries) => Ok(match entries.next() {
-                None => Found::Nothing,
-                Some(_) => Found::Other,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(error) => Err(DataError::io("read", path)(error)),
-        },
-        Err(error) => Err(DataError::io("read", &file)(error)),
+    let failed = |error: Errno| DataError::io("read", path)(error.into());
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = match open(path, way, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(Errno::NOTDIR) => return Ok(Found::Other),
+        folder => folder.map_err(failed)?,
+    };
+    // A pipe is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match openat(&folder, FILE, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return without_stamp(path),
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(Found::Other),
+        opened => opened.map_err(|error| DataError::io("read", &path.join(FILE))(error.into()))?,
+    };
+    let above = fstat(&folder).map_err(failed)?;
+    let stat = fstat(&opened).map_err(failed)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // With other names it may have come from elsewhere.
+    if !is_file || stat.st_nlink != 1 || !is_ours(&stat) || !is_ours(&above) {
+        return Ok(Found::Other);
     }
+    let mut text = Vec::new();
+    File::from(opened)
+        .take(MAX_STAMP + 1)
+        .read_to_end(&mut text)
+        .map_err(DataError::io("read", &path.join(FILE)))?;
+    if text.len() as u64 > MAX_STAMP {
+        return Ok(Found::Other);
+    }
+    Ok(serde_json::from_slice(&text).map_or(Found::Other, Found::Data))
+}
+
+fn without_stamp(path: &Path) -> Result<Found, DataError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(match entries.next() {
+            None => Found::Nothing,
+            Some(_) => Found::Other,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(DataError::io("read", path)(error)),
+    }
+}
+
+/// Whether only root, or whoever we are, can change something. Where there is an access control list, the bits of the group
+/// tell the most that anybody has by it.
+pub(super) fn is_ours(stat: &Stat) -> bool {
+    let is_owner = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+    is_owner && stat.st_mode & 0o022 == 0
 }
 
 /// Tells whether a piece is there as it was put there; what cannot be looked at is not. Blocks.

@@ -8,7 +8,10 @@ use tempfile::TempDir;
 
 use super::{Audience, Rights};
 
+mod below;
 mod folders;
+mod forged;
+mod named;
 mod nltk;
 mod rights;
 

@@ -17,12 +17,12 @@ use super::{open_rights, target, zip_of};
 use crate::progress::Silent;
 
 /// A copy of what NLTK has on the web, of our own making.
-struct Mirror {
+pub(super) struct Mirror {
     dir: TempDir,
 }
 
 impl Mirror {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mirror = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -74,7 +74,7 @@ impl Mirror {
         fs::write(self.path().join("index.xml"), text).unwrap();
     }
 
-    fn wish(&self, names: &[&str]) -> NltkWish {
+    pub(super) fn wish(&self, names: &[&str]) -> NltkWish {
         Self::wish_from(names, self.path().to_str().unwrap())
     }
 

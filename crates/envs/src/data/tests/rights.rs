@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::super::*;
 
 /// Runs a shell command as an account that every Debian has, in these groups besides.
-fn as_account(name: &str, groups: &str, command: &str) -> bool {
+pub(super) fn as_account(name: &str, groups: &str, command: &str) -> bool {
     let done = Command::new("setpriv")
         .args(["--reuid", name, "--regid", name])
         .args(["--groups", groups, "sh", "-c", command])

@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(told(Depth::Files).await, [missing.clone()]);
         fs::write(data.join("b"), "2").unwrap();
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
         fs::create_dir(data.with_file_name(".data.new")).unwrap();
         let quick = told(Depth::Folders).await;
         assert_eq!(quick.len(), 3, "{quick:?}");
