@@ -87,9 +87,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     shell::run(&mut cases)
 }
 
-/// The part of `cargo xtask test`: all cases against the release build.
+/// The part of `cargo xtask test`: all cases.
 pub(crate) fn part(root: &Path, counts: &mut Counts) -> Result<()> {
-    let program = root.join("target/release/lyceum");
+    let program = root.join(crate::test::PROGRAM);
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
     }

@@ -24,6 +24,8 @@ use crate::tidy;
 use ahead::Ahead;
 use needs::{Installing, Package};
 
+/// The program that black-box tests run, below the root: that of the profile `checked`.
+pub(crate) const PROGRAM: &str = "target/checked/lyceum";
 /// The variable by which tests find the program in the place of a notebook server; without it, each asks Cargo.
 const NOTEBOOK: &str = "LYCEUM_TEST_NOTEBOOK";
 /// Tests that wait for name servers and authorities most of the time.
@@ -58,15 +60,15 @@ enum Part {
     Doc,
     /// Tests of the crates, through HTTP, with real servers and real databases
     Unit,
-    /// The release build
+    /// The program for the black-box tests
     Build,
     /// Licences, banned crates and sources of dependencies
     Deny,
-    /// Black-box cases of JupyterHub's contract against the release build
+    /// Black-box cases of JupyterHub's contract
     Conformance,
-    /// Made-up requests against the release build, by the API's own document
+    /// Made-up requests, by the API's own document
     Api,
-    /// A real browser against the release build
+    /// A real browser
     E2e,
 }
 
@@ -79,13 +81,13 @@ impl Part {
             Self::Fuzz => "targets for fuzzing (cargo check in fuzz/)",
             Self::Doc => "documentation (cargo doc, warnings are errors)",
             Self::Unit => "tests of the crates",
-            Self::Build => "release build",
+            Self::Build => "the program for black-box tests (cargo build --profile checked)",
             Self::Deny => "licences, bans and sources (cargo deny)",
             Self::Conformance => {
                 "black-box cases of JupyterHub's contract (cargo xtask conformance)"
             }
             Self::Api => "made-up requests by the OpenAPI document (schemathesis)",
-            Self::E2e => "browser tests against the release build",
+            Self::E2e => "browser tests",
         }
     }
 }
@@ -211,7 +213,7 @@ impl Run<'_> {
         if let Some(ahead) = &mut self.ahead {
             match part {
                 Part::Api | Part::E2e => ahead.wait_for_needs(),
-                Part::Build => ahead.wait_for_release(),
+                Part::Build => ahead.wait_for_program(),
                 Part::Deny => ahead.wait_for_tools(),
                 _ => {}
             }
@@ -252,7 +254,7 @@ impl Run<'_> {
                 ),
             ),
             Part::Unit => self.unit(&mut counts),
-            Part::Build => shell::run(&mut release_build(root)),
+            Part::Build => shell::run(&mut build_program(root)),
             Part::Deny => deny(root),
             Part::Conformance => conformance::part(root, &mut counts),
             Part::Api => api::run(root, installing, self.compiled),
@@ -342,8 +344,8 @@ fn fuzz(root: &Path) -> Result<()> {
     shell::run(&mut check)
 }
 
-fn release_build(root: &Path) -> Command {
-    let arguments = ["build", "--release", "--locked", "--package", "lyceum"];
+fn build_program(root: &Path) -> Command {
+    let arguments = ["build", "--profile=checked", "--locked", "--package=lyceum"];
     cargo(root, &arguments)
 }
 

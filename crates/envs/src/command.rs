@@ -6,13 +6,15 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::mem;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout, timeout_at};
@@ -20,8 +22,10 @@ use tokio::time::{Instant, interval, timeout, timeout_at};
 use crate::diagnosis;
 use crate::error::{Cause, EnvError};
 
+mod lasting;
 mod left_over;
 
+pub(crate) use lasting::run_to_its_end;
 pub(crate) use left_over::{end_left_over, end_left_over_of};
 
 /// How many of the last lines are kept for an error message.
@@ -32,6 +36,12 @@ const SHOWN_LINES: usize = 12;
 const TICK: Duration = Duration::from_millis(250);
 /// How long output is read after the program itself has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// The longest line that is taken as one, as some answer in one; what is longer becomes several.
+const MAX_LINE: usize = 1024 * 1024;
+/// How much of each of the last lines is kept.
+const MAX_TAIL_LINE: usize = 8 * 1024;
+/// How long a log may become. What a program prints beyond that is read, and goes.
+const MAX_LOG: u64 = 64 * 1024 * 1024;
 /// The environment variable that names the folder for which a program works.
 const FOLDER_VARIABLE: &str = "LYCEUM_PREPARES";
 
@@ -69,6 +79,8 @@ const HANDED_ON: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Log {
     file: File,
+    /// The bytes that were written.
+    length: AtomicU64,
     path: PathBuf,
     folder: PathBuf,
     account: Option<Account>,
@@ -90,6 +102,7 @@ impl Log {
             })?;
         Ok(Self {
             file,
+            length: AtomicU64::new(0),
             path,
             folder,
             account: None,
@@ -115,7 +128,21 @@ impl Log {
 
     /// Adds a line. A log that cannot be written is no reason to stop: the disk being full shows elsewhere.
     fn line(&self, line: &str) {
-        let _ = writeln!(&self.file, "{line}");
+        let bytes = u64::try_from(line.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let before = self.length.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) <= MAX_LOG {
+            let _ = writeln!(&self.file, "{line}");
+        } else if before <= MAX_LOG {
+            let _ = writeln!(
+                &self.file,
+                "The log ends here, at {} MiB; what follows was not kept.",
+                MAX_LOG >> 20
+            );
+            // From now on, not even a short line.
+            self.length.store(u64::MAX / 2, Ordering::Relaxed);
+        }
     }
 }
 
@@ -159,16 +186,23 @@ pub(crate) async fn run(
     observer: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> Result<Vec<String>, EnvError> {
     log.line(&format!("$ {}", shown(&step)));
-    let mut output = Lines {
-        log,
-        observer,
-        tail: VecDeque::new(),
-    };
+    let mut output = Lines::new(Some(log), observer);
     let (doing, limit) = (step.doing, step.limit);
-    let result = attempt(step, &mut output).await;
+    let result = attempt(step, log, &mut output).await;
     if let Some(account) = &log.account {
         left_over::end_strays(&log.folder, account).await?;
     }
+    ended_with(result, doing, limit, log, output)
+}
+
+/// What is told of a program that has ended: its last lines, or why it failed.
+fn ended_with(
+    result: Result<(), Failed>,
+    doing: &'static str,
+    limit: Duration,
+    log: &Log,
+    output: Lines<'_>,
+) -> Result<Vec<String>, EnvError> {
     match result {
         Ok(()) => Ok(output.tail.into()),
         Err(cause) => Err(EnvError::Step {
@@ -182,20 +216,69 @@ pub(crate) async fn run(
 
 /// The lines of a running program: into the log, to the observer, and the last ones kept.
 struct Lines<'a> {
-    log: &'a Log,
+    /// `None` if the program writes into the log itself.
+    log: Option<&'a Log>,
     observer: &'a mut (dyn FnMut(Seen<'_>) + Send),
     tail: VecDeque<String>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(log: Option<&'a Log>, observer: &'a mut (dyn FnMut(Seen<'_>) + Send)) -> Self {
+        Self {
+            log,
+            observer,
+            tail: VecDeque::new(),
+        }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
-        let line = String::from_utf8_lossy(bytes).trim_end().to_owned();
-        self.log.line(&line);
+        let mut line = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if let Some(log) = self.log {
+            log.line(&line);
+        }
         (self.observer)(Seen::Line(&line));
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
+        line.truncate(line.floor_char_boundary(MAX_TAIL_LINE));
+        line.shrink_to_fit();
         self.tail.push_back(line);
+    }
+}
+
+/// What a program prints, line by line; a line that is too long comes in pieces, so that it fills nobody's memory.
+struct Pieces<R> {
+    reader: BufReader<R>,
+    begun: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Pieces<R> {
+    fn new(reader: R) -> Self {
+        Self {
+            reader: BufReader::new(reader),
+            begun: Vec::new(),
+        }
+    }
+
+    /// The next line or piece, without its end; nothing when there is no more. Loses nothing when it is dropped.
+    async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            let buffer = self.reader.fill_buf().await?;
+            if buffer.is_empty() {
+                let rest = mem::take(&mut self.begun);
+                return Ok((!rest.is_empty()).then_some(rest));
+            }
+            let room = MAX_LINE.saturating_sub(self.begun.len());
+            let part = buffer.get(..room).unwrap_or(buffer);
+            let end = part.iter().position(|byte| *byte == b'\n');
+            let line = part.get(..end.unwrap_or(part.len())).unwrap_or(part);
+            self.begun.extend_from_slice(line);
+            let taken = line.len() + usize::from(end.is_some());
+            self.reader.consume(taken);
+            if end.is_some() || self.begun.len() >= MAX_LINE {
+                return Ok(Some(mem::take(&mut self.begun)));
+            }
+        }
     }
 }
 
@@ -206,17 +289,17 @@ enum Failed {
     Status(ExitStatus),
 }
 
-async fn attempt(step: Step<'_>, output: &mut Lines<'_>) -> Result<(), Failed> {
+async fn attempt(step: Step<'_>, log: &Log, output: &mut Lines<'_>) -> Result<(), Failed> {
     let deadline = Instant::now() + step.limit;
-    let (child, reader) = start(step, output.log).map_err(Failed::NotStarted)?;
+    let (child, reader) = start(step, log).map_err(Failed::NotStarted)?;
     let mut running = Running::new(child);
-    let mut lines = BufReader::new(reader).split(b'\n');
+    let mut lines = Pieces::new(reader);
     let mut ticks = interval(TICK);
     let ended = async {
         loop {
             tokio::select! {
                 biased;
-                line = lines.next_segment() => match line {
+                line = lines.next() => match line {
                     Ok(Some(line)) => output.take(&line),
                     // The output is closed: only the end remains.
                     Ok(None) | Err(_) => break running.child.wait().await,
@@ -235,7 +318,7 @@ async fn attempt(step: Step<'_>, output: &mut Lines<'_>) -> Result<(), Failed> {
         .map_err(Failed::NotStarted)?;
     // Grandchildren may hold the pipe open, so the rest is read for a moment only.
     let _ = timeout(DRAIN_LIMIT, async {
-        while let Ok(Some(line)) = lines.next_segment().await {
+        while let Ok(Some(line)) = lines.next().await {
             output.take(&line);
         }
     })
@@ -396,3 +479,6 @@ fn diagnose(failed: Failed, limit: Duration, tail: &VecDeque<String>) -> Cause {
         None => Cause::Other(status.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

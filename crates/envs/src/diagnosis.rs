@@ -10,6 +10,7 @@ const SIGNS: &[(&str, Sign)] = &[
     ("no space left on device", Sign::DiskFull),
     ("disk quota exceeded", Sign::DiskFull),
     ("dpkg was interrupted", Sign::AptInterrupted),
+    ("unable to acquire the dpkg frontend lock", Sign::AptBusy),
     ("ensurepip is not available", Sign::NoVenv),
     ("no module named ensurepip", Sign::NoVenv),
     ("no module named 'ensurepip'", Sign::NoVenv),
@@ -58,6 +59,7 @@ const SIGNS: &[(&str, Sign)] = &[
 enum Sign {
     DiskFull,
     AptInterrupted,
+    AptBusy,
     NoVenv,
     Proxy,
     Certificate,
@@ -80,6 +82,7 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
         return Some(match sign {
             Sign::DiskFull => Cause::DiskFull,
             Sign::AptInterrupted => Cause::AptInterrupted,
+            Sign::AptBusy => Cause::AptBusy,
             Sign::NoVenv => Cause::NoVenv,
             Sign::Proxy => Cause::Proxy,
             Sign::Certificate => Cause::Certificate,

@@ -163,6 +163,14 @@ pub enum EnvError {
         /// Its name.
         name: String,
     },
+    /// The account that shall build is somebody's.
+    #[error("packages cannot be built under the account `{name}`: {why}")]
+    BadBuilder {
+        /// Its name.
+        name: String,
+        /// What it is else.
+        why: String,
+    },
     /// Others could change what users will run.
     #[error("{} {what}", path.display())]
     Unsafe {
@@ -265,6 +273,10 @@ impl EnvError {
             Self::NoAccount { name } => format!(
                 "make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}; or name another in `build_as`"
             ),
+            Self::BadBuilder { .. } => {
+                "name one in `build_as` that does nothing else: useradd --system --no-create-home --shell /usr/sbin/nologin lyceum-build"
+                    .to_owned()
+            }
             Self::Unsafe { path, .. } => format!(
                 "after a look at what is there: chown root:root {0}; chmod go-w {0}",
                 path.display()
@@ -362,6 +374,8 @@ pub enum Cause {
     Permission,
     /// An earlier run of apt was broken off, and apt does nothing until its work is finished.
     AptInterrupted,
+    /// Another program has been installing packages of the system for so long that we did not wait for its end.
+    AptBusy,
     /// `venv` lacks `ensurepip`, as on Debian without `python3-venv`.
     NoVenv,
     /// A package has no ready-made wheel, and building it failed.
@@ -398,6 +412,7 @@ impl fmt::Display for Cause {
             Self::DiskFull => f.write_str("the disk is full"),
             Self::Permission => f.write_str("permission denied"),
             Self::AptInterrupted => f.write_str("an earlier run of apt was broken off"),
+            Self::AptBusy => f.write_str("another program installs packages of the system"),
             Self::NoVenv => f.write_str("the module ensurepip is missing"),
             Self::Build => f.write_str("a package must be compiled here, and that failed"),
             Self::BuildOf(name) => {
@@ -417,7 +432,7 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
-    fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         Some(
             match self {
                 Self::Network | Self::SlowNetwork | Self::Incomplete => {
@@ -438,6 +453,7 @@ impl Cause {
                     "check who owns the folder, and that its file system is not mounted with noexec"
                 }
                 Self::AptInterrupted => "finish its work with `dpkg --configure -a`, and try again",
+                Self::AptBusy => "wait until it is done, and try again; `ps -C apt-get,apt,dpkg,unattended-upgr` may show it",
                 Self::NoVenv => "install it, on Debian and Ubuntu: apt install python3-venv",
                 Self::Conflict => {
                     "the lines above name the packages that do not go together: loosen one of them in the requirements"

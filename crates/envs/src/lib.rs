@@ -15,6 +15,7 @@ mod progress;
 pub mod python;
 pub mod r;
 pub mod shell;
+mod whole_file;
 
 pub use error::{Cause, EnvError};
 pub use progress::{Phase, Progress, Report, Silent};

@@ -5,9 +5,6 @@
 //! environment of `lyceum demo` is [`crate::python`]'s.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::EnvError;
@@ -34,10 +31,11 @@ mod user_site;
 mod uses;
 mod version;
 
+pub use account::{builder, check_builder};
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};
 pub use gc::{Kept, Removal, Removed};
-pub(crate) use inside::{open_file, write_new};
+pub(crate) use inside::{Links, open_file, write_new};
 pub(crate) use interpreters::usual_folders;
 pub use interpreters::{Interpreter, Origin, interpreters};
 pub use list::Listed;
@@ -323,37 +321,4 @@ pub struct Due {
     pub why: String,
     /// Whether the lock file says which packages, or they have to be chosen.
     pub from_lock: bool,
-}
-
-/// Writes a file whole or not at all, and keeps the owner and mode of one that is there.
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let draft = path.with_file_name(name);
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::create_new(&draft)?;
-    let written = (|| {
-        file.write_all(text.as_bytes())?;
-        match fs::metadata(path) {
-            Ok(old) => {
-                // Whoever may not give files away keeps his own.
-                let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
-                file.set_permissions(old.permissions())?;
-            }
-            Err(_) => file.set_permissions(fs::Permissions::from_mode(0o644))?,
-        }
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written
 }

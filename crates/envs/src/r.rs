@@ -158,6 +158,8 @@ pub struct BuildReport {
     pub packages: Vec<PackageReport>,
     /// Packages that apt has installed, or would.
     pub apt: Vec<String>,
+    /// Why apt could not install something that it has; what it has otherwise, a repository may have given.
+    pub apt_failed: Option<Failure>,
     /// Repositories that did not answer, with the reason.
     pub offline: Vec<(String, String)>,
     /// Where the logs are.

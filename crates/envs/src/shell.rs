@@ -106,20 +106,18 @@ impl ShellSettings {
                 text,
                 r#"
 _lyceum={python}
-# Terminals of a server stay with the generation that the server runs from.
-if [ ! -O / ] && [ -n "${{LYCEUM_PYTHON-}}" ]; then
+if [ -O / ]; then
+  # What root runs or installs from there could change what everybody uses.
+  _lyceum=
+elif [ -n "${{LYCEUM_PYTHON-}}" ]; then
+  # Terminals of a server stay with the generation that the server runs from.
   _lyceum=$LYCEUM_PYTHON
 fi
-if [ -d "$_lyceum/bin" ]; then
+if [ -n "$_lyceum" ] && [ -d "$_lyceum/bin" ]; then
   case ":${{PATH-}}:" in
     *":$_lyceum/bin:"*) ;;
     *)
-      # For root, the system's own programs come first.
-      if [ -O / ]; then
-        PATH=${{PATH:+$PATH:}}$_lyceum/bin
-      else
-        PATH=$_lyceum/bin${{PATH:+:$PATH}}
-      fi
+      PATH=$_lyceum/bin${{PATH:+:$PATH}}
       export PATH
       ;;
   esac
@@ -206,13 +204,16 @@ fn block() -> String {
     format!("{BEGIN}\nif [ -r /{SCRIPT} ]; then . /{SCRIPT}; fi\n{END}\n")
 }
 
-/// The text without our block; `None` if the block has no end.
+/// The text without our block; `None` if the block has no end of its own.
 fn without_block(text: &str) -> Option<String> {
     let mut rest = String::with_capacity(text.len());
     let mut inside = false;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end();
-        if bare == BEGIN && !inside {
+        if bare == BEGIN {
+            if inside {
+                return None;
+            }
             inside = true;
         } else if bare == END && inside {
             inside = false;

@@ -6,12 +6,13 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::MethodRouter;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use lyceum_core::escape;
 
 use crate::api::endpoints::Endpoint;
+use crate::handlers::{any, boxed, get, post};
 use crate::visit::Visitor;
 use crate::{ApiError, Web, api, maintenance, notices, oauth, pages, request_id};
 
@@ -36,11 +37,11 @@ impl Web {
             .route("/hub", any(pages::root::elsewhere))
             .route(
                 "/hub/",
-                get(pages::root::hub).fallback(pages::errors::wrong_method),
+                get(pages::root::hub).fallback(boxed(pages::errors::wrong_method)),
             )
             .route("/favicon.ico", get(pages::files::favicon))
             .route("/robots.txt", get(pages::files::robots))
-            .fallback(pages::root::elsewhere);
+            .fallback(boxed(pages::root::elsewhere));
         self.finish(everything, any(pages::root::elsewhere))
     }
 
@@ -50,7 +51,7 @@ impl Web {
         let router = Router::new()
             .merge(api_root())
             .nest("/hub/api", api)
-            .fallback(not_here)
+            .fallback(boxed(not_here))
             .layer(middleware::from_fn(without_cookies));
         self.finish(router, any(not_here))
     }
@@ -74,7 +75,7 @@ impl Web {
             Router::new()
                 .route(&format!("{base}/"), root)
                 .nest(&base, router)
-                .fallback(not_here)
+                .fallback(boxed(not_here))
         };
         let router = router.with_state(self.clone());
         // A router's own layers run after it has chosen by path and method; these have to come before.
@@ -93,38 +94,44 @@ impl Web {
 fn api_root() -> Router<Web> {
     Router::new()
         .route("/hub/api/", get(api::hub::version))
-        .method_not_allowed_fallback(api_wrong_method)
+        .method_not_allowed_fallback(boxed(api_wrong_method))
         .layer(middleware::from_fn(api_answer))
 }
 
 fn pages_router() -> Router<Web> {
     Router::new()
-        .route("/login", get(pages::login::form).post(pages::login::submit))
+        .route(
+            "/login",
+            get(pages::login::form).post(boxed(pages::login::submit)),
+        )
         .route(
             "/logout",
-            get(pages::login::log_out).head(pages::errors::wrong_method),
+            get(pages::login::log_out).head(boxed(pages::errors::wrong_method)),
         )
         .route("/home", get(pages::home::show))
         .merge(pages::admin::router())
         .route(
             "/spawn",
             get(pages::spawn::own)
-                .head(pages::errors::wrong_method)
-                .post(pages::spawn::own_form),
+                .head(boxed(pages::errors::wrong_method))
+                .post(boxed(pages::spawn::own_form)),
         )
         .route(
             "/spawn/{user}",
             get(pages::spawn::link)
-                .head(pages::errors::wrong_method)
-                .post(pages::spawn::form),
+                .head(boxed(pages::errors::wrong_method))
+                .post(boxed(pages::spawn::form)),
         )
         .route(
             "/spawn/{user}/{server}",
             get(pages::spawn::link)
-                .head(pages::errors::wrong_method)
-                .post(pages::spawn::form),
+                .head(boxed(pages::errors::wrong_method))
+                .post(boxed(pages::spawn::form)),
         )
-        .route("/token", get(pages::token::show).post(pages::token::create))
+        .route(
+            "/token",
+            get(pages::token::show).post(boxed(pages::token::create)),
+        )
         .route("/token/revoke", post(pages::token::revoke))
         .route("/new-server", post(pages::named_servers::create))
         .route(
@@ -141,30 +148,30 @@ fn pages_router() -> Router<Web> {
         .route("/spawn-pending/{user}/{server}", get(pages::pending::page))
         .route(
             "/user/{user}",
-            get(pages::not_running::bare).fallback(pages::not_running::other_method),
+            get(pages::not_running::bare).fallback(boxed(pages::not_running::other_method)),
         )
         .route(
             "/user/{user}/",
-            get(pages::not_running::bare).fallback(pages::not_running::other_method),
+            get(pages::not_running::bare).fallback(boxed(pages::not_running::other_method)),
         )
         .route(
             "/user/{user}/{*rest}",
-            get(pages::not_running::below).fallback(pages::not_running::other_method),
+            get(pages::not_running::below).fallback(boxed(pages::not_running::other_method)),
         )
         .route("/user-redirect", get(pages::root::user_redirect))
         .route("/user-redirect/", get(pages::root::user_redirect))
         .route("/user-redirect/{*rest}", get(pages::root::user_redirect))
         .route(
             "/accept-share",
-            get(pages::accept_share::show).post(pages::accept_share::submit),
+            get(pages::accept_share::show).post(boxed(pages::accept_share::submit)),
         )
         .route(
             "/notices/servers/{user}",
-            get(notices::show).post(notices::keep),
+            get(notices::show).post(boxed(notices::keep)),
         )
         .route(
             "/notices/servers/{user}/{server}",
-            get(notices::show).post(notices::keep),
+            get(notices::show).post(boxed(notices::keep)),
         )
         .route("/keep/{user}", post(pages::keep::form))
         .route("/keep/{user}/{server}", post(pages::keep::form))
@@ -173,29 +180,29 @@ fn pages_router() -> Router<Web> {
         .route("/health", get(health))
         .route(
             "/metrics",
-            get(api::metrics::show).head(pages::errors::wrong_method),
+            get(api::metrics::show).head(boxed(pages::errors::wrong_method)),
         )
         .route("/logo", get(pages::files::logo))
         .route("/static/{*path}", get(pages::files::asset))
         .route("/security/csp-report", post(pages::errors::csp_report))
-        .fallback(pages::errors::not_found)
-        .method_not_allowed_fallback(pages::errors::wrong_method)
+        .fallback(boxed(pages::errors::not_found))
+        .method_not_allowed_fallback(boxed(pages::errors::wrong_method))
         .layer(middleware::from_fn(note_route))
 }
 
 fn api_router() -> Router<Web> {
     api::endpoints()
         .into_router()
-        .fallback(api_not_found)
-        .method_not_allowed_fallback(api_wrong_method)
+        .fallback(boxed(api_not_found))
+        .method_not_allowed_fallback(boxed(api_wrong_method))
 }
 
 fn authorize_router() -> Router<Web> {
     Router::new().route(
         "/oauth2/authorize",
         get(oauth::authorize)
-            .post(oauth::confirm)
-            .fallback(pages::errors::wrong_method),
+            .post(boxed(oauth::confirm))
+            .fallback(boxed(pages::errors::wrong_method)),
     )
 }
 

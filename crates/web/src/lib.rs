@@ -10,6 +10,7 @@ mod cookies;
 mod error;
 mod forms;
 mod gate;
+mod handlers;
 mod maintenance;
 mod notices;
 mod oauth;

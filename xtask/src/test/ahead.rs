@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 
 use super::needs::{self, Installing};
-use super::{Part, api, browsers, environments, pebble, release_build};
+use super::{Part, api, browsers, build_program, environments, pebble};
 use crate::shell;
 
 /// The work that is under way.
@@ -18,8 +18,8 @@ use crate::shell;
 pub(super) struct Ahead {
     preparing: Option<JoinHandle<()>>,
     building: Option<JoinHandle<()>>,
-    /// Closed as soon as the release build is done.
-    release: Option<Receiver<()>>,
+    /// Closed as soon as the program is built.
+    program: Option<Receiver<()>>,
 }
 
 impl Ahead {
@@ -38,10 +38,10 @@ impl Ahead {
     /// come first where they do not.
     pub(super) fn build(&mut self, root: &Path, parts: &[Part], installing: Installing) {
         let (root, parts) = (root.to_owned(), parts.to_owned());
-        let (done, release) = mpsc::channel();
-        self.release = Some(release);
+        let (done, built) = mpsc::channel();
+        self.program = Some(built);
         self.building = Some(thread::spawn(move || {
-            build_release(&root, &parts);
+            build_ahead(&root, &parts);
             drop(done);
             if parts.contains(&Part::Deny) {
                 let _ = needs::cargo_deny(&root, installing);
@@ -49,11 +49,11 @@ impl Ahead {
         }));
     }
 
-    /// Waits until the release build is done.
-    pub(super) fn wait_for_release(&mut self) {
-        if let Some(release) = self.release.take() {
+    /// Waits until the program is built.
+    pub(super) fn wait_for_program(&mut self) {
+        if let Some(built) = self.program.take() {
             // Nothing is ever sent: it ends when the other side is dropped.
-            let _ = release.recv();
+            let _ = built.recv();
         }
     }
 
@@ -83,9 +83,9 @@ fn prepare(root: &Path, parts: &[Part]) {
     }
 }
 
-fn build_release(root: &Path, parts: &[Part]) {
+fn build_ahead(root: &Path, parts: &[Part]) {
     if parts.contains(&Part::Build) {
-        let mut build = shell::patiently(&release_build(root));
+        let mut build = shell::patiently(&build_program(root));
         let _ = build.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {
 /// already, the program in the place of a notebook server is.
 pub(super) fn run(root: &Path, installing: Installing, compiled: bool) -> Result<()> {
     let program = std::env::var_os("LYCEUM_TEST_PROGRAM")
-        .map_or_else(|| root.join("target/release/lyceum"), PathBuf::from);
+        .map_or_else(|| root.join(super::PROGRAM), PathBuf::from);
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
     }

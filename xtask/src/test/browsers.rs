@@ -1,4 +1,4 @@
-//! The browser tests against the release build: which of their files run beside each other, and which alone.
+//! The browser tests: which of their files run beside each other, and which alone.
 //!
 //! What is in them is theirs to know; Node's runner starts a process for each file.
 
@@ -64,7 +64,7 @@ pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {
 
 /// Runs them all, group by group.
 pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
-    let program = root.join("target/release/lyceum");
+    let program = root.join(super::PROGRAM);
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
     }
@@ -95,6 +95,7 @@ pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> R
         for environment in &environments {
             tests.env(environment.variable, &environment.prefix);
         }
+        tests.env("LYCEUM_TEST_PROGRAM", &program);
         tests.env("LYCEUM_TEST_APPS", &apps);
         tests.env(pebble::VARIABLE, &pebble);
         tests.env(ENGINE, &engine);

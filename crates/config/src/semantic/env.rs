@@ -14,6 +14,9 @@ mod r;
 /// Where nothing can be kept that everybody has to reach after every boot.
 const NOT_BELOW: [&str; 4] = ["/home", "/root", "/run", "/proc"];
 
+/// An account that builds packages.
+const BUILDER: &str = "for example `build_as = \"lyceum-build\"`";
+
 impl Rules<'_> {
     pub(super) fn env(&mut self) {
         let env = &self.config.env;
@@ -66,6 +69,17 @@ impl Rules<'_> {
         self.fault(&path, true, problem, label);
     }
 
+    /// Refuses the account that runs `lyceum serve`: what it runs would be ended after each step of a build, and what it
+    /// owns would be open to packages' programs.
+    fn builder(&mut self, at: &[Step], account: &str) {
+        if account == self.config.broker.client {
+            let problem =
+                Problem::error(format!("`{account}` cannot build packages")).help(BUILDER);
+            let label = "`lyceum serve` runs under this account (`broker.client`)";
+            self.fault(at, false, problem, label);
+        }
+    }
+
     fn python_environment(&mut self, name: &str, environment: &PythonEnvConfig) {
         let key = |key: &str| ["env", "python", name, key].map(Step::from);
         let mut fault = |at: &str, what: String, label: &str, help: &str| {
@@ -100,9 +114,9 @@ impl Rules<'_> {
         }
         if blank(&environment.build_as) {
             let what = format!("`build_as` of the environment `{name}` is empty");
-            let help = "for example `build_as = \"lyceum-build\"`";
-            fault("build_as", what, "expected an account", help);
+            fault("build_as", what, "expected an account", BUILDER);
         }
+        self.builder(&key("build_as"), &environment.build_as);
         for (index, module) in environment.smoke.iter().enumerate() {
             if !is_module(module) {
                 let problem = Problem::error(format!("`{module}` is not the name of a module"))

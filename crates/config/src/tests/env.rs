@@ -78,6 +78,25 @@ build_as = \"\"
 }
 
 #[test]
+fn the_account_of_the_hub_builds_nothing() {
+    assert_snapshot!(
+        Folder::with(
+            "\
+[broker]
+client = \"hub\"
+
+[env.python.base]
+build_as = \"hub\"
+
+[env.r.base]
+build_as = \"hub\"
+"
+        )
+        .bad()
+    );
+}
+
+#[test]
 fn what_servers_and_shells_cannot_have_of_an_environment_is_all_shown() {
     assert_snapshot!(
         Folder::with(

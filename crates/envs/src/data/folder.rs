@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::fetch::{self, Fetcher, Wanted};
 use super::place::{Place, remove_all};
+use super::stamp::is_whole;
 use super::unpack::{self, Bounds};
 use super::{DataError, DataStamp, Package, Rights};
 use crate::progress::{Phase, Progress, Report};
@@ -106,7 +107,11 @@ pub async fn add_folder(
                 expected,
             });
         }
-        let same = |old: &DataStamp| old.packages.iter().any(|one| one.checksum == checksum);
+        let same = |old: &DataStamp| {
+            let mut same = old.packages.iter().filter(|one| one.checksum == checksum);
+            // What was damaged is put there again.
+            same.any(|one| is_whole(place.path(), one))
+        };
         if !checksum.is_empty() && old.as_ref().is_some_and(same) {
             place.leave(&wish.rights)?;
             return Ok(None);

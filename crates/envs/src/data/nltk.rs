@@ -1,5 +1,6 @@
 //! NLTK's packages, from its index, from a mirror, or from a copy on this machine.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,7 +14,7 @@ use super::folder::{blocking, md5, sha256};
 use super::index::{Checksum, Entry, Index, MAX_INDEX};
 use super::keep::keep;
 use super::place::{Place, remove_all};
-use super::stamp::{DataStamp, Found, find};
+use super::stamp::{DataStamp, Found, find, is_whole};
 use super::unpack::{self, Amount, Bounds};
 use super::{DataError, Package, Rights};
 use crate::progress::{Phase, Progress, Report};
@@ -140,15 +141,18 @@ pub async fn plan_nltk(path: &Path, wish: &NltkWish) -> Result<NltkPlan, DataErr
     } else {
         &wish.names
     };
-    let old = match find(path)? {
-        Found::Nothing => DataStamp::default(),
-        Found::Data(stamp) => stamp,
-        Found::Other => {
-            return Err(DataError::NotOurs {
-                path: path.to_owned(),
-            });
-        }
-    };
+    let asked = path.to_owned();
+    let (old, damaged) = blocking(path, move || {
+        let old = match find(&asked)? {
+            Found::Nothing => DataStamp::default(),
+            Found::Data(stamp) => stamp,
+            Found::Other => return Err(DataError::NotOurs { path: asked }),
+        };
+        let damaged = old.packages.iter().filter(|one| !is_whole(&asked, one));
+        let damaged: BTreeSet<String> = damaged.map(|one| one.id.clone()).collect();
+        Ok((old, damaged))
+    })
+    .await?;
     let mut plan = NltkPlan {
         wanted: Vec::new(),
         there: Vec::new(),
@@ -157,7 +161,8 @@ pub async fn plan_nltk(path: &Path, wish: &NltkWish) -> Result<NltkPlan, DataErr
     };
     for entry in index.choose(names)? {
         let old = old.find(&entry.id);
-        if old.is_some_and(|old| old.checksum == entry.checksum.text()) {
+        let is_same = old.is_some_and(|old| old.checksum == entry.checksum.text());
+        if is_same && !damaged.contains(&entry.id) {
             plan.there.push(entry.id);
             continue;
         }

@@ -4,6 +4,7 @@
 //! else we do it ourselves.
 
 use std::env;
+use std::ffi::OsStr;
 
 use nix::unistd::{User, geteuid};
 
@@ -45,19 +46,61 @@ const HANDED_ON: &[&str] = &[
     "LDFLAGS",
 ];
 
+/// How the shells of accounts end under which nobody logs in.
+const NO_SHELLS: &[&str] = &["nologin", "false"];
+
 /// Finds the account that builds; `None` is ourselves.
-pub(crate) fn builder(name: &str) -> Result<Option<Account>, EnvError> {
-    let missing = || EnvError::NoAccount {
-        name: name.to_owned(),
-    };
+///
+/// One under which somebody logs in is refused. What is left of it after each step of a build is ended, and what it owns is
+/// open to the programs of packages' authors.
+pub fn builder(name: &str) -> Result<Option<Account>, EnvError> {
     if !geteuid().is_root() {
         return Ok(None);
     }
-    let found = User::from_name(name).ok().flatten().ok_or_else(missing)?;
-    Ok((!found.uid.is_root()).then(|| Account {
+    let found = User::from_name(name)
+        .ok()
+        .flatten()
+        .ok_or_else(|| EnvError::NoAccount {
+            name: name.to_owned(),
+        })?;
+    if found.uid.is_root() {
+        return Ok(None);
+    }
+    let shell = found.shell.file_name().and_then(OsStr::to_str);
+    if !shell.is_some_and(|shell| NO_SHELLS.contains(&shell)) {
+        return Err(EnvError::BadBuilder {
+            name: name.to_owned(),
+            why: format!(
+                "somebody can log in under it, with {}",
+                found.shell.display()
+            ),
+        });
+    }
+    Ok(Some(Account {
         uid: found.uid.as_raw(),
         gid: found.gid.as_raw(),
     }))
+}
+
+/// Refuses an account with one of the numbers that people have, when we are root; one that is not there is for [`builder`]
+/// to tell of.
+pub fn check_builder(name: &str, people: [u32; 2]) -> Result<(), EnvError> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let [lowest, highest] = people;
+    match User::from_name(name).ok().flatten() {
+        Some(found) if (lowest..=highest).contains(&found.uid.as_raw()) => {
+            Err(EnvError::BadBuilder {
+                name: name.to_owned(),
+                why: format!(
+                    "its number {} is one of a person's (`accounts.uid_range`)",
+                    found.uid
+                ),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The account that owns nothing, when we are root.
@@ -74,4 +117,36 @@ pub(crate) fn handed_on() -> Vec<(&'static str, Option<String>)> {
         .iter()
         .filter_map(|name| Some((*name, Some(env::var(name).ok()?))));
     set.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer for an account that nobody should let build.
+    fn refusal<T>(result: Result<T, EnvError>) -> String {
+        match result {
+            Err(error @ EnvError::BadBuilder { .. }) => {
+                format!("{error}; {}", error.hint().unwrap())
+            }
+            Err(other) => panic!("another error: {other}"),
+            Ok(_) => panic!("not refused"),
+        }
+    }
+
+    #[test]
+    fn an_account_of_somebodys_builds_nothing() {
+        assert!(geteuid().is_root(), "this test has to be run as root");
+        // Every Debian has it, with a shell that runs one command.
+        let text = refusal(builder("sync"));
+        assert!(text.contains("somebody can log in under it"), "{text}");
+        assert!(text.contains("useradd --system"), "{text}");
+        let nobody = builder("nobody").unwrap().unwrap();
+        assert_eq!(nobody.uid, NOBODY);
+        assert_eq!(builder("root").unwrap(), None);
+        let text = refusal(check_builder("nobody", [60_000, 65_534]));
+        assert!(text.contains("accounts.uid_range"), "{text}");
+        check_builder("nobody", [1000, 59_999]).unwrap();
+        check_builder("no-such-account", [0, u32::MAX]).unwrap();
+    }
 }

@@ -30,6 +30,7 @@ use crate::python::build::check_room;
 use crate::python::check::CheckReport;
 use crate::python::meter::Meter;
 use crate::python::tune::TuneReport;
+use crate::whole_file::write_whole;
 
 mod choosing;
 mod making;
@@ -186,7 +187,7 @@ pub(super) async fn edit(
     };
     built.notes.extend(note);
     if edited != now {
-        super::write_file(path, &edited).map_err(|source| EnvError::Io {
+        write_whole(path, edited.as_bytes()).map_err(|source| EnvError::Io {
             doing: "write",
             path: path.clone(),
             source,
@@ -439,7 +440,7 @@ impl Builder<'_> {
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             return None;
         }
-        super::write_file(&path, &text)
+        write_whole(&path, text.as_bytes())
             .err()
             .map(|error| format!("could not write the lock file {}: {error}", path.display()))
     }

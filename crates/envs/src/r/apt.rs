@@ -5,11 +5,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::command::{Log, Seen, Step, run};
-use crate::error::EnvError;
+use crate::command::{Log, Seen, Step, run, run_to_its_end};
+use crate::error::{Cause, EnvError};
 
 const ASK_LIMIT: Duration = Duration::from_mins(2);
 const INSTALL_LIMIT: Duration = Duration::from_hours(2);
+/// How long apt waits for another program that installs, in seconds: such as an apt that an earlier run of ours began.
+const LOCK_LIMIT: &str = "DPkg::Lock::Timeout=1800";
 
 /// What apt knows of a package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,8 +46,16 @@ pub(super) async fn ask(names: &[String], log: &Log) -> Result<BTreeMap<String, 
     Ok(parse(&text))
 }
 
-/// Installs packages, and nothing that removes others.
-pub(super) async fn install(names: &[String], log: &Log) -> Result<(), EnvError> {
+/// Installs packages, and nothing that removes others. `waits` hears of it when another program that installs has to end
+/// first.
+///
+/// Once begun, apt comes to its end whatever becomes of us: broken off in the middle, it would leave the system's packages
+/// half-installed. So whoever drops this only stops waiting for it, and the next call waits until it has ended.
+pub(super) async fn install(
+    names: &[String],
+    log: &Log,
+    waits: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), EnvError> {
     let mut arguments: Vec<&OsStr> = [
         "install",
         "--yes",
@@ -53,7 +63,12 @@ pub(super) async fn install(names: &[String], log: &Log) -> Result<(), EnvError>
         "--no-install-recommends",
         "--no-remove",
         "-o",
-        "DPkg::Lock::Timeout=300",
+        LOCK_LIMIT,
+        // Nobody is there to be asked about files that were changed by hand: they stay as they are.
+        "-o",
+        "Dpkg::Options::=--force-confdef",
+        "-o",
+        "Dpkg::Options::=--force-confold",
         "--",
     ]
     .map(OsStr::new)
@@ -66,7 +81,33 @@ pub(super) async fn install(names: &[String], log: &Log) -> Result<(), EnvError>
         environment: environment(),
         limit: INSTALL_LIMIT,
     };
-    run(step, log, &mut |_| {}).await.map(drop)
+    let mut told = false;
+    let mut observer = |seen: Seen<'_>| {
+        // Said again each second.
+        if let Seen::Line(line) = seen
+            && line.starts_with("Waiting for cache lock")
+            && !std::mem::replace(&mut told, true)
+        {
+            waits(holder(line).unwrap_or("another program"));
+        }
+    };
+    run_to_its_end(step, log, &mut observer).await.map(drop)
+}
+
+/// Who has the lock: `… It is held by process 4711 (apt-get)...`.
+fn holder(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("It is held by ")?;
+    rest.split_once(')')
+        .map(|(before, _)| before)
+        .and_then(|before| rest.get(..=before.len()))
+}
+
+/// Whether apt will fail with every package as it has failed with these.
+pub(super) fn is_useless_now(error: &EnvError) -> bool {
+    let causes = [Cause::AptBusy, Cause::AptInterrupted, Cause::DiskFull];
+    error.cause().is_some_and(|cause| {
+        causes.contains(cause) || matches!(cause, Cause::Timeout(_) | Cause::NotStarted(_))
+    })
 }
 
 /// Whether this is a machine with apt.
@@ -111,6 +152,17 @@ fn parse(text: &str) -> BTreeMap<String, State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_installs_is_named() {
+        assert_eq!(
+            holder(
+                "Waiting for cache lock: Could not get lock /x. It is held by process 4711 (apt-get)..."
+            ),
+            Some("process 4711 (apt-get)")
+        );
+        assert_eq!(holder("Waiting for cache lock: Could not get lock"), None);
+    }
 
     #[test]
     fn apts_answer_is_understood() {

@@ -2,6 +2,8 @@
 //!
 //! Called with the lock held. Nothing that is in use is touched; what an interruption leaves, the next build removes.
 
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -14,12 +16,12 @@ use tokio::time::Instant;
 use super::choose::{Choice, plain};
 use super::error::{RError, io};
 use super::install::{self, Task};
-use super::list::{Entry, Method};
+use super::list::Method;
 use super::plan::{Chosen, From};
 use super::room::{Room, sha256};
 use super::sources;
-use super::tree::{How, mentions, transfer};
-use super::{BuildReport, Failure, Locked, PackageReport, RSpec, Stamp, State, Upgrade};
+use super::tree::{How, check_links, transfer};
+use super::{BuildReport, Failure, Locked, RSpec, Stamp, State, Upgrade};
 use crate::error::EnvError;
 use crate::progress::{Phase, Progress, Report};
 
@@ -128,59 +130,6 @@ impl Builder<'_> {
             fraction: Some(fraction),
             estimate: Duration::from_secs(estimate),
         });
-    }
-
-    fn is_the_same(&self, choice: &Choice) -> bool {
-        let Some((stamp, _)) = &self.previous else {
-            return false;
-        };
-        let kept = |name: &String| {
-            choice
-                .plan
-                .packages
-                .get(name)
-                .is_some_and(|one| one.from == From::Previous)
-        };
-        stamp.failed.is_empty()
-            && choice.lost.is_empty()
-            && stamp.r == self.spec.interpreter.version.to_string()
-            && stamp.packages.keys().all(kept)
-            && choice
-                .plan
-                .packages
-                .iter()
-                .all(|(name, one)| match one.from {
-                    From::Previous => stamp.packages.contains_key(name),
-                    From::Here => {
-                        self.spec.list.find(name).is_none() || stamp.here.contains_key(name)
-                    }
-                    From::Repository { .. } | From::Source => false,
-                })
-            && stamp
-                .here
-                .keys()
-                .all(|name| self.spec.list.find(name).is_some())
-    }
-
-    /// How all packages stand before anything is installed.
-    fn first_states(&self, choice: &Choice) -> BTreeMap<String, State> {
-        let mut states: BTreeMap<String, State> = choice
-            .lost
-            .iter()
-            .map(|(name, failure)| (name.clone(), State::Failed(failure.clone())))
-            .collect();
-        for (name, chosen) in &choice.plan.packages {
-            let state = match chosen.from {
-                From::Previous => State::Kept,
-                From::Here => State::Here,
-                From::Repository { .. } | From::Source => State::Planned,
-            };
-            states.entry(name.clone()).or_insert(state);
-        }
-        for entry in self.spec.list.entries.iter().filter(|_| self.dry_run) {
-            states.entry(entry.name.clone()).or_insert(State::Planned);
-        }
-        states
     }
 
     /// Puts the packages of the generation before into the new library, as the same files.
@@ -351,12 +300,15 @@ impl Builder<'_> {
                     fs::remove_file(&path).map_err(fail(&path))?;
                 } else if !good.contains(&name) {
                     fs::remove_dir_all(&path).map_err(fail(&path))?;
-                } else if account.is_some() && data.uid() != 0 {
-                    let owner = Some(data.uid());
-                    let draft = library.join(format!(".{name}.new"));
-                    transfer(&path, &draft, How::Copy { owner })?;
-                    fs::remove_dir_all(&path).map_err(fail(&path))?;
-                    fs::rename(&draft, &path).map_err(fail(&path))?;
+                } else {
+                    if account.is_some() && data.uid() != 0 {
+                        let owner = Some(data.uid());
+                        let draft = library.join(format!(".{name}.new"));
+                        transfer(&path, &draft, How::Copy { owner })?;
+                        fs::remove_dir_all(&path).map_err(fail(&path))?;
+                        fs::rename(&draft, &path).map_err(fail(&path))?;
+                    }
+                    check_links(&path)?;
                 }
             }
             Ok(())
@@ -390,98 +342,6 @@ impl Builder<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn stamp(
-        &self,
-        room: &Room<'_>,
-        choice: &Choice,
-        states: &BTreeMap<String, State>,
-        mut packages: BTreeMap<String, Locked>,
-    ) -> Stamp {
-        let library = room.library.clone();
-        let names: Vec<String> = packages.keys().cloned().collect();
-        let bound = blocking(move || {
-            Ok(names
-                .into_iter()
-                .filter(|name| mentions(&library.join(name), &library))
-                .collect::<Vec<_>>())
-        })
-        .await
-        .unwrap_or_default();
-        for name in bound {
-            if let Some(one) = packages.get_mut(&name) {
-                one.bound = true;
-            }
-        }
-        let entries = &self.spec.list.entries;
-        let state = |entry: &Entry| states.get(&entry.name);
-        let lacks = |entry: &&Entry| !state(entry).is_some_and(State::is_good);
-        let reason = |entry: &Entry| match state(entry) {
-            Some(State::Failed(failure)) => failure.cause.clone(),
-            Some(State::Skipped { because }) => because.clone(),
-            _ => String::new(),
-        };
-        Stamp {
-            format: FORMAT,
-            r: self.spec.interpreter.version.to_string(),
-            here: entries
-                .iter()
-                .filter(|entry| state(entry) == Some(&State::Here))
-                .filter_map(|entry| {
-                    let chosen = choice.plan.packages.get(&entry.name)?;
-                    Some((entry.name.clone(), chosen.version.clone()))
-                })
-                .collect(),
-            failed: entries
-                .iter()
-                .filter(lacks)
-                .map(|entry| (entry.name.clone(), reason(entry)))
-                .collect(),
-            lacking: entries
-                .iter()
-                .filter(lacks)
-                .filter(|entry| entry.required)
-                .map(|entry| entry.name.clone())
-                .collect(),
-            packages,
-            seconds: self.begun.elapsed().as_secs(),
-        }
-    }
-
-    fn report(
-        &self,
-        room: &Room<'_>,
-        choice: &Choice,
-        states: &BTreeMap<String, State>,
-        complete: bool,
-    ) -> BuildReport {
-        let packages = states
-            .iter()
-            .map(|(name, state)| {
-                let entry = self.spec.list.find(name);
-                PackageReport {
-                    name: name.clone(),
-                    version: choice
-                        .plan
-                        .packages
-                        .get(name)
-                        .map(|chosen| chosen.version.clone()),
-                    state: state.clone(),
-                    listed: entry.is_some(),
-                    required: entry.is_some_and(|entry| entry.required),
-                }
-            })
-            .collect();
-        BuildReport {
-            series: self.spec.interpreter.version.series(),
-            generation: None,
-            complete,
-            packages,
-            apt: choice.apt.clone(),
-            offline: choice.plan.offline.clone(),
-            logs: room.logs.clone(),
-        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Choice {
     /// Entries of the list that cannot be had.
     pub(super) lost: BTreeMap<String, Failure>,
     pub(super) apt: Vec<String>,
+    /// Why apt could not install something that it has.
+    pub(super) apt_failed: Option<Failure>,
 }
 
 impl Builder<'_> {
@@ -75,6 +77,7 @@ impl Builder<'_> {
             stay: BTreeSet::new(),
             lost: BTreeMap::new(),
             apt: Vec::new(),
+            apt_failed: None,
         };
         self.take_from_apt(room, &fresh, &mut choice).await?;
         for _ in 0..ROUNDS {
@@ -200,21 +203,49 @@ impl Builder<'_> {
                 &format!("installing {} packages with apt", choice.apt.len()),
                 0.03,
             );
-            if apt::install(&choice.apt, &log).await.is_err() {
-                // Each alone, so that one that fails takes no other with it.
-                for name in choice.apt.clone() {
-                    let ran = apt::install(std::slice::from_ref(&name), &log).await;
-                    if let (Err(error), Some(entry)) = (ran, wanted.get(&name)) {
-                        choice.apt.retain(|one| *one != name);
-                        if entry.method == Method::Apt {
-                            lost.insert(entry.name.clone(), explain(&error));
-                        }
-                    }
+            let failed = self.install_with_apt(&choice.apt, &log).await;
+            for (name, failure) in failed {
+                choice.apt.retain(|one| *one != name);
+                if let Some(entry) = wanted
+                    .get(&name)
+                    .filter(|entry| entry.method == Method::Apt)
+                {
+                    lost.insert(entry.name.clone(), failure.clone());
                 }
+                choice.apt_failed = Some(failure);
             }
         }
         choice.lost.extend(lost);
         Ok(())
+    }
+
+    /// Installs packages with apt, and gives those that failed.
+    async fn install_with_apt(&self, names: &[String], log: &Log) -> Vec<(String, Failure)> {
+        let waits = |holder: &str| {
+            self.tell(
+                Phase::Waiting,
+                &format!("{holder} installs packages of the system, waiting for it"),
+                0.03,
+            );
+        };
+        let Err(error) = apt::install(names, log, &waits).await else {
+            return Vec::new();
+        };
+        if names.len() == 1 || apt::is_useless_now(&error) {
+            let failure = explain(&error);
+            return names
+                .iter()
+                .map(|name| (name.clone(), failure.clone()))
+                .collect();
+        }
+        // Each alone, so that one that fails takes no other with it.
+        let mut failed = Vec::new();
+        for name in names {
+            if let Err(error) = apt::install(std::slice::from_ref(name), log, &waits).await {
+                failed.push((name.clone(), explain(&error)));
+            }
+        }
+        failed
     }
 
     /// Gets the sources of entries that no repository has, as far as they are not there from before.

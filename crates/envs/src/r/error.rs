@@ -76,6 +76,14 @@ pub enum RError {
         /// The thing.
         path: PathBuf,
     },
+    /// A package has a link that leads elsewhere.
+    #[error("{} is a link to {}, which leads out of its package or to nothing", path.display(), target.display())]
+    LeadsOut {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// What a program of ours answered makes no sense.
     #[error("could not understand what R answered: {answer}")]
     Answer {
@@ -90,6 +98,9 @@ impl RError {
         Some(match self {
             Self::Env(EnvError::Step { cause, tail, log, .. }) => {
                 match diagnosis::find(tail.lines()) {
+                    _ if matches!(cause, Cause::AptBusy | Cause::AptInterrupted) => {
+                        return cause.hint();
+                    }
                     Some(found) => found.advice,
                     None if *cause == Cause::DiskFull => "make room on the disk and try again".into(),
                     None => format!("read {}", log.display()),
@@ -120,7 +131,7 @@ impl RError {
             Self::Incomplete { .. } => {
                 "mend what failed and build again, or mark these packages with `required = false`".into()
             }
-            Self::StrangeFile { .. } => "take the package that has it out of the list".into(),
+            Self::StrangeFile { .. } | Self::LeadsOut { .. } => "take the package that has it out of the list".into(),
             Self::Answer { .. } => return None,
         })
     }

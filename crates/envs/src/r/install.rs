@@ -202,6 +202,10 @@ pub(super) fn explain(error: &EnvError) -> Failure {
             "it was killed; perhaps the machine ran out of memory".to_owned(),
             "check with dmesg, and try again".to_owned(),
         ),
+        // How the system's packages are mended, nobody reads from a log.
+        (_, Cause::AptBusy | Cause::AptInterrupted) => {
+            (cause.to_string(), error.hint().unwrap_or_default())
+        }
         (Some(found), _) => (found.cause, found.advice),
         (None, cause) => (cause.to_string(), format!("read {}", log.display())),
     };

@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 
 use super::error::{RError, io as fail};
+use crate::library::Links;
 
 /// How deep folders may lie in each other.
 const DEPTH: usize = 100;
@@ -105,6 +106,34 @@ fn folder(
     Ok(())
 }
 
+/// Refuses a package with a link that leads out of it, on any way, or to nothing: whoever can change what is there would
+/// decide what everybody's R loads. Nobody else may write to the package meanwhile. Blocks.
+pub(super) fn check_links(package: &Path) -> Result<(), RError> {
+    // Nothing outside is allowed, no interpreter either.
+    let links = Links::new(package, Path::new(""));
+    let mut pending = vec![(PathBuf::new(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        let path = package.join(&folder);
+        if depth > DEPTH {
+            return Err(RError::StrangeFile { path });
+        }
+        for entry in fs::read_dir(&path).map_err(fail("read", &path))? {
+            let entry = entry.map_err(fail("read", &path))?;
+            let below = folder.join(entry.file_name());
+            let kind = entry.file_type().map_err(fail("look at", entry.path()))?;
+            if kind.is_dir() {
+                pending.push((below, depth + 1));
+            } else if kind.is_symlink() && links.check(&below).is_err() {
+                return Err(RError::LeadsOut {
+                    target: fs::read_link(entry.path()).unwrap_or_default(),
+                    path: entry.path(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether a file of this package has a path in it: then it works in no other place. Blocks.
 pub(super) fn mentions(package: &Path, text: &Path) -> bool {
     let needle = text.as_os_str().as_encoded_bytes();
@@ -162,6 +191,33 @@ mod tests {
             fs::metadata(to.join("libs/a.so")).unwrap().ino(),
             fs::metadata(linked.join("libs/a.so")).unwrap().ino()
         );
+    }
+
+    #[test]
+    fn links_stay_inside_of_their_package() {
+        let root = tempfile::tempdir().unwrap();
+        let package = root.path().join("tool");
+        fs::create_dir_all(package.join("libs/arch")).unwrap();
+        fs::write(package.join("libs/tool.so"), "code").unwrap();
+        fs::write(root.path().join("x.so"), "code").unwrap();
+        symlink("../tool.so", package.join("libs/arch/tool.so")).unwrap();
+        symlink("arch", package.join("libs/other")).unwrap();
+        check_links(&package).unwrap();
+        for target in [
+            root.path().join("x.so").to_str().unwrap(),
+            "../../x.so",
+            // Out and in again, and by a link of its own.
+            "../../tool/libs/tool.so",
+            "other/../../../x.so",
+            "nothing",
+        ] {
+            let link = package.join("libs/x.so");
+            symlink(target, &link).unwrap();
+            let error = check_links(&package).unwrap_err();
+            assert!(error.to_string().contains(target), "{error}");
+            fs::remove_file(link).unwrap();
+        }
+        check_links(&package).unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The script in real shells, and the files that it is read from.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use super::*;
@@ -17,14 +18,22 @@ fn settings(python: &Path) -> ShellSettings {
     }
 }
 
-/// Reads the script in a shell, and gives what the words after it print.
-fn run(shell: &str, script: &Path, variables: &[(&str, &str)], words: &str) -> String {
+/// The number of somebody who is not root.
+const ADA: u32 = 54_341;
+
+/// Reads the script in a shell of an account's, and gives what the words after it print.
+fn run(uid: u32, shell: &str, script: &Path, variables: &[(&str, &str)], words: &str) -> String {
     let text = format!("set -eu; . {}; {words}", script.display());
-    let output = Command::new(format!("/bin/{shell}"))
+    let mut command = Command::new(format!("/bin/{shell}"));
+    command
         .args(["-c", &text])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
-        .envs(variables.iter().copied())
+        .envs(variables.iter().copied());
+    if uid != rustix::process::geteuid().as_raw() {
+        command.uid(uid).gid(uid).current_dir("/");
+    }
+    let output = command
         .output()
         .unwrap_or_else(|error| panic!("install {shell}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -35,59 +44,72 @@ fn run(shell: &str, script: &Path, variables: &[(&str, &str)], words: &str) -> S
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The path is in front for people, and behind for root.
-fn expected(bin: &Path) -> String {
-    let bin = bin.join("bin").display().to_string();
-    if rustix::process::geteuid().is_root() {
-        format!("/usr/bin:/bin:{bin}")
+/// The path is in front for people, and not there for root.
+fn expected(uid: u32, bin: &Path) -> String {
+    if uid == 0 {
+        "/usr/bin:/bin".to_owned()
     } else {
-        format!("{bin}:/usr/bin:/bin")
+        format!("{}:/usr/bin:/bin", bin.join("bin").display())
     }
+}
+
+/// A folder that everybody can enter.
+fn open_folder() -> tempfile::TempDir {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test has to be run as root"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    folder
 }
 
 #[test]
 fn every_shell_has_the_same_of_it_once_and_nothing_that_is_missing_harms() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = open_folder();
     let python = folder.path().join("it's base/current");
     let script = folder.path().join("lyceum.sh");
     fs::write(&script, settings(&python).script()).unwrap();
     let told = "printf %s \"$PATH|$NLTK_DATA|$HARD\"";
     for shell in ["dash", "bash"] {
-        let without = run(shell, &script, &[], told);
+        let without = run(ADA, shell, &script, &[], told);
         assert_eq!(without, format!("/usr/bin:/bin|/srv/nltk|{HARD}"));
     }
     fs::create_dir_all(python.join("bin")).unwrap();
-    for shell in ["dash", "bash"] {
+    for (shell, uid) in [("dash", ADA), ("bash", ADA), ("dash", 0), ("bash", 0)] {
         let again = format!(". {}; {told}", script.display());
         for words in [told, &again] {
-            let path = expected(&python);
+            let path = expected(uid, &python);
             assert_eq!(
-                run(shell, &script, &[], words),
+                run(uid, shell, &script, &[], words),
                 format!("{path}|/srv/nltk|{HARD}")
             );
         }
         // Who has said otherwise keeps that.
         let own = [("NLTK_DATA", ""), ("HARD", "own")];
-        assert!(run(shell, &script, &own, told).ends_with("||own"));
-        // Without any path, there is one afterwards.
-        let bare = run(shell, &script, &[("PATH", "")], "printf %s \"$PATH\"");
-        assert_eq!(bare, python.join("bin").display().to_string());
+        assert!(run(uid, shell, &script, &own, told).ends_with("||own"));
     }
+    // Without any path, there is one afterwards.
+    let bare = run(ADA, "dash", &script, &[("PATH", "")], "printf %s \"$PATH\"");
+    assert_eq!(bare, python.join("bin").display().to_string());
 }
 
 #[test]
-fn terminals_of_a_server_have_its_generation_but_root_is_not_led_astray() {
-    let folder = tempfile::tempdir().unwrap();
+fn terminals_of_a_server_have_its_generation_and_root_has_none() {
+    let folder = open_folder();
     let (python, own) = (folder.path().join("current"), folder.path().join("3"));
     for folder in [&python, &own] {
         fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::write(folder.join("bin/pip"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(folder.join("bin/pip"), Permissions::from_mode(0o755)).unwrap();
     }
     let script = folder.path().join("lyceum.sh");
     fs::write(&script, settings(&python).script()).unwrap();
     let variables = [("LYCEUM_PYTHON", own.to_str().unwrap())];
-    let told = run("dash", &script, &variables, "printf %s \"$PATH\"");
-    let is_root = rustix::process::geteuid().is_root();
-    assert_eq!(told, expected(if is_root { &python } else { &own }));
+    let told = run(ADA, "dash", &script, &variables, "command -v pip");
+    assert_eq!(told.trim_end(), own.join("bin/pip").to_str().unwrap());
+    let told = run(0, "dash", &script, &variables, "printf %s \"$PATH\"");
+    assert_eq!(told, "/usr/bin:/bin");
 }
 
 #[test]
@@ -155,4 +177,8 @@ fn what_is_not_ours_is_left_alone() {
     fs::write(&bash, format!("{BEGIN}\nx\n")).unwrap();
     let error = changes(root.path(), Some(&settings)).unwrap_err();
     assert!(error.hint().contains("bash.bashrc"), "{error}");
+    // An end that belongs to another beginning is none.
+    fs::write(&bash, format!("{BEGIN}\nx\nmine\n{BEGIN}\nx\n{END}\n")).unwrap();
+    let error = changes(root.path(), Some(&settings)).unwrap_err();
+    assert!(matches!(error, ShellError::Broken(_)), "{error}");
 }

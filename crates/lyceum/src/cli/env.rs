@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lyceum_config::settings::Config;
+use lyceum_envs::library::check_builder;
 
 use crate::cli::{FAILED, Report};
 
@@ -51,6 +53,19 @@ pub(crate) fn run(command: &EnvCommand) -> ExitCode {
         Ok(code) => code,
         Err(report) => report.print(),
     }
+}
+
+/// Refuses to build under an account of a person.
+fn check_builders(config: &Config) -> Result<(), Report> {
+    let python = config.env.python.values().map(|one| &one.build_as);
+    let r = config.env.r.values().map(|one| &one.build_as);
+    for name in python.chain(r) {
+        check_builder(name, config.accounts.uid_range).map_err(|error| {
+            let hint = error.hint().unwrap_or_default();
+            Report::new(&error).hint(hint)
+        })?;
+    }
+    Ok(())
 }
 
 /// Makes everything as the files say.

@@ -11,6 +11,7 @@ use lyceum_core::scope::Scope;
 use lyceum_hub::{Action, On};
 
 use crate::Web;
+use crate::handlers::{Answer, Boxed, boxed};
 
 /// Who may use an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,42 +62,54 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     pub(crate) fn get<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
-        H: Handler<T, Web>,
+        H: Handler<T, Web, Future = Answer> + Sync,
         T: 'static,
     {
-        self.add(Method::GET, MethodFilter::GET, path, rule, handler)
+        self.add(Method::GET, MethodFilter::GET, path, rule, boxed(handler))
     }
 
     pub(crate) fn post<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
-        H: Handler<T, Web>,
+        H: Handler<T, Web, Future = Answer> + Sync,
         T: 'static,
     {
-        self.add(Method::POST, MethodFilter::POST, path, rule, handler)
+        self.add(Method::POST, MethodFilter::POST, path, rule, boxed(handler))
     }
 
     pub(crate) fn put<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
-        H: Handler<T, Web>,
+        H: Handler<T, Web, Future = Answer> + Sync,
         T: 'static,
     {
-        self.add(Method::PUT, MethodFilter::PUT, path, rule, handler)
+        self.add(Method::PUT, MethodFilter::PUT, path, rule, boxed(handler))
     }
 
     pub(crate) fn patch<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
-        H: Handler<T, Web>,
+        H: Handler<T, Web, Future = Answer> + Sync,
         T: 'static,
     {
-        self.add(Method::PATCH, MethodFilter::PATCH, path, rule, handler)
+        self.add(
+            Method::PATCH,
+            MethodFilter::PATCH,
+            path,
+            rule,
+            boxed(handler),
+        )
     }
 
     pub(crate) fn delete<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
-        H: Handler<T, Web>,
+        H: Handler<T, Web, Future = Answer> + Sync,
         T: 'static,
     {
-        self.add(Method::DELETE, MethodFilter::DELETE, path, rule, handler)
+        self.add(
+            Method::DELETE,
+            MethodFilter::DELETE,
+            path,
+            rule,
+            boxed(handler),
+        )
     }
 
     /// Takes in the endpoints of another module.
@@ -114,18 +127,14 @@ impl Endpoints {
         self.router
     }
 
-    fn add<H, T>(
+    fn add(
         mut self,
         method: Method,
         filter: MethodFilter,
         path: &'static str,
         rule: Rule,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Web>,
-        T: 'static,
-    {
+        handler: Boxed,
+    ) -> Self {
         self.router = self.router.route(path, on(filter, handler));
         self.list.push(Endpoint { method, path, rule });
         self

@@ -11,7 +11,6 @@ mod users;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::StatusCode;
 use http::request::Parts;
 use lyceum_core::{ServerName, ServerRef, escape};
@@ -24,19 +23,26 @@ use super::{errors, token};
 use crate::api::models::{self, Stopped};
 use crate::caller::{PageCaller, check_xsrf};
 use crate::forms::Form;
+use crate::handlers::{boxed, get, post};
 use crate::render::{AdminServer, Meter, Part, PythonLine, ServerState};
 use crate::visit::Visitor;
 use crate::{ApiError, Web};
 
 pub(crate) fn router() -> Router<Web> {
     Router::new()
-        .route("/admin", get(users::show).post(users::create))
+        .route("/admin", get(users::show).post(boxed(users::create)))
         .route("/admin/server", post(users::server))
-        .route("/admin/users/{user}", get(user::show).post(user::change))
-        .route("/admin/groups", get(groups::show).post(groups::create))
+        .route(
+            "/admin/users/{user}",
+            get(user::show).post(boxed(user::change)),
+        )
+        .route(
+            "/admin/groups",
+            get(groups::show).post(boxed(groups::create)),
+        )
         .route(
             "/admin/groups/{group}",
-            get(group::show).post(group::change),
+            get(group::show).post(boxed(group::change)),
         )
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Rules;
+use super::{BUILDER, Rules};
 use crate::problem::Problem;
 use crate::settings::REnvConfig;
 use crate::tree::Step;
@@ -69,9 +69,9 @@ impl Rules<'_> {
         }
         if library.build_as.trim().is_empty() {
             let what = format!("`build_as` of the library `{name}` is empty");
-            let help = "for example `build_as = \"lyceum-build\"`";
-            fault(&key("build_as"), what, "expected an account", help);
+            fault(&key("build_as"), what, "expected an account", BUILDER);
         }
+        self.builder(&key("build_as"), &library.build_as);
     }
 }
 

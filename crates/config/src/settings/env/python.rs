@@ -41,7 +41,8 @@ pub struct PythonEnvConfig {
     pub wheels: Option<PathBuf>,
 
     /// The account that downloads and builds packages when the command runs as root: building runs programs of their
-    /// authors. What is finished belongs to root.
+    /// authors. What is finished belongs to root. It must do nothing else: whatever runs under it is ended after each step.
+    /// No person's account, none with a shell to log in, and not the one of `lyceum serve`.
     #[schemars(example = &"builder")]
     pub build_as: String,
 }

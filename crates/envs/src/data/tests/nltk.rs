@@ -317,3 +317,16 @@ fn no_secret_of_an_address_is_shown() {
         assert!(!error.contains("secret"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_was_damaged_is_put_there_again() {
+    let (mirror, target) = (Mirror::new(), target());
+    let wish = mirror.wish(&["punkt"]);
+    let stamp = add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    let punkt = target.path.join("tokenizers/punkt/PY3/czech.pickle");
+    fs::remove_file(&punkt).unwrap();
+    assert_eq!(check(&target.path, &stamp.unwrap()).unwrap().len(), 1);
+    add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    assert_eq!(fs::read_to_string(&punkt).unwrap(), "czech");
+    assert_eq!(add_nltk(&target.path, &wish, &Silent).await.unwrap(), None);
+}

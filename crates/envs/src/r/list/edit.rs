@@ -1,14 +1,13 @@
 //! Changes a list of packages as little as possible: comments and order stay.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::{Entry, HEADER, Method, PackageList, is_short, short_text};
 use crate::r::error::{RError, io};
+use crate::whole_file::write_whole;
 
 /// A list that is being changed. Nothing is written before [`Editor::save`].
 #[derive(Debug)]
@@ -184,20 +183,7 @@ fn push(names: &mut Array, text: &str) {
     }
 }
 
-/// Writes a file beside its place, and moves it there; its rights stay.
+/// Writes a file whole or not at all; its owner and its rights stay.
 pub(in crate::r) fn write_file(path: &Path, text: &str) -> Result<(), RError> {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if let Some(folder) = real.parent() {
-        fs::create_dir_all(folder).map_err(io("create the folder", folder))?;
-    }
-    let mut draft = real.clone().into_os_string();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    let mode = fs::metadata(&real).map_or(0o644, |data| data.permissions().mode() & 0o7777);
-    let mut file = fs::File::create(&draft).map_err(io("write", &draft))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&draft, &real))
-        .map_err(io("write", path))
+    write_whole(path, text.as_bytes()).map_err(io("write", path))
 }

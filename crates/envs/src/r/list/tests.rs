@@ -123,6 +123,14 @@ fn what_is_wrong_is_shown_with_its_line() {
         "base.toml:1: ",
     );
     check_error(
+        "[[package]]\nname = \"ab\"\nmethod = \"local\"\nlocator = \"/$(id)\"",
+        "base.toml:1: `/$(id)`",
+    );
+    check_error(
+        "[[package]]\nname = \"ab\"\nmethod = \"url\"\nlocator = \"https://x/$(id)\"",
+        "base.toml:1: `https://x/$(id)`",
+    );
+    check_error(
         "[[package]]\nname = \"ab\"\nmethod = \"github\"\nlocator = \"a/b@--x\"",
         "base.toml:1: ",
     );
@@ -206,6 +214,19 @@ fn an_edit_keeps_comments_and_order() {
     assert!(text.contains("apt = [\"xml2\", \"curl\"]"), "{text}");
     assert!(text.contains("# A book's package."), "{text}");
     assert!(text.contains("locator = \"/srv/git/tool\""), "{text}");
+}
+
+#[test]
+fn a_link_where_the_draft_goes_is_not_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("base.toml"), folder.path().join("other"));
+    fs::write(&other, "stays").unwrap();
+    std::os::unix::fs::symlink(&other, folder.path().join("base.toml.new")).unwrap();
+    let mut editor = Editor::open(&path).unwrap();
+    editor.add(&Entry::parse("AER", None).unwrap()).unwrap();
+    editor.save().unwrap();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "stays");
+    assert!(path.symlink_metadata().unwrap().is_file());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use lyceum_envs::{EnvError, Host};
 use serde::Serialize;
 
 use crate::cli;
+use crate::cli::env::check_builders;
 use crate::cli::progress::Bar;
 use crate::cli::{ConfigArgs, Report, say};
 use crate::lifecycle::{self, Signals};
@@ -257,7 +258,7 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             // Of use before there is a configuration, too.
             let environment = match &config.config {
                 Some(_) => {
-                    let env = load(config)?;
+                    let env = read(config)?;
                     let name = env.default_python();
                     name.and_then(|name| env.python.get(name).cloned())
                 }
@@ -382,8 +383,16 @@ fn on_runtime<T>(work: impl Future<Output = Result<T, Report>>) -> Result<T, Rep
     result
 }
 
+/// The configuration of environments; there may be none.
+fn read(config: &ConfigArgs) -> Result<EnvConfig, Report> {
+    let config = cli::config::load(config)?.config;
+    check_builders(&config)?;
+    Ok(config.env)
+}
+
+/// The configuration of environments, of which there has to be one.
 fn load(config: &ConfigArgs) -> Result<EnvConfig, Report> {
-    let env = cli::config::load(config)?.config.env;
+    let env = read(config)?;
     if env.python.is_empty() {
         return Err(
             Report::text("error: no Python environment is configured").hint(

@@ -4,24 +4,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lyceum_config::settings::{EnvConfig, REnvConfig};
-use lyceum_envs::r::{
-    Account, BuildReport, Editor, Entry, Interpreter, PackageList, RError, RKernel, RLibrary,
-    RSpec, SiteFiles, Upgrade,
-};
+use lyceum_envs::r::{BuildReport, Editor, Entry, PackageList, RError, RKernel, Upgrade};
 use lyceum_envs::{Progress, Silent};
-use nix::unistd::{User, geteuid};
 
-use crate::cli;
 use crate::cli::progress::Bar;
 use crate::cli::{ConfigArgs, FAILED, Report, say};
 use crate::lifecycle::{self, Signals};
 
 mod apply;
+mod meant;
 mod own;
+mod setup;
 mod show;
 
 pub(super) use apply::apply;
+use meant::Meant;
+use setup::{set_up, setup, switched};
 
 /// What can be done with R and its libraries.
 #[derive(Debug, Subcommand)]
@@ -181,15 +179,6 @@ pub(crate) struct BuildArgs {
     json: bool,
 }
 
-/// A library, as the configuration describes it.
-struct Meant {
-    name: String,
-    env: EnvConfig,
-    config: REnvConfig,
-    list: PathBuf,
-    library: RLibrary,
-}
-
 pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
     match command {
         RCommand::Versions { json } => show::versions(*json),
@@ -290,90 +279,6 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
     }
 }
 
-impl Meant {
-    fn find(args: &LibraryArgs) -> Result<Self, Report> {
-        let env = cli::config::load(&args.config)?.config.env;
-        let name = args
-            .library
-            .as_deref()
-            .or(env.default_r())
-            .unwrap_or("base")
-            .to_owned();
-        let (Some(config), Some(list)) = (env.r.get(&name).cloned(), env.r_packages(&name)) else {
-            let names: Vec<&str> = env.r.keys().map(String::as_str).collect();
-            let report = if names.is_empty() {
-                Report::text("error: no R library is configured")
-                    .hint("add a section `[env.r.base]`; `lyceum config explain env.r` tells more")
-            } else {
-                Report::text(format!("error: no R library `{name}` is configured"))
-                    .hint(format!("there is {}", names.join(", ")))
-            };
-            return Err(report);
-        };
-        let library = RLibrary::new(&env.folder, &name).map_err(|error| tell(&error))?;
-        Ok(Self {
-            name,
-            env,
-            config,
-            list,
-            library,
-        })
-    }
-
-    fn interpreter(&self) -> Result<Interpreter, Report> {
-        lyceum_envs::r::find(&self.config.r).map_err(|error| tell(&error))
-    }
-
-    fn series(&self) -> Result<String, Report> {
-        Ok(self.interpreter()?.version.series())
-    }
-
-    fn tell(&self, error: &RError) -> Report {
-        match error {
-            RError::Env(lyceum_envs::EnvError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                Report::text(format!("error: the library `{}` has no list of packages", self.name)).hint(format!(
-                    "write {}, or begin one with `lyceum env r add PACKAGE` or `lyceum env r import requirements.R`",
-                    self.list.display()
-                ))
-            }
-            error => tell(error),
-        }
-    }
-
-    fn spec(&self, list: PackageList) -> Result<RSpec, Report> {
-        Ok(RSpec {
-            interpreter: self.interpreter()?,
-            list,
-            repositories: self.config.repositories.clone(),
-            bioconductor: self.config.bioconductor.clone(),
-            prefer_apt: self.config.prefer_apt,
-            account: account(&self.config.build_as)?,
-            jobs: std::thread::available_parallelism().map_or(1, usize::from),
-        })
-    }
-}
-
-/// The account that builds, if we can be somebody else.
-fn account(name: &str) -> Result<Option<Account>, Report> {
-    if !geteuid().is_root() || name == "root" {
-        return Ok(None);
-    }
-    match User::from_name(name) {
-        Ok(Some(user)) => Ok(Some(Account {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-        })),
-        _ => Err(Report::text(format!(
-            "error: there is no account `{name}`, which builds packages"
-        ))
-        .hint(format!(
-            "make it: useradd --system --shell /usr/sbin/nologin {name}"
-        ))),
-    }
-}
-
 /// Tells an error with its details and its hint.
 fn tell(error: &RError) -> Report {
     let mut report = Report::new(error);
@@ -394,7 +299,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, RError>>) -> Result<T, Repor
         tokio::select! {
             result = work => result.map_err(|error| tell(&error)),
             _ = signals.next() => Err(Report::text(
-                "Interrupted. What runs, runs on as it was; the next build goes on with what was downloaded."
+                "Interrupted. What runs, runs on as it was; the next build goes on with what was downloaded. An apt that had \
+                 begun to install comes to its end by itself, and the next build waits for that."
             )
             .code(130)),
         }
@@ -464,69 +370,6 @@ fn build(
         }
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn switched(
-    meant: &Meant,
-    series: &str,
-    now: u32,
-    before: Option<u32>,
-) -> Result<ExitCode, Report> {
-    match before {
-        Some(before) if before == now => say(&format!("R {series} has generation {now} already.")),
-        Some(before) => say(&format!(
-            "New starts of R {series} have generation {now} of `{}`; what runs keeps generation {before}.",
-            meant.name
-        )),
-        None => say(&format!(
-            "New starts of R {series} have generation {now} of `{}`.",
-            meant.name
-        )),
-    }
-    if meant.env.default_r() != Some(&meant.name) {
-        say("It is not the default library: kernels have it that name it (`env.default_r`).");
-    } else if set_up(meant)? {
-        say(
-            "Renviron.site and Rprofile.site lead to it now (`lyceum env r setup --undo` takes that back).",
-        );
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Writes the start files of every R, if this library is for them and we may. Gives whether something changed.
-fn set_up(meant: &Meant) -> Result<bool, Report> {
-    let may = geteuid().is_root()
-        && meant.config.site_files
-        && meant.env.default_r() == Some(&meant.name);
-    let mut changed = false;
-    for interpreter in lyceum_envs::r::find_all().iter().filter(|_| may) {
-        let files = SiteFiles::of(interpreter);
-        changed |= files.set(&meant.library).map_err(|error| tell(&error))?;
-    }
-    Ok(changed)
-}
-
-fn setup(meant: &Meant, undo: bool) -> Result<ExitCode, Report> {
-    for interpreter in lyceum_envs::r::find_all() {
-        let files = SiteFiles::of(&interpreter);
-        let changed = if undo {
-            files.unset()
-        } else {
-            files.set(&meant.library)
-        };
-        let word = match (changed.map_err(|error| tell(&error))?, undo) {
-            (true, false) => "looks into the library now",
-            (false, false) => "looks into the library already",
-            (true, true) => "no longer looks into the library",
-            (false, true) => "has no such block",
-        };
-        say(&format!(
-            "R {} ({}) {word}",
-            interpreter.version,
-            interpreter.program.display()
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn import(

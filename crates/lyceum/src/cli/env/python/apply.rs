@@ -3,7 +3,7 @@
 use clap::Args;
 use lyceum_envs::library::Wish;
 
-use super::{HowArgs, Work, build_one, library, load, show, told};
+use super::{HowArgs, Work, build_one, library, read, show, told};
 use crate::cli::{ConfigArgs, Report, say};
 
 /// What `lyceum env apply` can be told.
@@ -31,7 +31,8 @@ impl ApplyArgs {
 /// Builds the Python environments that are not as the files say, and switches to them. One that fails stays as it is, and
 /// the others are done. Gives whether all went well.
 pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<bool, Report> {
-    let env = load(&args.config)?;
+    // Without any, R's libraries and the rest are done all the same.
+    let env = read(&args.config)?;
     let mut good = true;
     for name in env.python.keys() {
         let library = library(&env, Some(name))?;

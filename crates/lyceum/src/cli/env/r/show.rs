@@ -64,6 +64,13 @@ pub(super) fn built(report: &BuildReport, spec: &RSpec, dry_run: bool) -> String
     if !report.apt.is_empty() {
         let _ = writeln!(text, "  {:<12} {}", "from apt", report.apt.join(", "));
     }
+    if let Some(failure) = &report.apt_failed {
+        let _ = writeln!(
+            text,
+            "  apt could not install all that it has: {}\n      {}",
+            failure.cause, failure.advice
+        );
+    }
     for (word, state) in [
         ("to install", State::Planned),
         ("installed", State::Installed),
