@@ -5,6 +5,7 @@
 //! can be done again without harm: what is right already is left alone.
 
 mod config;
+mod deed;
 mod error;
 mod folders;
 mod groups;
@@ -18,6 +19,7 @@ pub use groups::AccountMaking;
 pub use name::CourseName;
 pub use record::CourseRecord;
 
+use deed::Deed;
 use groups::Groups;
 
 /// Where everything about courses is.
@@ -84,7 +86,9 @@ impl Courses {
         let old = self.find(name)?;
         groups.ensure(&name.everybody(), &mut done)?;
         groups.ensure(&name.teachers(), &mut done)?;
-        folders::make(self, name, &mut done)?;
+        let mut deeds = Vec::new();
+        folders::make(self, name, &mut deeds)?;
+        done.extend(deeds.drain(..).map(|deed| deed.as_done()));
         let record = CourseRecord::merged(self, name, old.as_ref(), wish);
         if old.as_ref() != Some(&record) {
             if !self.dry_run {
@@ -96,7 +100,8 @@ impl Courses {
                 Some(_) => format!("changed what is written down of the course {name}"),
             });
         }
-        config::write(&self.settings, self.dry_run, &mut done)?;
+        config::write(&self.settings, self.dry_run, &mut deeds)?;
+        done.extend(deeds.iter().map(Deed::as_done));
         for (seat, people) in [
             (Seat::Teacher, &wish.teachers),
             (Seat::Student, &wish.students),
@@ -113,12 +118,15 @@ impl Courses {
         seat: Seat,
         people: &[String],
     ) -> Result<Vec<String>, CourseError> {
-        self.get(name)?;
+        let record = self.get(name)?;
         let mut done = Vec::new();
         let groups = Groups::new(self.dry_run);
         let all: Vec<_> = people.iter().collect();
         groups.ensure_accounts(&all, self.accounts.as_ref(), &mut done)?;
         seat_all(&groups, name, seat, people, &mut done)?;
+        if record.archived {
+            done.push(format!("note: the course {name} is archived"));
+        }
         Ok(done)
     }
 
@@ -132,8 +140,13 @@ impl Courses {
         let mut done = Vec::new();
         let groups = Groups::new(self.dry_run);
         for person in people {
+            let before = done.len();
             for group in [name.everybody(), name.teachers()] {
                 groups.take_out(&group, person, &mut done)?;
+            }
+            if done.len() == before {
+                // It may be a slip of the pen.
+                done.push(format!("note: {person} is not in the course {name}"));
             }
         }
         Ok(done)
@@ -154,7 +167,9 @@ impl Courses {
             }
             done.push(format!("archived the course {name}"));
         }
-        folders::close(self, name, &mut done)?;
+        let mut deeds = Vec::new();
+        folders::close(self, name, &mut deeds)?;
+        done.extend(deeds.iter().map(Deed::as_done));
         Ok(done)
     }
 
@@ -169,7 +184,7 @@ impl Courses {
         with_people(self.get(name)?)
     }
 
-    /// Tells what of a course's folders is not as it should be, a sentence for each.
+    /// Tells what of a course is not as it should be, a sentence for each: its groups, its folders, and the settings.
     pub fn check(&self, name: &CourseName) -> Result<Vec<String>, CourseError> {
         let record = self.get(name)?;
         let looking = Self {
@@ -177,13 +192,29 @@ impl Courses {
             ..self.clone()
         };
         let mut wrong = Vec::new();
-        if record.archived {
-            folders::close(&looking, name, &mut wrong)?;
-        } else {
-            folders::make(&looking, name, &mut wrong)?;
+        for group in [name.everybody(), name.teachers()] {
+            if groups::find_group(&group)?.is_none() {
+                wrong.push(format!("the group {group} is missing"));
+            }
         }
-        config::write(&looking.settings, true, &mut wrong)?;
+        let mut deeds = Vec::new();
+        if record.archived {
+            folders::close(&looking, name, &mut deeds)?;
+        } else if wrong.is_empty() {
+            folders::make(&looking, name, &mut deeds)?;
+        }
+        config::write(&looking.settings, true, &mut deeds)?;
+        wrong.extend(deeds.iter().map(Deed::as_wrong));
         Ok(wrong)
+    }
+
+    /// Finds those in a course's groups who have no account on this machine.
+    pub fn without_account(&self, name: &CourseName) -> Result<Vec<String>, CourseError> {
+        let mut missing = groups::members(&name.everybody())?;
+        missing.extend(groups::members(&name.teachers())?);
+        missing.sort();
+        missing.dedup();
+        groups::without_account(missing)
     }
 
     fn find(&self, name: &CourseName) -> Result<Option<CourseRecord>, CourseError> {

@@ -169,6 +169,9 @@ fn hand_in(machine: &Machine, course: &str, student: &str, released: &str) {
     let work = home.join(course).join("ps1/p1.ipynb");
     let mode = fs::metadata(&work).unwrap().mode();
     assert_eq!(mode & 0o022, 0, "nobody else's to write");
+    let folder = work.parent().unwrap();
+    let own = "umask 077; touch own; stat -c %a own; rm own";
+    assert_eq!(machine.may(student, folder, own).trim(), "600");
     let own = released.replace(
         "raise NotImplementedError()",
         &format!("return '{student}'"),
@@ -296,11 +299,29 @@ fn two_courses_of_real_accounts_go_from_release_to_collection() {
         );
     }
 
+    // Feedback is for the one whose submission it is, and is that one's own.
+    machine.nbgrader(&tina, &root, "autograde ps1 --student ada");
+    machine.nbgrader(&tina, &root, "generate_feedback ps1");
+    machine.nbgrader(&theo, &root, "release_feedback ps1");
+    let fetch = format!("fetch_feedback ps1 --course {course}");
+    machine.nbgrader(&ada, &machine.home(&ada), &fetch);
+    let feedback = machine.home(&ada).join(course).join("ps1/feedback");
+    let others = format!("find '{}' -perm /022 | wc -l", feedback.display());
+    assert_eq!(machine.may(&ada, &root.join(".."), &others).trim(), "0");
+    assert_eq!(fs::read_dir(&feedback).unwrap().count(), 1);
+    let listing = format!("ls {exchange}/{course}/feedback");
+    machine.may_not(&bob, &home, &listing);
+
     // Whoever is dropped is out, and so are all when the course is over.
-    machine
-        .courses
-        .drop_people(&stats, std::slice::from_ref(&bob))
-        .unwrap();
+    let dropped = [bob.clone(), "nobody-here".to_owned()];
+    let done = machine.courses.drop_people(&stats, &dropped).unwrap();
+    assert_eq!(
+        done,
+        [
+            "took bob out of the group course-stats-2026",
+            "note: nobody-here is not in the course stats-2026"
+        ]
+    );
     machine.may_not(&bob, &home, &format!("ls {exchange}/{course}/outbound"));
     machine
         .courses
@@ -327,6 +348,29 @@ fn two_courses_of_real_accounts_go_from_release_to_collection() {
         &format!("ls {exchange}/{course}/outbound"),
     );
     assert_eq!(machine.courses.show(&stats).unwrap().record.language, "cs");
+
+    // What is missing is told, and so is who is gone.
+    fs::remove_dir(root.join("solution")).unwrap();
+    fs::set_permissions(&inbound, fs::Permissions::from_mode(0o777)).unwrap();
+    let wrong = machine.courses.check(&stats).unwrap();
+    let solution = root.join("solution");
+    assert_eq!(
+        wrong,
+        [
+            format!("the folder {} is missing", solution.display()),
+            format!(
+                "the folder {} has not the rights that it should have",
+                inbound.display()
+            )
+        ]
+    );
+    run(Command::new("sed").args(["-i", "/^ada:/d", "/etc/passwd"]));
+    assert_eq!(machine.courses.without_account(&stats).unwrap(), [ada]);
+    run(Command::new("groupdel").arg("teach-texts"));
+    assert_eq!(
+        machine.courses.check(&texts).unwrap(),
+        ["the group teach-texts is missing"]
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::CourseError;
+use super::deed::Deed;
 
 /// The part that computes from groups.
 const NBGRADER: &str = include_str!("nbgrader_config.py");
@@ -30,7 +31,7 @@ const EXTENSIONS: [(&str, Option<&str>, bool); 5] = [
 pub(super) fn write(
     settings: &Path,
     dry_run: bool,
-    done: &mut Vec<String>,
+    done: &mut Vec<Deed>,
 ) -> Result<(), CourseError> {
     let jupyter = settings.join("jupyter");
     let mut files = vec![(
@@ -78,7 +79,7 @@ pub(super) fn write(
         if !dry_run {
             write_file(&path, &text)?;
         }
-        done.push(format!("wrote {}", path.display()));
+        done.push(Deed::Wrote(path));
     }
     Ok(())
 }

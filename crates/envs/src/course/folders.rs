@@ -14,6 +14,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::config::make_folder;
+use super::deed::Deed;
 use super::groups::find_group;
 use super::{CourseError, CourseName, Courses};
 use crate::data::{Change, fixed};
@@ -32,7 +33,7 @@ const STEPS: [&str; 6] = [
 pub(super) fn make(
     courses: &Courses,
     name: &CourseName,
-    done: &mut Vec<String>,
+    done: &mut Vec<Deed>,
 ) -> Result<(), CourseError> {
     let root = courses.root.join(name.as_str());
     let exchange = courses.exchange.join(name.as_str());
@@ -43,7 +44,7 @@ pub(super) fn make(
             if !courses.dry_run {
                 make_folder(above)?;
             }
-            done.push(format!("made the folder {}", above.display()));
+            done.push(Deed::Made("folder", above.clone()));
         }
     }
     let mut folders = vec![(root.clone(), teachers, 0o2770, true)];
@@ -65,7 +66,7 @@ pub(super) fn make(
 pub(super) fn close(
     courses: &Courses,
     name: &CourseName,
-    done: &mut Vec<String>,
+    done: &mut Vec<Deed>,
 ) -> Result<(), CourseError> {
     let exchange = courses.exchange.join(name.as_str());
     if !exchange.is_dir() {
@@ -80,30 +81,29 @@ fn one(
     group: Option<u32>,
     mode: u32,
     shared: bool,
-    done: &mut Vec<String>,
+    done: &mut Vec<Deed>,
 ) -> Result<(), CourseError> {
     let is_there = path.is_dir();
     // Before its group is there, a folder can only be one that is to be made.
     let Some(group) = group.filter(|_| is_there || !courses.dry_run) else {
-        done.push(format!("made the folder {}", path.display()));
+        done.push(Deed::Made("folder", path.to_owned()));
         return Ok(());
     };
     if !is_there {
         fs::create_dir(path).map_err(CourseError::io("make the folder", path))?;
     }
     let change = fixed(path, group, mode, shared, courses.dry_run)?;
-    let text = match change {
+    done.push(match change {
         // A new one may have got its rights from the folder that it is in.
         Change::None if is_there => return Ok(()),
-        _ if is_there => "gave the folder its rights:",
-        _ => "made the folder",
-    };
-    done.push(format!("{text} {}", path.display()));
+        _ if is_there => Deed::Rights(path.to_owned()),
+        _ => Deed::Made("folder", path.to_owned()),
+    });
     if change == Change::WithoutLists {
-        done.push(format!(
-            "note: the file system of {} has no access control lists; teachers share what they make only with umask 002",
+        done.push(Deed::Note(format!(
+            "the file system of {} has no access control lists; teachers share what they make only with umask 002",
             path.display()
-        ));
+        )));
     }
     Ok(())
 }
@@ -113,14 +113,14 @@ fn database(
     courses: &Courses,
     path: &Path,
     group: Option<u32>,
-    done: &mut Vec<String>,
+    done: &mut Vec<Deed>,
 ) -> Result<(), CourseError> {
     match fs::symlink_metadata(path) {
         Ok(_) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(CourseError::io("look at", path)(error)),
     }
-    done.push(format!("made the gradebook {}", path.display()));
+    done.push(Deed::Made("gradebook", path.to_owned()));
     if courses.dry_run {
         return Ok(());
     }

@@ -145,6 +145,17 @@ pub(super) fn members(name: &str) -> Result<Vec<String>, CourseError> {
     Ok(members)
 }
 
+/// Those of these names that no account has.
+pub(super) fn without_account(names: Vec<String>) -> Result<Vec<String>, CourseError> {
+    let mut missing = Vec::new();
+    for name in names {
+        if User::from_name(&name).map_err(unreadable)?.is_none() {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
+}
+
 fn make_account(name: &str, making: &AccountMaking) -> Result<(), CourseError> {
     let home = making.home_root.join(name).display().to_string();
     let shell = making.shell.display().to_string();

@@ -113,18 +113,34 @@ class AsStudent:
         pass
 
 
+def make_own(top):
+    """Takes away what teachers may in the exchange, which is copied with the files.
+
+    By the lists, whatever is created there later would be the group's to change, whatever the umask is.
+    """
+    for folder, _, files in os.walk(top):
+        for path in [folder] + [os.path.join(folder, name) for name in files]:
+            if os.path.islink(path):
+                continue
+            for name in ("system.posix_acl_access", "system.posix_acl_default"):
+                try:
+                    os.removexattr(path, name)
+                except OSError:
+                    # There is none.
+                    pass
+            os.chmod(path, os.stat(path).st_mode & 0o5755)
+
+
 class Fetch(AsStudent, exchange.ExchangeFetchAssignment):
     def copy_files(self):
         super().copy_files()
-        # It was copied with the rights that teachers have in the exchange.
-        for folder, _, files in os.walk(self.dest_path):
-            for path in [folder] + [os.path.join(folder, name) for name in files]:
-                if not os.path.islink(path):
-                    os.chmod(path, os.stat(path).st_mode & 0o5755)
+        make_own(self.dest_path)
 
 
 class FetchFeedback(AsStudent, exchange.ExchangeFetchFeedback):
-    pass
+    def copy_files(self):
+        super().copy_files()
+        make_own(self.dest_path)
 
 
 class Submit(AsStudent, exchange.ExchangeSubmit):

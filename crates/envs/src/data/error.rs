@@ -172,8 +172,19 @@ impl DataError {
     /// What a person can do about it, as one sentence; `None` if nothing better than the message comes to mind.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Io {
+                doing: "make the folder",
+                path,
+                source,
+            } if source.kind() == io::ErrorKind::NotFound => {
+                let above = path.parent().unwrap_or(path);
+                format!("make {} first, for root alone to change", above.display())
+            }
             Self::Io { path, source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "do it as root, with sudo".to_owned(),
+                io::ErrorKind::NotConnected | io::ErrorKind::StaleNetworkFileHandle => {
+                    "look whether what is mounted there is to be reached".to_owned()
+                }
                 io::ErrorKind::ReadOnlyFilesystem => {
                     "choose a place on another file system".to_owned()
                 }

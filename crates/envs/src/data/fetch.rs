@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 
@@ -47,6 +47,28 @@ pub(super) fn shown(url: &Url) -> String {
     shown.into()
 }
 
+/// A file that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) url: &'a Url,
+    /// Where it goes; what is there already is its beginning, if its checksum is known.
+    pub(super) file: &'a Path,
+    /// How large it may be, in bytes.
+    pub(super) limit: u64,
+    /// Whether the caller can tell by a checksum that it is the right one.
+    pub(super) is_known: bool,
+}
+
+/// What the last answer has told of the version of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Version {
+    /// There was no answer yet.
+    Unseen,
+    /// Nothing by which it can be told from another.
+    Untold,
+    Tag(HeaderValue),
+}
+
 /// Downloads files.
 pub(super) struct Fetcher(Client);
 
@@ -73,19 +95,19 @@ impl Fetcher {
 
     /// Downloads into a file, after what is in it already. `seen` is told how many bytes there are.
     ///
-    /// May be dropped at any moment; the next one goes on. Whoever finds that the whole is not what it should be removes
-    /// the file and asks again.
+    /// Goes on where it was broken off only with the same version, or if there is a checksum to tell whether it was. May be
+    /// dropped at any moment; the next one goes on. Whoever finds that the whole is not what it should be removes the file
+    /// and asks again.
     pub(super) async fn to_file(
         &self,
-        url: &Url,
-        file: &Path,
-        limit: u64,
+        wanted: Wanted<'_>,
         seen: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, DataError> {
+        let mut version = Version::Unseen;
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.attempt(url, file, limit, seen).await {
+            match self.attempt(wanted, &mut version, seen).await {
                 Err(DataError::Download {
                     answered: false, ..
                 }) if tries < TRIES => {}
@@ -125,32 +147,51 @@ impl Fetcher {
         String::from_utf8(bytes).map_err(|_| failed("it is no text".to_owned(), true))
     }
 
+    /// Asks for a file, from `start` on if it is not the beginning.
+    async fn ask(&self, url: &Url, start: u64, version: &Version) -> Result<Response, DataError> {
+        let mut request = self.0.get(url.clone());
+        if start > 0 {
+            request = request.header(RANGE, format!("bytes={start}-"));
+            if let Version::Tag(tag) = version {
+                request = request.header(IF_RANGE, tag);
+            }
+        }
+        request.send().await.map_err(|error| broken(url, error))
+    }
+
     async fn attempt(
         &self,
-        url: &Url,
-        file: &Path,
-        limit: u64,
+        wanted: Wanted<'_>,
+        version: &mut Version,
         seen: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, DataError> {
-        let failed = |error: reqwest::Error| DataError::Download {
-            url: shown(url),
-            answered: error.is_status() || error.is_redirect(),
-            why: reason(error),
+        let Wanted {
+            url, file, limit, ..
+        } = wanted;
+        let mut have = match (&*version, wanted.is_known) {
+            (Version::Tag(_), _) | (_, true) => {
+                fs::symlink_metadata(file).map_or(0, |data| data.len())
+            }
+            // Two halves of different files could not be told from a whole one.
+            _ => 0,
         };
-        let have = fs::symlink_metadata(file).map_or(0, |data| data.len());
-        let mut request = self.0.get(url.clone());
-        if have > 0 {
-            request = request.header(RANGE, format!("bytes={have}-"));
+        let mut answer = self.ask(url, have, version).await?;
+        if have > 0 && !goes_on(&answer, have, version) {
+            have = 0;
+            answer = self.ask(url, have, version).await?;
         }
-        let mut answer = request.send().await.map_err(failed)?;
+        // A checksum tells more, and versions may be named otherwise by each of several servers.
+        if !wanted.is_known {
+            *version = version_of(&answer);
+        }
         let mut options = OpenOptions::new();
         let mut count = 0;
         match answer.status() {
-            StatusCode::PARTIAL_CONTENT if begins_at(&answer, have) => {
+            StatusCode::PARTIAL_CONTENT if have > 0 => {
                 options.append(true);
                 count = have;
             }
-            // There is nothing behind it: it is complete, or another one. The checksum will tell.
+            // There is nothing behind it.
             StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(have),
             status if status == StatusCode::OK => {
                 options.write(true).create(true).truncate(true);
@@ -174,7 +215,7 @@ impl Fetcher {
             return Err(too_large());
         }
         let mut output = options.open(file).map_err(DataError::io("write", file))?;
-        while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        while let Some(piece) = answer.chunk().await.map_err(|error| broken(url, error))? {
             count += piece.len() as u64;
             if count > limit {
                 return Err(too_large());
@@ -192,12 +233,38 @@ fn write(output: &mut File, piece: &[u8], file: &Path) -> Result<(), DataError> 
         .map_err(DataError::io("write", file))
 }
 
-/// Whether an answer goes on exactly where we are.
-fn begins_at(answer: &Response, start: u64) -> bool {
+fn broken(url: &Url, error: reqwest::Error) -> DataError {
+    DataError::Download {
+        url: shown(url),
+        answered: error.is_status() || error.is_redirect(),
+        why: reason(error),
+    }
+}
+
+/// Whether an answer to a question for the rest goes on exactly where we are; anything but a part does, as it is the whole
+/// file, or what is wrong.
+fn goes_on(answer: &Response, start: u64, version: &Version) -> bool {
     let range = answer.headers().get(CONTENT_RANGE);
-    range
-        .and_then(|range| range.to_str().ok())
-        .is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
+    let range = range.and_then(|range| range.to_str().ok());
+    let is = |beginning: &str| range.is_some_and(|range| range.starts_with(beginning));
+    match answer.status() {
+        // Some servers give a part of whatever they have by now.
+        StatusCode::PARTIAL_CONTENT => {
+            let now = version_of(answer);
+            let is_same = now == *version || *version == Version::Unseen || now == Version::Untold;
+            is_same && is(&format!("bytes {start}-"))
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => range == Some(&format!("bytes */{start}")),
+        _ => true,
+    }
+}
+
+/// What an answer tells of its version. A weak tag does not tell one byte from another (RFC 9110 §8.8.1).
+fn version_of(answer: &Response) -> Version {
+    match answer.headers().get(ETAG) {
+        Some(tag) if tag.as_bytes().starts_with(b"\"") => Version::Tag(tag.clone()),
+        _ => Version::Untold,
+    }
 }
 
 /// Nobody is led from a protected address to an open one.

@@ -10,8 +10,9 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::fetch::{self, Fetcher};
+use super::fetch::{self, Fetcher, Wanted};
 use super::place::{Place, remove_all};
+use super::stamp::is_whole;
 use super::unpack::{self, Bounds};
 use super::{DataError, DataStamp, Package, Rights};
 use crate::progress::{Phase, Progress, Report};
@@ -47,11 +48,15 @@ pub async fn add_folder(
             url: fetch::shown(url),
         });
     }
-    let place = Place::take(path)?;
+    let mut place = Place::take(path)?;
     let old = place.replaceable()?;
     let (file, source) = match &url {
         Some(url) => {
-            let file = place.downloads()?.join("archive");
+            let file = match &expected {
+                // Halves of different archives do not meet: what has another checksum has another name.
+                Some(sum) => place.downloads()?.join(format!("archive-{sum}")),
+                None => place.passing_download("archive")?,
+            };
             let whole = Whole {
                 url,
                 file: &file,
@@ -71,6 +76,8 @@ pub async fn add_folder(
     };
     progress.report(&said);
     let (wish, name) = (wish.clone(), source.clone());
+    // What was downloaded has been checked.
+    let known = url.and(expected.clone());
     blocking(path, move || {
         let about = fs::metadata(&file).map_err(DataError::io("read", &file))?;
         let is_folder = about.is_dir();
@@ -88,7 +95,10 @@ pub async fn add_folder(
                 });
             }
             (None, true) => String::new(),
-            (_, false) => sha256(&file)?,
+            (_, false) => match known {
+                Some(checksum) => checksum,
+                None => sha256(&file)?,
+            },
         };
         if let Some(expected) = expected.filter(|expected| *expected != checksum) {
             return Err(DataError::Checksum {
@@ -97,8 +107,13 @@ pub async fn add_folder(
                 expected,
             });
         }
-        let same = |old: &DataStamp| old.packages.iter().any(|one| one.checksum == checksum);
+        let same = |old: &DataStamp| {
+            let mut same = old.packages.iter().filter(|one| one.checksum == checksum);
+            // What was damaged is put there again.
+            same.any(|one| is_whole(place.path(), one))
+        };
         if !checksum.is_empty() && old.as_ref().is_some_and(same) {
+            place.leave(&wish.rights)?;
             return Ok(None);
         }
         let stage = place.stage()?;
@@ -138,10 +153,6 @@ pub(super) struct Whole<'a> {
 
 impl Whole<'_> {
     async fn download(&self, progress: &dyn Progress) -> Result<(), DataError> {
-        if self.expected.is_none() {
-            // Two halves of different files could not be told from a whole one.
-            remove_all(self.file)?;
-        }
         let name = fetch::shown(self.url);
         let mut seen = |bytes: u64| {
             progress.report(&Report {
@@ -151,10 +162,44 @@ impl Whole<'_> {
                 estimate: Duration::from_mins(1),
             });
         };
-        Fetcher::new()?
-            .to_file(self.url, self.file, self.limit, &mut seen)
-            .await?;
-        Ok(())
+        let fetcher = Fetcher::new()?;
+        let went_on = self.file.exists();
+        let wanted = Wanted {
+            url: self.url,
+            file: self.file,
+            limit: self.limit,
+            is_known: self.expected.is_some(),
+        };
+        fetcher.to_file(wanted, &mut seen).await?;
+        match self.verify().await {
+            // What was left of an earlier run may have been broken.
+            Err(DataError::Checksum { .. }) if went_on => {
+                fetcher.to_file(wanted, &mut seen).await?;
+                self.verify().await
+            }
+            done => done,
+        }
+    }
+
+    /// Removes what is not right: it is no beginning of anything.
+    async fn verify(&self) -> Result<(), DataError> {
+        let Some(expected) = self.expected.map(str::to_owned) else {
+            return Ok(());
+        };
+        let (file, what) = (self.file.to_owned(), fetch::shown(self.url));
+        blocking(self.file, move || {
+            let found = sha256(&file)?;
+            if found == expected {
+                return Ok(());
+            }
+            remove_all(&file)?;
+            Err(DataError::Checksum {
+                what,
+                found,
+                expected,
+            })
+        })
+        .await
     }
 }
 

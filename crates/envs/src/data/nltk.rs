@@ -1,5 +1,6 @@
 //! NLTK's packages, from its index, from a mirror, or from a copy on this machine.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,12 +9,12 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::fetch::{self, Fetcher};
+use super::fetch::{self, Fetcher, Wanted};
 use super::folder::{blocking, md5, sha256};
 use super::index::{Checksum, Entry, Index, MAX_INDEX};
 use super::keep::keep;
 use super::place::{Place, remove_all};
-use super::stamp::{DataStamp, Found, find};
+use super::stamp::{DataStamp, Found, find, is_whole};
 use super::unpack::{self, Amount, Bounds};
 use super::{DataError, Package, Rights};
 use crate::progress::{Phase, Progress, Report};
@@ -140,15 +141,18 @@ pub async fn plan_nltk(path: &Path, wish: &NltkWish) -> Result<NltkPlan, DataErr
     } else {
         &wish.names
     };
-    let old = match find(path)? {
-        Found::Nothing => DataStamp::default(),
-        Found::Data(stamp) => stamp,
-        Found::Other => {
-            return Err(DataError::NotOurs {
-                path: path.to_owned(),
-            });
-        }
-    };
+    let asked = path.to_owned();
+    let (old, damaged) = blocking(path, move || {
+        let old = match find(&asked)? {
+            Found::Nothing => DataStamp::default(),
+            Found::Data(stamp) => stamp,
+            Found::Other => return Err(DataError::NotOurs { path: asked }),
+        };
+        let damaged = old.packages.iter().filter(|one| !is_whole(&asked, one));
+        let damaged: BTreeSet<String> = damaged.map(|one| one.id.clone()).collect();
+        Ok((old, damaged))
+    })
+    .await?;
     let mut plan = NltkPlan {
         wanted: Vec::new(),
         there: Vec::new(),
@@ -157,7 +161,8 @@ pub async fn plan_nltk(path: &Path, wish: &NltkWish) -> Result<NltkPlan, DataErr
     };
     for entry in index.choose(names)? {
         let old = old.find(&entry.id);
-        if old.is_some_and(|old| old.checksum == entry.checksum.text()) {
+        let is_same = old.is_some_and(|old| old.checksum == entry.checksum.text());
+        if is_same && !damaged.contains(&entry.id) {
             plan.there.push(entry.id);
             continue;
         }
@@ -181,11 +186,17 @@ pub async fn add_nltk(
     progress: &dyn Progress,
 ) -> Result<Option<DataStamp>, DataError> {
     let plan = plan_nltk(path, wish).await?;
+    let place = Place::take(path)?;
+    let old = place.replaceable()?;
     if plan.entries.is_empty() {
+        // The configuration may have changed, or something be left of a run that was broken off.
+        if old.is_some() {
+            let rights = wish.rights.clone();
+            blocking(path, move || place.leave(&rights)).await?;
+        }
         return Ok(None);
     }
-    let place = Place::take(path)?;
-    let old = place.replaceable()?.unwrap_or_default();
+    let old = old.unwrap_or_default();
     let sizes = |size: fn(&Entry) -> u64| plan.entries.iter().map(size).sum::<u64>();
     let total = sizes(|entry| entry.size);
     place.check_room(total.saturating_add(sizes(|entry| entry.unzipped_size)))?;
@@ -281,12 +292,18 @@ impl Origin {
                 let url = file_url(index, entry, &inside)?;
                 let fetcher = Fetcher::new()?;
                 let went_on = file.exists();
-                fetcher.to_file(&url, file, limit, seen).await?;
+                let wanted = Wanted {
+                    url: &url,
+                    file,
+                    limit,
+                    is_known: true,
+                };
+                fetcher.to_file(wanted, seen).await?;
                 match verify(entry, file).await {
                     // What was left of an earlier run may have been broken.
                     Err(DataError::Checksum { .. }) if went_on => {
                         remove_all(file)?;
-                        fetcher.to_file(&url, file, limit, seen).await?;
+                        fetcher.to_file(wanted, seen).await?;
                     }
                     done => return done,
                 }

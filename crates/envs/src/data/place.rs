@@ -31,6 +31,8 @@ pub(super) struct Place {
     path: PathBuf,
     parent: PathBuf,
     name: String,
+    /// A download that nothing goes on with.
+    passing: Option<PathBuf>,
     _lock: File,
 }
 
@@ -71,6 +73,7 @@ impl Place {
                     path: path.to_owned(),
                     parent: parent.to_owned(),
                     name: name.to_owned(),
+                    passing: None,
                     _lock: file,
                 };
                 place.bring_back()?;
@@ -139,6 +142,13 @@ impl Place {
         Ok(folder)
     }
 
+    /// A file among the downloads that is not kept if it is not made use of: no later run could go on with it.
+    pub(super) fn passing_download(&mut self, name: &str) -> Result<PathBuf, DataError> {
+        let file = self.downloads()?.join(name);
+        self.passing = Some(file.clone());
+        Ok(file)
+    }
+
     /// Refuses what would not fit.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), DataError> {
         let found = statvfs(&self.parent)
@@ -174,6 +184,12 @@ impl Place {
             .map_err(io::Error::from)
             .map_err(DataError::io("write", &self.parent))?;
         remove_all(&stage)?;
+        remove_all(&self.hidden("downloads"))
+    }
+
+    /// Leaves what is there, as it is what was wished for, but with these rights, and nothing beside it. Blocks.
+    pub(super) fn leave(&self, rights: &Rights) -> Result<(), DataError> {
+        rights::apply(&self.path, rights, false)?;
         remove_all(&self.hidden("downloads"))
     }
 
@@ -218,6 +234,11 @@ impl Drop for Place {
     /// What was not finished is not left to fill the disk.
     fn drop(&mut self) {
         let _ = remove_all(&self.hidden("new"));
+        if let Some(file) = &self.passing {
+            let _ = remove_all(file);
+            // Others' halves may be there.
+            let _ = fs::remove_dir(self.hidden("downloads"));
+        }
     }
 }
 

@@ -25,6 +25,8 @@ const DEFAULT: &str = "system.posix_acl_default";
 const VERSION: u32 = 2;
 /// The deepest folder whose contents get rights: each one on the way is open twice.
 const DEEPEST: usize = 200;
+/// How long a list is that only has an owner, a group and others.
+const PLAIN: usize = 4 + 3 * 8;
 /// The number where none belongs.
 const NO_ID: u32 = u32::MAX;
 const FOLDER: OFlags = OFlags::RDONLY
@@ -211,8 +213,8 @@ pub(crate) fn fixed(
     let owner = rustix::process::geteuid().as_raw();
     let same = stat.st_mode & 0o7777 == mode
         && (stat.st_uid, stat.st_gid) == (owner, group)
-        && attribute(&folder, ACCESS).is_none()
-        && attribute(&folder, DEFAULT) == default;
+        && has(&folder, ACCESS, None)
+        && has(&folder, DEFAULT, default.as_deref());
     if same {
         return Ok(Change::None);
     }
@@ -273,8 +275,8 @@ fn set(
     };
     let same = stat.st_mode & 0o7777 == mode
         && (stat.st_uid, stat.st_gid) == (owner, numbers.group)
-        && attribute(opened, ACCESS) == list
-        && (!is_folder || attribute(opened, DEFAULT) == default);
+        && has(opened, ACCESS, list.as_deref())
+        && (!is_folder || has(opened, DEFAULT, default.as_deref()));
     if same {
         return Ok(Change::None);
     }
@@ -315,11 +317,14 @@ fn set(
     Ok(change)
 }
 
-fn attribute(opened: impl AsFd, name: &str) -> Option<Vec<u8>> {
+/// Whether something has this list. Where there are no lists at all, one that only says what the mode says is there in effect.
+fn has(opened: impl AsFd, name: &str, wanted: Option<&[u8]>) -> bool {
     let mut buffer = vec![0_u8; 4096];
-    let length = fgetxattr(opened, name, buffer.as_mut_slice()).ok()?;
-    buffer.truncate(length);
-    Some(buffer)
+    match fgetxattr(opened, name, buffer.as_mut_slice()) {
+        Ok(length) => buffer.get(..length) == wanted,
+        Err(Errno::OPNOTSUPP) => wanted.is_none_or(|list| list.len() <= PLAIN),
+        Err(_) => wanted.is_none(),
+    }
 }
 
 fn replace(opened: impl AsFd, name: &str, value: Option<&[u8]>) -> Result<(), Errno> {

@@ -124,6 +124,13 @@ pub(super) fn is_ours(stat: &Stat) -> bool {
     is_owner && stat.st_mode & 0o022 == 0
 }
 
+/// Tells whether a piece is there as it was put there; what cannot be looked at is not. Blocks.
+pub(super) fn is_whole(path: &Path, package: &Package) -> bool {
+    let (mut files, mut bytes) = (0, 0);
+    count(&path.join(&package.place), &mut files, &mut bytes).is_ok()
+        && (files, bytes) == (package.files, package.bytes)
+}
+
 /// Looks whether everything is there that was put there; gives a sentence for each piece that is not. Blocks.
 pub fn check(path: &Path, stamp: &DataStamp) -> Result<Vec<String>, DataError> {
     let mut wrong = Vec::new();

@@ -9,10 +9,12 @@ use tempfile::TempDir;
 use super::{Audience, Rights};
 
 mod below;
+mod downloads;
 mod folders;
 mod forged;
 mod named;
 mod nltk;
+mod retries;
 mod rights;
 
 fn zip_of(path: &Path, files: &[(&str, &str)]) {

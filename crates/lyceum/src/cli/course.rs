@@ -46,7 +46,7 @@ pub(crate) enum CourseCommand {
     /// Takes people into a course
     Enroll(PeopleArgs),
     /// Takes people out of a course. What they have submitted stays
-    Drop(PeopleArgs),
+    Drop(DropArgs),
     /// Archives a course: nothing is released, fetched or submitted any more. Folder, grades and groups stay, and
     /// `lyceum course add` opens it again
     Remove {
@@ -101,12 +101,28 @@ pub(crate) struct PeopleArgs {
     /// A file with users: one on a line, or the first column of a table
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// They teach it, when they are taken in
+    /// They teach it
     #[arg(long)]
     teachers: bool,
     /// Make accounts for those who have none, as `[accounts]` says
     #[arg(long)]
     create_accounts: bool,
+    /// Tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DropArgs {
+    /// The course
+    name: String,
+    /// Users, be they students or teachers
+    people: Vec<String>,
+    /// A file with users: one on a line, or the first column of a table
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Tell what would be done
     #[arg(long)]
     dry_run: bool,
@@ -154,7 +170,9 @@ fn answer(command: &CourseCommand) -> Result<(String, bool), Report> {
         CourseCommand::List { all, config } => return Ok((list(config, *all)?, true)),
         CourseCommand::Show { name, config } => return show(config, name),
         CourseCommand::Enroll(args) => {
-            let (courses, people) = people(args)?;
+            let config = load(&args.config)?;
+            let people = people(&config, &args.people, args.from.as_deref())?;
+            let courses = courses(&config, args.create_accounts, args.dry_run)?;
             let seat = if args.teachers {
                 Seat::Teacher
             } else {
@@ -165,7 +183,9 @@ fn answer(command: &CourseCommand) -> Result<(String, bool), Report> {
         .map_err(|error| report(&error))
         .map(|done| told(&done, args.dry_run))?,
         CourseCommand::Drop(args) => {
-            let (courses, people) = people(args)?;
+            let config = load(&args.config)?;
+            let people = people(&config, &args.people, args.from.as_deref())?;
+            let courses = courses(&config, false, args.dry_run)?;
             let done = courses.drop_people(&parse(&args.name)?, &people);
             told(&done.map_err(|error| report(&error))?, args.dry_run)
         }
@@ -221,7 +241,8 @@ fn courses(config: &Config, create_accounts: bool, dry_run: bool) -> Result<Cour
     Ok(found)
 }
 
-fn places(config: &Config) -> Courses {
+/// Where courses are, for whoever only looks.
+pub(super) fn places(config: &Config) -> Courses {
     Courses {
         root: config.courses.root.clone(),
         exchange: config.courses.exchange.clone(),
@@ -265,17 +286,16 @@ fn add(args: &AddArgs) -> Result<String, Report> {
     Ok(told(&done, args.dry_run))
 }
 
-fn people(args: &PeopleArgs) -> Result<(Courses, Vec<String>), Report> {
-    let config = load(&args.config)?;
-    let mut people = args.people.clone();
-    people.extend(read_list(args.from.as_deref())?);
+/// The accounts of those who are named, or are in a list.
+fn people(config: &Config, named: &[String], list: Option<&Path>) -> Result<Vec<String>, Report> {
+    let mut people = named.to_vec();
+    people.extend(read_list(list)?);
     if people.is_empty() {
         return Err(Report::text("error: who?")
             .hint("name users, or a file with them with --from")
             .code(2));
     }
-    let courses = courses(&config, args.create_accounts, args.dry_run)?;
-    Ok((courses, accounts(&config, &people)?))
+    accounts(config, &people)
 }
 
 /// The accounts of users, each once.
@@ -337,7 +357,8 @@ fn told(done: &[String], dry_run: bool) -> String {
     for sentence in done {
         let _ = writeln!(text, "  {sentence}");
     }
-    if !dry_run {
+    let is_note = |sentence: &String| sentence.starts_with("note: ");
+    if !dry_run && !done.iter().all(is_note) {
         text.push_str("Whoever has a server running notices it after its next start.\n");
     }
     text
@@ -360,10 +381,15 @@ fn list(config: &ConfigArgs, all: bool) -> Result<String, Report> {
         let archived = if record.archived { ", archived" } else { "" };
         let _ = writeln!(
             text,
-            "{}  {}  {} students, taught by {}{archived}",
+            "{}  {}  {} {}, taught by {}{archived}",
             record.name,
             record.title,
             students.len(),
+            if students.len() == 1 {
+                "student"
+            } else {
+                "students"
+            },
             listed(&teachers)
         );
     }

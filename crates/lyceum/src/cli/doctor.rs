@@ -15,6 +15,8 @@ use crate::cli;
 
 mod environments;
 mod files;
+mod libraries;
+mod shared;
 
 /// How long the running Lyceum may take to answer at all.
 const SHORT: Duration = Duration::from_secs(10);
@@ -85,10 +87,17 @@ pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
         (true, false) => files::Repair::Do,
     };
     worst = worst.max(tell(&files::check(&loaded.config, repair)));
-    let environments = environments::check(&loaded.config);
-    if !environments.is_empty() {
-        heading("environments");
-        worst = worst.max(tell(&environments));
+    let mut environments = environments::check(&loaded.config);
+    environments.extend(libraries::check(&loaded.config));
+    for (title, findings) in [
+        ("environments", environments),
+        ("shared folders", shared::folders(&loaded.config)),
+        ("courses", shared::courses(&loaded.config)),
+    ] {
+        if !findings.is_empty() {
+            heading(title);
+            worst = worst.max(tell(&findings));
+        }
     }
     heading("program");
     let running = Running::find(&loaded.config.hub.runtime_dir);

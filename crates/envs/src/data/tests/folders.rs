@@ -115,6 +115,9 @@ async fn folders_and_archives_replace_each_other_whole() {
     assert_eq!(check(&target.path, &stamp).unwrap(), Vec::<String>::new());
     fs::write(target.path.join("b.csv"), "1234").unwrap();
     assert_eq!(check(&target.path, &stamp).unwrap().len(), 1);
+    // What was damaged comes again.
+    add_folder(&target.path, &wish, &Silent).await.unwrap();
+    assert_eq!(check(&target.path, &stamp).unwrap(), Vec::<String>::new());
     remove(&target.path).unwrap();
     assert!(matches!(
         remove(&target.path),

@@ -39,7 +39,7 @@ impl Mirror {
         mirror
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -89,7 +89,7 @@ impl Mirror {
 
     /// Serves the folder on loopback, pieces of files, too; notes what is asked for. Breaks off the first answer for a
     /// file that `breaks` names, in its middle.
-    fn serve(&self, breaks: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    pub(super) fn serve(&self, breaks: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -316,4 +316,17 @@ fn no_secret_of_an_address_is_shown() {
         let error = fetch::parse(bad).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_was_damaged_is_put_there_again() {
+    let (mirror, target) = (Mirror::new(), target());
+    let wish = mirror.wish(&["punkt"]);
+    let stamp = add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    let punkt = target.path.join("tokenizers/punkt/PY3/czech.pickle");
+    fs::remove_file(&punkt).unwrap();
+    assert_eq!(check(&target.path, &stamp.unwrap()).unwrap().len(), 1);
+    add_nltk(&target.path, &wish, &Silent).await.unwrap();
+    assert_eq!(fs::read_to_string(&punkt).unwrap(), "czech");
+    assert_eq!(add_nltk(&target.path, &wish, &Silent).await.unwrap(), None);
 }

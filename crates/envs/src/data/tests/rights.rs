@@ -5,6 +5,9 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
 use super::super::*;
 
 /// Runs a shell command as an account that every Debian has, in these groups besides.
@@ -147,4 +150,30 @@ fn folders_by_the_thousand_get_their_rights() {
     for path in [&dir.path().join("0"), &dir.path().join("1099"), &deep] {
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o700);
     }
+}
+
+#[test]
+fn modes_are_enough_where_there_are_no_lists_if_they_can_say_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)
+        .expect("this test mounts something, so it has to be run as root");
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(none, "/", none, private, none).unwrap();
+    mount(none, dir.path(), Some("ramfs"), MsFlags::empty(), none).unwrap();
+    let of = |groups: &[&str]| Rights {
+        read: Audience::Everybody,
+        write: Audience::Some {
+            users: Vec::new(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        },
+    };
+    let folder = dir.path().join("edu");
+    let one = of(&["audio"]);
+    assert_eq!(create(&folder, &one, false).unwrap(), Change::WithoutLists);
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o2775);
+    // It is as good as it can be, so it is not told again and again.
+    assert_eq!(apply(&folder, &one, true).unwrap(), Change::None);
+    let error = apply(&folder, &of(&["audio", "video"]), false).unwrap_err();
+    assert!(matches!(error, DataError::NoLists { .. }), "{error}");
 }

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use clap::Args;
 use lyceum_config::settings::Config;
 use lyceum_core::HumanSize;
+use lyceum_core::size::about;
 use lyceum_envs::data::{
     self, Audience, DataStamp, FolderWish, Found, NltkPlan, NltkSource, NltkWish, Rights,
 };
 
-use super::{load, look, report, rights_of};
+use super::{check_name, load, look, report, rights_of};
 use crate::cli::progress::Bar;
 use crate::cli::{ConfigArgs, Report};
 
@@ -44,14 +45,9 @@ pub(crate) struct AddArgs {
 pub(super) async fn add(args: &AddArgs) -> Result<String, Report> {
     let config = load(&args.config)?;
     let name = args.name.as_str();
-    let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    if !name.bytes().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(
-            Report::text(format!("error: `{name}` cannot be the name of data"))
-                .hint("names have letters, digits, hyphens and underscores")
-                .code(2),
-        );
-    }
+    check_name(name)?;
+    // A folder on a network that is down would be waited for without end.
+    look(&config.shared_path(name), data::find).await?;
     let rights = rights_of(&config, name);
     if rights.write != Audience::Nobody {
         return Err(Report::text(format!(
@@ -102,7 +98,7 @@ async fn nltk(args: &AddArgs, config: &Config, rights: Rights) -> Result<String,
 fn planned(plan: &NltkPlan) -> String {
     let mut text = String::new();
     for package in &plan.wanted {
-        let size = HumanSize::from_bytes(package.download);
+        let size = about(package.download);
         let what = if package.replaces { "replace" } else { "add" };
         let _ = writeln!(text, "would {what} {} ({size})", package.place);
     }
@@ -120,10 +116,20 @@ async fn folder(args: &AddArgs, config: &Config, rights: Rights) -> Result<Strin
             .code(2));
     };
     let path = config.shared_path(name);
+    let source = if source.contains("://") {
+        source.clone()
+    } else {
+        // What is written down of it is to be found from everywhere.
+        let whole = std::path::absolute(source).map_err(|error| Report::new(&error))?;
+        std::fs::metadata(&whole).map_err(|error| {
+            Report::text(format!(
+                "error: could not read {source}\n  caused by: {error}"
+            ))
+        })?;
+        whole.display().to_string()
+    };
     if args.dry_run {
-        let found = look(&path, data::find)
-            .await
-            .map_err(|why| Report::text(format!("error: {why}")))?;
+        let found = look(&path, data::find).await?;
         let what = match found {
             Found::Nothing => "would put it into",
             Found::Data(_) => "would replace what is in",
@@ -132,7 +138,7 @@ async fn folder(args: &AddArgs, config: &Config, rights: Rights) -> Result<Strin
         return Ok(format!("{what} {}", path.display()));
     }
     let wish = FolderWish {
-        source: source.clone(),
+        source,
         sha256: args.sha256.clone(),
         max_size: args.max_size.bytes(),
         rights,
@@ -149,7 +155,7 @@ async fn folder(args: &AddArgs, config: &Config, rights: Rights) -> Result<Strin
 /// What has been put where, and what is still to be done so that servers know of it.
 fn put(config: &Config, name: &str, stamp: &DataStamp) -> String {
     let path = config.shared_path(name);
-    let size = HumanSize::from_bytes(stamp.bytes());
+    let size = about(stamp.bytes());
     let mut text = format!("{} is complete: {size}.\n", path.display());
     if !config.shared.contains_key(name) {
         let variable = match name {
