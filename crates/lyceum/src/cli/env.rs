@@ -35,6 +35,7 @@ pub(crate) enum EnvCommand {
     Apply(python::ApplyArgs),
 }
 
+pub(in crate::cli) use python::library as python_library;
 pub(crate) use shell::settings as shell_settings;
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {

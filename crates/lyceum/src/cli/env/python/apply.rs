@@ -31,10 +31,10 @@ impl ApplyArgs {
 /// Builds the Python environments that are not as the files say, and switches to them. One that fails stays as it is, and
 /// the others are done. Gives whether all went well.
 pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<bool, Report> {
-    let env = load(&args.config)?;
+    let config = load(&args.config)?;
     let mut good = true;
-    for name in env.python.keys() {
-        let library = library(&env, Some(name))?;
+    for name in config.env.python.keys() {
+        let library = library(&config, Some(name))?;
         let due = match library.due() {
             Ok(due) => due,
             Err(error) => {
