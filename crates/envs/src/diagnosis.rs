@@ -22,6 +22,7 @@ const SIGNS: &[(&str, Sign)] = &[
     ("invalid peer certificate", Sign::Certificate),
     ("sslerror", Sign::Certificate),
     ("temporary failure in name resolution", Sign::Network),
+    ("could not resolve host", Sign::Network),
     ("name or service not known", Sign::Network),
     ("failed to lookup address", Sign::Network),
     ("dns error", Sign::Network),
@@ -46,6 +47,14 @@ const SIGNS: &[(&str, Sign)] = &[
     ("hash mismatch", Sign::WrongHash),
     ("do not match the hashes", Sign::WrongHash),
     ("requires a different python:", Sign::NeedsPython),
+    ("cannot find command 'git'", Sign::NoGit),
+    ("git executable not found", Sign::NoGit),
+    ("dubious ownership in repository", Sign::ForeignRepository),
+    ("could not read from remote repository", Sign::Repository),
+    ("git operation failed", Sign::Repository),
+    ("× git clone", Sign::Repository),
+    ("× git checkout", Sign::Repository),
+    ("× git fetch", Sign::Repository),
     ("resolutionimpossible", Sign::Conflict),
     ("requirements are unsatisfiable", Sign::Unsatisfiable),
     ("failed building wheel", Sign::Build),
@@ -68,6 +77,9 @@ enum Sign {
     Incomplete,
     WrongHash,
     NeedsPython,
+    NoGit,
+    ForeignRepository,
+    Repository,
     Conflict,
     Unsatisfiable,
     Build,
@@ -91,6 +103,9 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
             Sign::Incomplete => Cause::Incomplete,
             Sign::WrongHash => Cause::WrongHash,
             Sign::NeedsPython => Cause::NeedsPython,
+            Sign::NoGit => Cause::NoGit,
+            Sign::ForeignRepository => Cause::ForeignRepository,
+            Sign::Repository => Cause::Repository,
             Sign::Conflict => Cause::Conflict,
             Sign::Unsatisfiable => unsatisfiable(&lines),
             Sign::Build => built(&lines).map_or(Cause::Build, Cause::BuildOf),
@@ -143,6 +158,7 @@ fn missing_package(line: &str) -> Option<String> {
     let rest = after("no matching distribution found for ")
         .or_else(|| after("satisfies the requirement "))
         .or_else(|| after("because there are no versions of "))
+        .or_else(|| after("because there is no version of "))
         .or_else(|| after("because only ").filter(|rest| rest.contains(" available")))
         .or_else(|| after("because ").filter(|rest| rest.contains(" was not found")))?;
     let name = rest
@@ -252,6 +268,34 @@ mod tests {
         check(
             "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
             Cause::WrongHash,
+        );
+        check(
+            "cause: Because there is no version of attrs==99 and you require attrs==99, we can conclude that your\n\
+             requirements are unsatisfiable.",
+            Cause::NoSuchPackage("attrs".to_owned()),
+        );
+        check(
+            "error: Failed to download and build `tools @ git+file:///srv/tools@v9`\n  cause: Git operation failed\n\
+             cause: failed to fetch branch or tag `v9`\n fatal: couldn't find remote ref refs/tags/v9",
+            Cause::Repository,
+        );
+        check(
+            "error: subprocess-exited-with-error\n× git checkout -q v9 did not run successfully.\n│ exit code: 1",
+            Cause::Repository,
+        );
+        check(
+            "cause: Git operation failed\nfatal: detected dubious ownership in repository at '/srv/tools/.git'\n\
+             fatal: Could not read from remote repository.",
+            Cause::ForeignRepository,
+        );
+        check(
+            "× git clone --quiet https://example.org/x /t did not run successfully.\n\
+             fatal: unable to access 'https://example.org/x/': Could not resolve host: example.org",
+            Cause::Network,
+        );
+        check(
+            "ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?",
+            Cause::NoGit,
         );
         check("all went well", None);
     }

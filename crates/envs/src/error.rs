@@ -1,13 +1,22 @@
 //! What can go wrong while an environment is prepared, with the likely cause and the next step.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::python::Problem;
+
+mod cause;
+
+pub use cause::Cause;
+
+/// What to do when the disk of a server is full.
+const ROOM: &str =
+    "make room on the disk and try again: `lyceum env python gc` removes old generations";
 
 /// Why an environment could not be prepared.
 ///
@@ -116,7 +125,7 @@ pub enum EnvError {
         requirements: PathBuf,
     },
     /// The Python that was asked for is not there.
-    #[error("found no Python {asked}{}", Listed(found))]
+    #[error("{}", NoSuch(asked, found))]
     NoSuchPython {
         /// What was asked for.
         asked: String,
@@ -146,6 +155,12 @@ pub enum EnvError {
         folder: PathBuf,
         /// The one in use.
         number: u32,
+    },
+    /// Servers are started from the environment, and what they need would not be there.
+    #[error("with {} there would be no jupyterhub, and servers could not start from it", path.display())]
+    NoServer {
+        /// The requirements file.
+        path: PathBuf,
     },
     /// A generation cannot be used.
     #[error("generation {number} of {} cannot be used: {what}", folder.display())]
@@ -248,11 +263,17 @@ impl EnvError {
             }
             Self::Requirements { help, .. } | Self::BadPackage { help, .. } => help.clone(),
             Self::OtherPython { .. } => {
-                "build without --from-lock, which writes a new lock file; or ask for that Python with --python"
+                "`lyceum env python build` chooses for this Python and writes a new lock file; or ask for that Python \
+                 with --python"
                     .to_owned()
             }
             Self::StaleLock { .. } => {
                 "build without --from-lock, which chooses what is new and keeps the rest".to_owned()
+            }
+            Self::NoSuchPython { asked, .. } if asked.starts_with('/') => {
+                "`lyceum env python versions` lists what can be used; what is in a home is closed to others: install it \
+                 below /opt"
+                    .to_owned()
             }
             Self::NoSuchPython { .. } => {
                 "`lyceum env python versions` lists what there is; on Debian and Ubuntu: apt install python3 python3-venv"
@@ -261,14 +282,21 @@ impl EnvError {
             Self::PythonGone { .. } => {
                 "choose another with --python; `lyceum env python versions` lists what there is".to_owned()
             }
-            Self::NoGeneration { number: None, .. } => {
-                "build one: `lyceum env python build`".to_owned()
-            }
+            Self::NoGeneration {
+                number: None,
+                folder,
+            } => format!("build one: `lyceum env python build {}`", name_of(folder)),
             Self::NoGeneration { .. } | Self::NothingBefore { .. } => {
                 "`lyceum env python list` lists what there is".to_owned()
             }
-            Self::Unusable { .. } => {
-                "build a new one: `lyceum env python build --force`".to_owned()
+            Self::Unusable { folder, .. } => format!(
+                "build a new one: `lyceum env python build {} --force`",
+                name_of(folder)
+            ),
+            Self::NoServer { .. } => {
+                "add `jupyterhub` and `jupyterlab` to the requirements; an environment for kernels only is not `env.default`, \
+                 and no profile names it"
+                    .to_owned()
             }
             Self::NoAccount { name } => format!(
                 "make it: useradd --system --no-create-home --shell /usr/sbin/nologin {name}; or name another in `build_as`"
@@ -307,6 +335,7 @@ impl EnvError {
                 io::ErrorKind::ReadOnlyFilesystem => {
                     format!("the file system of {} is mounted read-only", path.display())
                 }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ROOM.to_owned(),
                 io::ErrorKind::NotFound if self.is_requirements_file() => format!(
                     "write it, with a package on each line, such as `jupyterlab`: {}",
                     path.display()
@@ -321,8 +350,7 @@ impl EnvError {
             Self::Step {
                 cause: Cause::DiskFull,
                 ..
-            } => "make room on the disk and try again: `lyceum env python gc` removes old generations"
-                .to_owned(),
+            } => ROOM.to_owned(),
             _ => return self.hint(),
         })
     }
@@ -352,127 +380,23 @@ impl EnvError {
     }
 }
 
-/// The likely cause of a failed program, read from its output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cause {
-    /// The package index cannot be reached.
-    Network,
-    /// A proxy stands between us and the package index, and does not let us through.
-    Proxy,
-    /// The package index's certificate is not trusted.
-    Certificate,
-    /// The index answers slower than the installer is ready to wait.
-    SlowNetwork,
-    /// A file from the index ends too early: the connection broke, or a proxy or mirror cuts it.
-    Incomplete,
-    /// The index knows no version that fits.
-    NoSuchPackage(String),
-    /// The disk is full.
-    DiskFull,
-    /// Writing or running a file is not allowed.
-    Permission,
-    /// An earlier run of apt was broken off, and apt does nothing until its work is finished.
-    AptInterrupted,
-    /// Another program has been installing packages of the system for so long that we did not wait for its end.
-    AptBusy,
-    /// `venv` lacks `ensurepip`, as on Debian without `python3-venv`.
-    NoVenv,
-    /// A package has no ready-made wheel, and building it failed.
-    Build,
-    /// This package has no ready-made wheel, and building it failed.
-    BuildOf(String),
-    /// The requirements contradict each other.
-    Conflict,
-    /// A file is not the one that the lock file or the requirements mean.
-    WrongHash,
-    /// A package needs another Python.
-    NeedsPython,
-    /// The program was ended from outside.
-    Killed(i32),
-    /// The program took longer than this.
-    Timeout(Duration),
-    /// The program could not be started.
-    NotStarted(String),
-    /// Nothing that we know; the exit status.
-    Other(String),
+/// The name of the environment whose generations are in this folder.
+fn name_of(folder: &Path) -> Cow<'_, str> {
+    folder.file_name().unwrap_or_default().to_string_lossy()
 }
 
-impl fmt::Display for Cause {
+/// A version that nobody has, or a path at which no Python is that can be used.
+struct NoSuch<'a>(&'a str, &'a [String]);
+
+impl fmt::Display for NoSuch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Network => f.write_str("the package index cannot be reached"),
-            Self::Proxy => f.write_str("the proxy does not let us through to the package index"),
-            Self::Certificate => f.write_str("the package index's certificate is not trusted"),
-            Self::Incomplete => f.write_str("a file has come incomplete from the package index"),
-            Self::SlowNetwork => f.write_str("the package index answers too slowly"),
-            Self::NoSuchPackage(name) => {
-                write!(f, "the package index has no version of {name} that fits")
+        let Self(asked, found) = self;
+        match found {
+            [why] if asked.starts_with('/') => {
+                write!(f, "{asked} is no Python that can be used: {why}")
             }
-            Self::DiskFull => f.write_str("the disk is full"),
-            Self::Permission => f.write_str("permission denied"),
-            Self::AptInterrupted => f.write_str("an earlier run of apt was broken off"),
-            Self::AptBusy => f.write_str("another program installs packages of the system"),
-            Self::NoVenv => f.write_str("the module ensurepip is missing"),
-            Self::Build => f.write_str("a package must be compiled here, and that failed"),
-            Self::BuildOf(name) => {
-                write!(f, "{name} must be compiled here, and that failed")
-            }
-            Self::Conflict => f.write_str("the requirements contradict each other"),
-            Self::WrongHash => {
-                f.write_str("a file is not the one that was meant: its hash differs")
-            }
-            Self::NeedsPython => f.write_str("a package needs another version of Python"),
-            Self::Killed(signal) => write!(f, "the program was ended by signal {signal}"),
-            Self::Timeout(limit) => write!(f, "the program took longer than {} s", limit.as_secs()),
-            Self::NotStarted(why) => write!(f, "the program could not be started ({why})"),
-            Self::Other(status) => write!(f, "the program failed with {status}"),
+            found => write!(f, "found no Python {asked}{}", Listed(found)),
         }
-    }
-}
-
-impl Cause {
-    pub(crate) fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                Self::Network | Self::SlowNetwork | Self::Incomplete => {
-                    "check the network connection and try again: what has been downloaded is kept. \
-                     Behind a proxy set https_proxy, for a mirror of PyPI set PIP_INDEX_URL"
-                }
-                Self::Proxy => {
-                    "check the variables https_proxy and no_proxy, or set PIP_INDEX_URL to a mirror that needs no proxy"
-                }
-                Self::Certificate => {
-                    "if a proxy opens TLS connections, set PIP_CERT to the file with its certificate; else check the clock"
-                }
-                Self::NoSuchPackage(_) => {
-                    "use a newer Python, or check PIP_INDEX_URL if packages come from a mirror"
-                }
-                Self::DiskFull => "make room on the disk and try again",
-                Self::Permission => {
-                    "check who owns the folder, and that its file system is not mounted with noexec"
-                }
-                Self::AptInterrupted => "finish its work with `dpkg --configure -a`, and try again",
-                Self::AptBusy => "wait until it is done, and try again; `ps -C apt-get,apt,dpkg,unattended-upgr` may show it",
-                Self::NoVenv => "install it, on Debian and Ubuntu: apt install python3-venv",
-                Self::Conflict => {
-                    "the lines above name the packages that do not go together: loosen one of them in the requirements"
-                }
-                Self::WrongHash => {
-                    "if the file was replaced on purpose, build again without --from-lock; else do not trust its source"
-                }
-                Self::NeedsPython => {
-                    "choose another Python with --python, or an older version of the package; `lyceum env python versions` lists what there is"
-                }
-                Self::Build | Self::BuildOf(_) => {
-                    "use a Python version for which PyPI has wheels, or install a compiler: apt install build-essential python3-dev"
-                }
-                Self::Killed(9) => "perhaps the machine ran out of memory: check with dmesg, and try again",
-                Self::Killed(_) | Self::Timeout(_) => "try again: what has been downloaded is kept",
-                Self::NotStarted(_) | Self::Other(_) => return None,
-            }
-            .to_owned(),
-        )
     }
 }
 

@@ -74,6 +74,16 @@ impl Edit {
                 Ok((edit::add(path, text, wanted)?.text, Some(upgrade)))
             }
             Self::Remove(names) => {
+                if let Some(more) = names
+                    .iter()
+                    .find(|name| !requirements::is_name(name.trim()))
+                {
+                    return Err(EnvError::BadPackage {
+                        package: more.clone(),
+                        what: "it is more than a name".to_owned(),
+                        help: "name the package alone, without versions".to_owned(),
+                    });
+                }
                 let wanted = edit::names(names);
                 let edited = edit::remove(path, text, &wanted);
                 let missing: BTreeSet<_> = wanted.difference(&edited.found).collect();
@@ -302,7 +312,8 @@ impl Library {
         let Some(locked) = locked else {
             return due("the requirements have changed", false);
         };
-        if build::fingerprint(&locked) != stamp.lock {
+        let same = || build::lock_of(&generations, number).is_some_and(|old| old.is_in(&locked));
+        if build::fingerprint(&locked) != stamp.lock && !same() {
             return due("the lock file names other packages than are in use", true);
         }
         let minor = stamp.python.rsplit_once('.').map(|(minor, _)| minor);

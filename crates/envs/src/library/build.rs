@@ -18,6 +18,7 @@ use super::diff::{Change, changes};
 use super::gc;
 use super::installed::installed;
 use super::interpreters::{self, Interpreter};
+use super::list::sizes;
 use super::lock::Lock;
 use super::requirements::{self, Requirements};
 use super::settings::{Places, Settings, remove};
@@ -35,6 +36,8 @@ use crate::whole_file::write_whole;
 
 mod choosing;
 mod making;
+
+pub(super) use choosing::lock_of;
 
 /// Changes when generations are made differently, so that the same packages make a new one.
 const FORMAT: u32 = 1;
@@ -91,9 +94,9 @@ pub struct Built {
     pub before: Option<u32>,
     /// What is other than in that one.
     pub changes: Vec<Change>,
-    /// How large it is, in bytes.
+    /// How large it is on the disk, in bytes.
     pub bytes: u64,
-    /// How much of that it shares with older generations.
+    /// How much of that it shares with other generations.
     pub shared: u64,
     /// How long it took, in seconds.
     pub seconds: u64,
@@ -267,42 +270,41 @@ pub(super) async fn clean(
     progress: &dyn Progress,
 ) -> Result<(), EnvError> {
     end_left_over_of(generations.folder(), places.builder.as_ref()).await?;
-    let (places, generations) = (places.clone(), generations.clone());
-    let left = blocking(move || {
-        let in_use = |number| Ok(gc::look(generations.folder())?.includes(number));
-        let mut left = generations.clean_moved(in_use)?;
-        for number in generations.list_half_built()? {
-            left = true;
-            remove(&generations.path(number))?;
-        }
-        for entry in fs::read_dir(generations.folder())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            let is_ours = name.to_str().is_some_and(|name| {
-                name.strip_suffix(BUILT)
-                    .is_some_and(|number| number.parse::<u32>().is_ok())
-            });
-            if is_ours {
-                left = true;
-                remove(&entry.path())?;
-            }
-        }
-        places.end_work()?;
-        Ok(left)
-    })
-    .await?;
-    if left {
+    let half_built = left_over(generations)?;
+    if !half_built.is_empty() {
         progress.report(&Report {
             phase: Phase::Cleaning,
-            text: "removed what an interrupted run had left".to_owned(),
+            text: "removing what an interrupted run has left".to_owned(),
             fraction: None,
             estimate: ESTIMATE,
         });
     }
-    Ok(())
+    let (places, generations) = (places.clone(), generations.clone());
+    blocking(move || {
+        let in_use = |number| Ok(gc::look(generations.folder())?.includes(number));
+        generations.clean_moved(in_use)?;
+        for path in half_built {
+            remove(&path)?;
+        }
+        places.end_work()
+    })
+    .await
+}
+
+/// The folders that an interrupted build has left.
+fn left_over(generations: &Generations) -> Result<Vec<PathBuf>, EnvError> {
+    let half_built = generations.list_half_built()?;
+    let mut left: Vec<_> = half_built
+        .into_iter()
+        .map(|number| generations.path(number))
+        .collect();
+    let entries = fs::read_dir(generations.folder()).into_iter().flatten();
+    left.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.strip_suffix(BUILT))
+            .is_some_and(|number| number.parse::<u32>().is_ok())
+    }));
+    Ok(left)
 }
 
 /// How the folder ends that the builder has filled, and that is being taken over.
@@ -373,6 +375,7 @@ impl Builder<'_> {
         } else {
             self.choose(meter).await?
         };
+        self.check_choice(&lock)?;
         self.wanted.check_hashes(lock.packages.keys())?;
         let mut built = self.describe(&lock);
         if self.wish.dry_run {
@@ -387,10 +390,12 @@ impl Builder<'_> {
             built.notes.extend(self.keep_lock(&lock));
             return Ok(built);
         }
-        let (taken, tuned) = self.make(&lock, meter).await?;
+        let tuned = self.make(&lock, meter).await?;
         let prefix = self.generations.path(self.number);
         let packages = installed(&prefix);
         let checked = self.check(&prefix, &packages, meter).await?;
+        let place = prefix.clone();
+        let (own, shared) = blocking(move || Ok(sizes(&place))).await?;
         let stamp = Stamp {
             format: FORMAT,
             lock: fingerprint(&lock),
@@ -398,13 +403,13 @@ impl Builder<'_> {
             interpreter: real_python(&prefix)?,
             packages,
             user_packages: self.settings.user_packages,
-            bytes: taken.bytes,
+            bytes: own + shared,
             seconds: self.begun.elapsed().as_secs(),
         };
         self.complete(&lock, &stamp).await?;
         built.generation = Some(self.number);
         built.fresh = true;
-        (built.bytes, built.shared) = (taken.bytes, taken.shared);
+        (built.bytes, built.shared) = (stamp.bytes, shared);
         (built.seconds, built.packages) = (stamp.seconds, stamp.packages.len());
         if let Some((_, before)) = self.before() {
             built.changes = changes(&before.packages, &stamp.packages);

@@ -180,9 +180,16 @@ impl Lock {
                 let folder = from
                     .subdirectory
                     .map_or(String::new(), |folder| format!("#subdirectory={folder}"));
+                // What comes over plain http is nothing without its hash, which pip tells apart from the address.
+                let hash = match hashes.first() {
+                    Some(hash) if folder.is_empty() && from.url.starts_with("http://") => {
+                        format!("#{}", hash.replacen(':', "=", 1))
+                    }
+                    _ => String::new(),
+                };
                 source = Source::Address(match from.vcs_info {
                     Some(vcs) => format!("{}+{}@{}{folder}", vcs.vcs, from.url, vcs.commit_id),
-                    None => format!("{}{folder}", from.url),
+                    None => format!("{}{folder}{hash}", from.url),
                 });
             }
             let locked = Locked {
@@ -195,6 +202,21 @@ impl Lock {
         // pip ran beside what it built: what it reports is looked at as what uv writes is.
         parse_packages(path, &lock.text(""))?;
         Ok(lock)
+    }
+
+    /// Whether whatever was installed by this one is what the other one means: uv notes the hashes of all files of a
+    /// version, and pip that of the one that it takes.
+    pub(crate) fn is_in(&self, other: &Self) -> bool {
+        self.python == other.python
+            && self.platform == other.platform
+            && self.packages.len() == other.packages.len()
+            && self.packages.iter().all(|(name, ours)| {
+                other.packages.get(name).is_some_and(|theirs| {
+                    ours.source == theirs.source
+                        && ours.hashes.is_empty() == theirs.hashes.is_empty()
+                        && ours.hashes.is_subset(&theirs.hashes)
+                })
+            })
     }
 
     /// Demands for these packages the hashes that their requirements demand.
@@ -346,7 +368,9 @@ x @ git+https://example.org/x@0123456789abcdef
             {"metadata": {"name": "six", "version": "1.17.0"}, "is_direct": true, "download_info":
              {"url": "file:///srv/six.whl", "archive_info": {"hash": "sha256=cd"}}},
             {"metadata": {"name": "x", "version": "1"}, "is_direct": true, "download_info":
-             {"url": "https://example.org/x", "subdirectory": "py", "vcs_info": {"vcs": "git", "commit_id": "012"}}}
+             {"url": "https://example.org/x", "subdirectory": "py", "vcs_info": {"vcs": "git", "commit_id": "012"}}},
+            {"metadata": {"name": "y", "version": "1"}, "is_direct": true, "download_info":
+             {"url": "http://example.org/y.whl", "archive_info": {"hashes": {"sha256": "ef"}}}}
         ]}"#;
         let lock = Lock::parse_report(path(), report).unwrap();
         let lines: Vec<_> = lock.packages.values().map(Locked::line).collect();
@@ -356,6 +380,7 @@ x @ git+https://example.org/x@0123456789abcdef
                 "pysocks==1.7.1 \\\n    --hash=sha256:ab",
                 "six @ file:///srv/six.whl \\\n    --hash=sha256:cd",
                 "x @ git+https://example.org/x@012#subdirectory=py",
+                "y @ http://example.org/y.whl#sha256=ef \\\n    --hash=sha256:ef",
             ]
         );
     }
@@ -379,6 +404,27 @@ x @ git+https://example.org/x@0123456789abcdef
         ] {
             let error = report(name, url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_same_packages_are_known_again_whichever_installer_noted_their_hashes() {
+        let lock = |text: &str| Lock::parse_compiled(path(), text).unwrap();
+        let (pip, uv) = (
+            lock("six==1 --hash=sha256:aa\n"),
+            lock("six==1 --hash=sha256:aa --hash=sha256:bb\n"),
+        );
+        assert!(pip.is_in(&pip) && pip.is_in(&uv));
+        // The other file may be the one that is there.
+        assert!(!uv.is_in(&pip));
+        for other in [
+            "six==2 --hash=sha256:aa\n",
+            "six==1\n",
+            "six==1 --hash=sha256:cc\n",
+            "six==1 --hash=sha256:aa\nx==1 --hash=sha256:aa\n",
+            "x==1 --hash=sha256:aa\n",
+        ] {
+            assert!(!pip.is_in(&lock(other)), "{other}");
         }
     }
 

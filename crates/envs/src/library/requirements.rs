@@ -16,7 +16,7 @@ use crate::error::EnvError;
 
 mod line;
 
-pub(crate) use line::{Line, normalized, parse_line};
+pub(crate) use line::{Line, is_name, normalized, parse_line};
 
 /// How large a requirements file may be.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -306,7 +306,7 @@ mod tests {
                 "Pandas[excel] >= 2, <3 ; python_version > '3.8'\n\
                  numpy==2.0 --hash=sha256:00 --hash=sha256:11\n\
                  --extra-index-url https://ada:secret@example.org/simple\n\
-                 {}\nscipy\n",
+                 file://{}\nscipy\n",
                 folder.join("x-1.0-py3-none-any.whl").display()
             )
         );

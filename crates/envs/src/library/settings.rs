@@ -36,6 +36,8 @@ pub struct Settings {
     pub keep: u32,
     /// Modules that have to be importable.
     pub smoke: Vec<String>,
+    /// Whether servers are started from it, so that it has to have what they need.
+    pub serves: bool,
     /// Whether users see the packages that they have installed for themselves.
     pub user_packages: bool,
     /// A folder of wheels that are looked into, too.
@@ -60,6 +62,7 @@ impl Settings {
             python: String::new(),
             keep: 3,
             smoke: Vec::new(),
+            serves: false,
             user_packages: true,
             wheels: None,
             build_as: "lyceum-build".to_owned(),

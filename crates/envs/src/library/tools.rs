@@ -168,6 +168,23 @@ impl<'a> Tools<'a> {
         Some((parts.next()?.ok()?, parts.next()?.ok()?))
     }
 
+    /// Whether an environment gets pip without naming it.
+    pub(crate) fn adds_pip(&self) -> bool {
+        self.python.pip_wheel.is_some()
+    }
+
+    /// A list of requirements in the words of the installer: older versions of pip take a repository of this machine for
+    /// the path of a file, if it has its name before it.
+    pub(crate) fn readable(&self, list: &str) -> String {
+        match self.kind {
+            Kind::Uv(_) => list.to_owned(),
+            Kind::Pip(_) => list
+                .lines()
+                .map(|line| with_name_after(line) + "\n")
+                .collect(),
+        }
+    }
+
     /// Chooses packages, and says what it chose: the text of a requirements file from uv, a report from pip.
     pub(crate) async fn choose(
         &self,
@@ -393,6 +410,20 @@ impl<'a> Tools<'a> {
     }
 }
 
+/// Writes the name of a repository of this machine as pip has always read it: `git+file:///srv/x@v1#egg=NAME`.
+fn with_name_after(line: &str) -> String {
+    let Some((name, rest)) = line
+        .split_once(" @ ")
+        .filter(|(_, rest)| rest.starts_with("git+file://"))
+    else {
+        return line.to_owned();
+    };
+    let end = rest.find(" ;").unwrap_or(rest.len());
+    let (address, marker) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let mark = if address.contains('#') { '&' } else { '#' };
+    format!("{address}{mark}egg={name}{marker}")
+}
+
 fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
@@ -420,5 +451,31 @@ impl OwnedStep {
             limit: self.limit,
         };
         run(step, log, seen).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_of_this_machine_has_its_name_after_it_for_pip() {
+        for (line, expected) in [
+            (
+                "x[a,b] @ git+file:///srv/x@v1 ; python_version > '3'",
+                "git+file:///srv/x@v1#egg=x[a,b] ; python_version > '3'",
+            ),
+            (
+                "x @ git+file:///srv/x#subdirectory=py",
+                "git+file:///srv/x#subdirectory=py&egg=x",
+            ),
+            (
+                "x @ git+https://example.org/x@v1",
+                "x @ git+https://example.org/x@v1",
+            ),
+            ("x>=1", "x>=1"),
+        ] {
+            assert_eq!(with_name_after(line), expected);
+        }
     }
 }

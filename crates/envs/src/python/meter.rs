@@ -67,6 +67,14 @@ fn position(phase: Phase, part: f32) -> Option<f32> {
     Some(from + (to - from) * part.clamp(0.0, 1.0))
 }
 
+/// So many packages, in words.
+pub(crate) fn counted(number: usize) -> String {
+    match number {
+        1 => "1 package".to_owned(),
+        more => format!("{more} packages"),
+    }
+}
+
 /// Watches an installer at work.
 #[derive(Debug)]
 pub(crate) struct InstallerWatch {
@@ -124,7 +132,10 @@ impl InstallerWatch {
             // uv downloads everything first and then links it into place within a moment.
             if let Some(total) = first_number(rest) {
                 (self.total, self.known) = (total, true);
-                meter.enter(Phase::Downloading, format!("downloading {total} packages"));
+                meter.enter(
+                    Phase::Downloading,
+                    format!("downloading {}", counted(total)),
+                );
             }
         } else if let Some(rest) = line.strip_prefix("Downloading ").filter(|_| self.known) {
             let name = rest.split(' ').next().unwrap_or(rest);
@@ -144,7 +155,7 @@ impl InstallerWatch {
 
     fn begin_installing(&mut self, total: usize, meter: &mut Meter<'_>) {
         (self.total, self.known, self.installing) = (total, true, true);
-        meter.enter(Phase::Installing, format!("installing {total} packages"));
+        meter.enter(Phase::Installing, format!("installing {}", counted(total)));
     }
 
     /// Counts what is there: pip says nothing while it installs.

@@ -14,3 +14,4 @@ mod failures;
 mod keeping;
 mod killed;
 mod place;
+mod sources;

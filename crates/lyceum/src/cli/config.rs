@@ -1,9 +1,10 @@
 //! `lyceum config`: check, show, explain, schema.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use lyceum_config::{LoadOptions, Loaded, Override};
+use lyceum_config::{DEFAULT_FILE, LoadOptions, Loaded, Override};
 
 use super::report::Report;
 use super::{BAD_CONFIGURATION, ConfigArgs, ConfigCommand};
@@ -28,8 +29,15 @@ pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, Report> {
     let options = options(args)?;
     let styled = std::io::stderr().is_terminal();
     lyceum_config::load(&options).map_err(|errors| {
+        let hint = if options.file.is_none() && !Path::new(DEFAULT_FILE).exists() {
+            format!(
+                "there is no file {DEFAULT_FILE}, so everything has its default: write it, or name another with --config"
+            )
+        } else {
+            "`lyceum config explain KEY` tells what a key means".to_owned()
+        };
         Report::text(errors.render(styled))
-            .hint("`lyceum config explain KEY` tells what a key means")
+            .hint(hint)
             .code(BAD_CONFIGURATION)
     })
 }

@@ -37,6 +37,7 @@ pub(crate) enum EnvCommand {
     Apply(python::ApplyArgs),
 }
 
+pub(in crate::cli) use python::library as python_library;
 pub(crate) use shell::settings as shell_settings;
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {

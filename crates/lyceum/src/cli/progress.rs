@@ -13,7 +13,7 @@ pub(crate) struct Bar {
     drawn: ProgressBar,
     /// Whether each part of the work gets a line.
     lines: bool,
-    last: Mutex<Option<Phase>>,
+    last: Mutex<Option<(Phase, String)>>,
 }
 
 impl Bar {
@@ -74,12 +74,20 @@ impl Progress for Bar {
                 .last
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if *last != Some(report.phase) {
-                *last = Some(report.phase);
+            if is_news(last.as_ref(), report) {
                 super::say(&format!("  {}", report.text));
+                *last = Some((report.phase, report.text.clone()));
             }
         }
     }
+}
+
+/// Whether a report is worth a line: each part of the work is, and all that is done before anything is downloaded, since
+/// choosing packages may take long.
+fn is_news(last: Option<&(Phase, String)>, report: &Report) -> bool {
+    last.is_none_or(|(phase, text)| {
+        *phase != report.phase || (report.phase <= Phase::Searching && *text != report.text)
+    })
 }
 
 /// How long it will still take: by what it has taken so far, and before that tells anything, by what it took the last time.
@@ -99,6 +107,39 @@ fn time_left(fraction: f32, elapsed: Duration, estimate: Duration) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_part_of_the_work_gets_a_line_and_so_does_choosing() {
+        let report = |phase, text: &str| Report {
+            phase,
+            text: text.to_owned(),
+            fraction: None,
+            estimate: Duration::ZERO,
+        };
+        let last = |phase, text: &str| Some((phase, text.to_owned()));
+        let looking = last(Phase::Searching, "looking for Python");
+        assert!(is_news(
+            None,
+            &report(Phase::Searching, "looking for Python")
+        ));
+        assert!(!is_news(
+            looking.as_ref(),
+            &report(Phase::Searching, "looking for Python")
+        ));
+        assert!(is_news(
+            looking.as_ref(),
+            &report(Phase::Searching, "choosing packages")
+        ));
+        let loading = last(Phase::Downloading, "downloading 2 packages");
+        assert!(!is_news(
+            loading.as_ref(),
+            &report(Phase::Downloading, "downloading six")
+        ));
+        assert!(is_news(
+            loading.as_ref(),
+            &report(Phase::Installing, "installing")
+        ));
+    }
 
     #[test]
     fn the_time_left_is_told_roughly() {

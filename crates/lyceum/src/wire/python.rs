@@ -1,6 +1,6 @@
 //! The Python environments of `[env]`: where servers find them, and what they all have in their environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lyceum_broker::{PythonFolders, python};
@@ -18,17 +18,28 @@ pub(crate) fn folders(config: &Config) -> Option<PythonFolders> {
     })
 }
 
+/// The environments that servers are started from: the default one, if servers are started from any without a word, and
+/// those of profiles.
+pub(crate) fn serving(config: &Config) -> BTreeSet<String> {
+    let usual = python::is_plain(config.spawner.command()).then(|| config.env.default_python());
+    let mut names: BTreeSet<String> = usual.flatten().map(str::to_owned).into_iter().collect();
+    let profiles = config.profiles.values();
+    names.extend(profiles.filter_map(|profile| profile.python.clone()));
+    names
+}
+
+/// Whether servers that are started from this environment are Jupyter's, so that it has to have them.
+pub(crate) fn starts_jupyter(config: &Config, name: &str) -> bool {
+    let program = config.spawner.command().first();
+    program.is_some_and(|program| python::JUPYTER_PROGRAMS.contains(&program.as_str()))
+        && serving(config).contains(name)
+}
+
 /// Watches those that servers are started from.
 pub(super) async fn watched(config: &Config) -> Option<Arc<WatchedPythons>> {
     let mut folders = folders(config)?;
-    let named = |name: &String| {
-        let mut profiles = config.profiles.values();
-        profiles.any(|profile| profile.python.as_ref() == Some(name))
-    };
-    let usual = python::is_plain(config.spawner.command()).then(|| folders.default.clone());
-    folders
-        .names
-        .retain(|name| named(name) || usual.as_ref() == Some(name));
+    let serving = serving(config);
+    folders.names.retain(|name| serving.contains(name));
     let title = |name: &String| (name.clone(), title(config, name));
     let titles = folders.names.iter().map(title).collect();
     Some(WatchedPythons::new(folders, titles).await)

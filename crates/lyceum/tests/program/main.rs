@@ -7,6 +7,8 @@ mod certs;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod environments;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod internal_tls;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Builder, Built, FORMAT, LOCK_NAME, Stamp, Upgrade, fingerprint};
 use crate::error::{Cause, EnvError};
+use crate::generations::Generations;
 use crate::library::diff::changes;
 use crate::library::lock::Lock;
 use crate::library::requirements::{self, normalized};
@@ -54,7 +55,8 @@ impl Builder<'_> {
     pub(super) async fn choose(&self, meter: &mut Meter<'_>) -> Result<Lock, EnvError> {
         meter.enter(Phase::Searching, "choosing packages");
         let before = self.lock_before();
-        let list = self.places.tell("requirements.in", &self.wanted.list)?;
+        let list = self.tools.readable(&self.wanted.list);
+        let list = self.places.tell("requirements.in", &list)?;
         let limits = self
             .places
             .tell("constraints.txt", &self.wanted.constraints)?;
@@ -124,6 +126,30 @@ impl Builder<'_> {
             .or_else(|| self.newest.cloned())
     }
 
+    /// Refuses a choice that cannot be meant: packages that shall be newer and are not there, or nothing that servers of
+    /// the environment could start from.
+    pub(super) fn check_choice(&self, lock: &Lock) -> Result<(), EnvError> {
+        // What is being added may be for other platforms.
+        if let (Upgrade::Packages(names), None) = (&self.wish.upgrade, &self.wish.requirements)
+            && let Some(name) = names
+                .iter()
+                .find(|name| !lock.packages.contains_key(&normalized(name)))
+        {
+            return Err(EnvError::BadPackage {
+                package: name.clone(),
+                what: format!("{} has no such package", self.settings.name),
+                help: "name packages without versions; `lyceum env python add` adds new ones, and asks for versions"
+                    .to_owned(),
+            });
+        }
+        if self.settings.serves && !lock.packages.contains_key("jupyterhub") {
+            return Err(EnvError::NoServer {
+                path: self.settings.requirements.clone(),
+            });
+        }
+        Ok(())
+    }
+
     /// What would be other with these packages.
     pub(super) fn describe(&self, lock: &Lock) -> Built {
         let mut built = Built {
@@ -131,7 +157,9 @@ impl Builder<'_> {
             fresh: false,
             python: self.tools.python.version.clone().unwrap_or_default(),
             installer: self.tools.name(),
-            packages: lock.packages.len(),
+            // pip comes with the interpreter, if it is not among them.
+            packages: lock.packages.len()
+                + usize::from(!lock.packages.contains_key("pip") && self.tools.adds_pip()),
             before: None,
             changes: Vec::new(),
             bytes: 0,
@@ -143,7 +171,7 @@ impl Builder<'_> {
         if let Some((number, stamp)) = self.before() {
             built.before = Some(number);
             // What a tuned generation goes without was chosen all the same.
-            before = match self.lock_of(number) {
+            before = match lock_of(self.generations, number) {
                 Some(locked) => versions(&locked),
                 None => stamp.packages,
             };
@@ -163,20 +191,22 @@ impl Builder<'_> {
         built
     }
 
-    fn lock_of(&self, number: u32) -> Option<Lock> {
-        let path = self.generations.path(number).join(LOCK_NAME);
-        let text = requirements::read_text(&path).ok()?;
-        Lock::parse(&path, &text).ok()
-    }
-
     pub(super) fn is_same(&self, lock: &Lock, number: u32, stamp: &Stamp) -> bool {
         let python = self.tools.python.executable.canonicalize();
         stamp.format == FORMAT
-            && stamp.lock == fingerprint(lock)
+            && (stamp.lock == fingerprint(lock)
+                || lock_of(self.generations, number).is_some_and(|old| old.is_in(lock)))
             && stamp.user_packages == self.settings.user_packages
             && python.is_ok_and(|python| python == stamp.interpreter)
             && stamp.fault(&self.generations.path(number)).is_none()
     }
+}
+
+/// The lock file in a generation.
+pub(in crate::library) fn lock_of(generations: &Generations, number: u32) -> Option<Lock> {
+    let path = generations.path(number).join(LOCK_NAME);
+    let text = requirements::read_text(&path).ok()?;
+    Lock::parse(&path, &text).ok()
 }
 
 /// The versions in a lock, or the addresses of what has none before it is there.

@@ -14,11 +14,11 @@ use crate::generations::Generations;
 use crate::library::installed::installed;
 use crate::library::lock::{Lock, Source};
 use crate::library::settings::remove;
-use crate::library::share::{Taken, byte_code_of, find_same, take_over};
+use crate::library::share::{byte_code_of, find_same, take_over};
 use crate::library::{user_site, version};
 use crate::progress::Phase;
 use crate::python::check::{self, CheckOptions, CheckReport};
-use crate::python::meter::{InstallerWatch, Meter};
+use crate::python::meter::{InstallerWatch, Meter, counted};
 use crate::python::tune::{self, TuneOptions, TuneReport};
 
 /// How long copying byte-code may take.
@@ -30,7 +30,7 @@ impl Builder<'_> {
         &self,
         lock: &Lock,
         meter: &mut Meter<'_>,
-    ) -> Result<(Taken, TuneReport), EnvError> {
+    ) -> Result<TuneReport, EnvError> {
         let prefix = self.generations.path(self.number);
         let version = self.tools.python.version.clone().unwrap_or_default();
         meter.enter(
@@ -41,7 +41,7 @@ impl Builder<'_> {
         self.tools.create(&prefix).await?;
         meter.enter(
             Phase::Downloading,
-            format!("downloading {} packages", lock.packages.len()),
+            format!("downloading {}", counted(lock.packages.len())),
         );
         let options: String = self
             .wanted
@@ -57,7 +57,8 @@ impl Builder<'_> {
             if list.is_empty() {
                 continue;
             }
-            let file = self.places.tell(name, &format!("{options}{list}"))?;
+            let list = self.tools.readable(&format!("{options}{list}"));
+            let file = self.places.tell(name, &list)?;
             let mut watch = InstallerWatch::new(&prefix, lock.packages.len());
             self.tools
                 .install(&prefix, &file, with_hashes, &mut |seen| {
@@ -86,7 +87,7 @@ impl Builder<'_> {
         end_left_over_of(self.generations.folder(), self.places.builder.as_ref()).await?;
         let user_packages = self.settings.user_packages;
         let chosen = self.tools.python.executable.clone();
-        let taken = blocking(move || {
+        blocking(move || {
             let interpreter = chosen.canonicalize().map_err(|source| EnvError::Io {
                 doing: "find",
                 path: chosen,
@@ -99,14 +100,13 @@ impl Builder<'_> {
                 source,
             })?;
             let same = find_same(&staged, owner, &donors)?;
-            let taken = take_over(&staged, &prefix, owner, &interpreter, &same)?;
+            take_over(&staged, &prefix, owner, &interpreter, &same)?;
             check_python(&prefix, &interpreter)?;
             user_site::place(&prefix, user_packages)?;
-            remove(&staged)?;
-            Ok(taken)
+            remove(&staged)
         })
         .await?;
-        Ok((taken, tuned))
+        Ok(tuned)
     }
 
     /// Finished generations whose files may be the same: the newest of this environment, and the current ones of others.
@@ -169,7 +169,7 @@ impl Builder<'_> {
         let options = CheckOptions {
             modules: self.settings.smoke.clone(),
             requirements: self.wanted.names.iter().cloned().collect(),
-            need_server: packages.contains_key("jupyterhub"),
+            need_server: self.settings.serves || packages.contains_key("jupyterhub"),
             ..CheckOptions::default()
         };
         meter.enter(Phase::Testing, "trying it out");

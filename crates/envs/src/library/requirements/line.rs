@@ -240,10 +240,7 @@ fn named(text: &str, name_end: usize, folder: &Path) -> Result<Requirement, Faul
                     "for example `pandas[excel]`",
                 )
             })?;
-            let good = extras.split(',').all(|extra| {
-                let extra = extra.trim();
-                !extra.is_empty() && name_end_is_whole(extra)
-            });
+            let good = extras.split(',').all(|extra| is_name(extra.trim()));
             if !good {
                 return Err(Fault::new(
                     format!("`[{extras}]` are no extras"),
@@ -281,8 +278,9 @@ fn named(text: &str, name_end: usize, folder: &Path) -> Result<Requirement, Faul
     })
 }
 
-fn name_end_is_whole(text: &str) -> bool {
-    name_end(text) == text.len()
+/// Whether the text is a name and nothing more.
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && name_end(text) == text.len()
 }
 
 fn is_clause(clause: &str) -> bool {
@@ -335,8 +333,8 @@ fn place(text: &str, folder: &Path, name: Option<&str>) -> Result<Requirement, F
         check_address(address, fragment)?;
     }
     let address = match &file {
-        Some(file) if name.is_some() => format!("file://{}", file.display()),
-        Some(file) => file.display().to_string(),
+        // Not as a path: uv would repeat it without the package's name.
+        Some(file) => format!("file://{}", file.display()),
         None => address.to_owned(),
     };
     let mut line = match name {

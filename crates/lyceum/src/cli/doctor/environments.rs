@@ -7,6 +7,9 @@ use lyceum_certs::Verdict;
 use lyceum_config::settings::Config;
 use lyceum_envs::shell;
 
+mod builders;
+mod files;
+
 use super::Finding;
 use crate::cli::env::shell_settings;
 use crate::wire;
@@ -17,22 +20,32 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         return Vec::new();
     };
     let program = config.spawner.command().first().map_or("", String::as_str);
-    let program = if python::is_plain(config.spawner.command()) {
-        program
-    } else {
-        ""
-    };
-    let mut findings: Vec<Finding> = folders
-        .names
-        .iter()
-        .map(|name| match folders.find(name, program) {
-            Ok(found) => Finding::fine(format!(
-                "servers can start from the Python environment `{name}`, generation {}",
-                found.generation
+    let serving = wire::python::serving(config);
+    let mut findings = Vec::new();
+    for name in &folders.names {
+        let serves = serving.contains(name) && python::is_plain(config.spawner.command());
+        // What no server starts from has kernels only.
+        match folders.find(name, if serves { program } else { "" }) {
+            Ok(found) => {
+                let what = if serves { "servers" } else { "kernels" };
+                findings.push(Finding::fine(format!(
+                    "{what} can start from the Python environment `{name}`, generation {}",
+                    found.generation
+                )));
+                findings.extend(files::check(config, name));
+            }
+            Err(error) => findings.push(Finding::bad(
+                if serves {
+                    Verdict::Problem
+                } else {
+                    Verdict::Warning
+                },
+                error.to_string(),
+                error.hint(),
             )),
-            Err(error) => Finding::bad(Verdict::Problem, error.to_string(), error.hint()),
-        })
-        .collect();
+        }
+    }
+    findings.extend(builders::check(config));
     findings.extend(shells(config));
     findings
 }

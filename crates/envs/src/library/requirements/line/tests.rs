@@ -58,7 +58,7 @@ fn packages_are_read_in_all_their_forms() {
         (
             "./wheels/a-1-py3-none-any.whl",
             "a",
-            "/srv/course/wheels/a-1-py3-none-any.whl",
+            "file:///srv/course/wheels/a-1-py3-none-any.whl",
         ),
         ("b @ ../b-1.tar.gz", "b", "b @ file:///srv/b-1.tar.gz"),
         (

@@ -32,10 +32,10 @@ impl ApplyArgs {
 /// the others are done. Gives whether all went well.
 pub(in crate::cli::env) fn apply(args: &ApplyArgs) -> Result<bool, Report> {
     // Without any, R's libraries and the rest are done all the same.
-    let env = read(&args.config)?;
+    let config = read(&args.config)?;
     let mut good = true;
-    for name in env.python.keys() {
-        let library = library(&env, Some(name))?;
+    for name in config.env.python.keys() {
+        let library = library(&config, Some(name))?;
         let due = match library.due() {
             Ok(due) => due,
             Err(error) => {

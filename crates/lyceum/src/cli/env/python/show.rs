@@ -18,19 +18,22 @@ const CHANGES: usize = 40;
 pub(super) fn built(library: &Library, built: &Built, dry_run: bool, switched: bool) -> String {
     let name = &library.settings().name;
     let mut text = String::new();
-    let count = built.packages;
+    let count = match built.packages {
+        1 => "1 package".to_owned(),
+        count => format!("{count} packages"),
+    };
     match built.generation {
         None => {
             let _ = writeln!(
                 text,
-                "A new generation of {name} would have {count} packages, with Python {}.",
+                "A new generation of {name} would have {count}, with Python {}.",
                 built.python
             );
         }
         Some(number) if built.fresh => {
             let _ = writeln!(
                 text,
-                "Generation {number} of {name} is ready: {count} packages with Python {}, {} ({} of it shared), built in {} by {}.",
+                "Generation {number} of {name} is ready: {count} with Python {}, {} ({} of it shared), built in {} by {}.",
                 built.python,
                 size(built.bytes),
                 size(built.shared),
@@ -137,7 +140,9 @@ fn changes(list: &[Change]) -> String {
 }
 
 /// All generations of some environments.
-pub(super) fn list(env: &EnvConfig, all: &BTreeMap<String, Vec<Listed>>) -> String {
+///
+/// Who uses them, only root sees: with `is_root` false that is said.
+pub(super) fn list(env: &EnvConfig, all: &BTreeMap<String, Vec<Listed>>, is_root: bool) -> String {
     let mut text = String::new();
     for (name, listed) in all {
         let title = env
@@ -171,6 +176,9 @@ pub(super) fn list(env: &EnvConfig, all: &BTreeMap<String, Vec<Listed>>) -> Stri
             generation(&mut text, one);
         }
         text.push('\n');
+    }
+    if !is_root && all.values().any(|listed| !listed.is_empty()) {
+        text.push_str("note: only root sees which other accounts use a generation\n");
     }
     text
 }
@@ -232,6 +240,9 @@ pub(super) fn removal(all: &BTreeMap<String, Removal>, dry_run: bool) -> String 
         "removed"
     };
     for (name, removal) in all {
+        if removal.removed.is_empty() && removal.kept.is_empty() && !removal.building {
+            continue;
+        }
         let _ = writeln!(text, "{name}");
         for one in &removal.removed {
             let _ = writeln!(
@@ -250,7 +261,10 @@ pub(super) fn removal(all: &BTreeMap<String, Removal>, dry_run: bool) -> String 
             );
         }
     }
-    if text.is_empty() {
+    if all
+        .values()
+        .all(|one| one.removed.is_empty() && one.kept.is_empty())
+    {
         text.push_str("Nothing is built yet.");
     }
     text
