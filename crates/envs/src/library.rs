@@ -31,7 +31,7 @@ mod user_site;
 mod uses;
 mod version;
 
-pub use account::{builder, check_builder};
+pub use account::{builder, check_builder, make_builder};
 pub(crate) use build::blocking;
 pub use build::{Built, Upgrade, Wish};
 pub use diff::{Change, ChangeKind};

@@ -28,7 +28,7 @@ impl fmt::Debug for Boxed {
     }
 }
 
-impl Handler<Boxed, Web> for Boxed {
+impl Handler<Self, Web> for Boxed {
     type Future = Answer;
 
     fn call(self, request: Request, web: Web) -> Answer {

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::process::{Command, Stdio};
 
 use nix::unistd::{User, geteuid};
 
@@ -46,6 +47,10 @@ const HANDED_ON: &[&str] = &[
     "LDFLAGS",
 ];
 
+/// The account that builds unless another is configured. Lyceum's packages bring it along, the bare program does not.
+const USUAL: &str = "lyceum-build";
+const USERADD: &str = "/usr/sbin/useradd";
+
 /// How the shells of accounts end under which nobody logs in.
 const NO_SHELLS: &[&str] = &["nologin", "false"];
 
@@ -80,6 +85,33 @@ pub fn builder(name: &str) -> Result<Option<Account>, EnvError> {
         uid: found.uid.as_raw(),
         gid: found.gid.as_raw(),
     }))
+}
+
+/// Makes the usual account for building if that is the one that is named, it is not there, and we are root. Tells whether
+/// it was made. Blocks.
+pub fn make_builder(name: &str) -> Result<bool, EnvError> {
+    if name != USUAL || !geteuid().is_root() || User::from_name(name).ok().flatten().is_some() {
+        return Ok(false);
+    }
+    let arguments = [
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir=/nonexistent",
+        "--shell=/usr/sbin/nologin",
+        "--comment=Lyceum, builder of environments",
+        name,
+    ];
+    let made = Command::new(USERADD)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    match made {
+        Ok(output) if output.status.success() => Ok(true),
+        _ => Err(EnvError::NoAccount {
+            name: name.to_owned(),
+        }),
+    }
 }
 
 /// Refuses an account with one of the numbers that people have, when we are root; one that is not there is for [`builder`]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use lyceum_config::settings::Config;
-use lyceum_envs::library::check_builder;
+use lyceum_envs::library::{check_builder, make_builder};
 
 use crate::cli::{FAILED, Report};
 
@@ -65,6 +65,18 @@ fn check_builders(config: &Config) -> Result<(), Report> {
             let hint = error.hint().unwrap_or_default();
             Report::new(&error).hint(hint)
         })?;
+    }
+    Ok(())
+}
+
+/// Makes the usual account for building where no package of ours has made it.
+fn ensure_builder(name: &str) -> Result<(), Report> {
+    let made = make_builder(name).map_err(|error| {
+        let hint = error.hint().unwrap_or_default();
+        Report::new(&error).hint(hint)
+    })?;
+    if made {
+        eprintln!("made the account `{name}`, under which packages are built");
     }
     Ok(())
 }

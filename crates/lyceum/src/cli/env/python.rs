@@ -6,6 +6,7 @@ use lyceum_envs::library::{Built, Change, Edit, Library, Upgrade, Wish, interpre
 use lyceum_envs::{EnvError, Host};
 use serde::Serialize;
 
+use crate::cli::env::ensure_builder;
 use crate::cli::progress::Bar;
 use crate::cli::{ConfigArgs, Report, say};
 use crate::lifecycle::{self, Signals};
@@ -152,6 +153,7 @@ fn build(name: Option<&str>, how: &HowArgs, work: &Work) -> Result<ExitCode, Rep
 
 /// Builds, and switches if that was asked for.
 fn build_one(library: &Library, how: &HowArgs, work: &Work) -> Result<(Built, bool), Report> {
+    ensure_builder(&library.settings().build_as)?;
     let bar = if how.json { Bar::quiet() } else { Bar::new() };
     let result = on_runtime(async {
         let mut signals = Signals::new().map_err(|error| Report::of_chain(&error))?;

@@ -9,7 +9,7 @@ use lyceum_envs::r::{Interpreter, PackageList, RError, RLibrary, RSpec};
 use super::{LibraryArgs, tell};
 use crate::cli;
 use crate::cli::Report;
-use crate::cli::env::check_builders;
+use crate::cli::env::{check_builders, ensure_builder};
 
 /// A library, as the configuration describes it.
 pub(super) struct Meant {
@@ -75,6 +75,7 @@ impl Meant {
     }
 
     pub(super) fn spec(&self, list: PackageList) -> Result<RSpec, Report> {
+        ensure_builder(&self.config.build_as)?;
         Ok(RSpec {
             interpreter: self.interpreter()?,
             list,
