@@ -8,6 +8,7 @@ mod copy;
 mod creation;
 mod home;
 mod job;
+mod links;
 mod names;
 #[cfg(feature = "pam")]
 mod pam;

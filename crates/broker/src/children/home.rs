@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::set_parent_process_death_signal;
 
 use super::copy;
-use super::job::{Home, Links, Outcome};
+use super::job::{Home, Outcome};
 use crate::account::Account;
 use crate::protocol::HomeSpace;
 
@@ -132,7 +132,7 @@ fn as_account<T>(account: &Account, work: impl FnOnce() -> io::Result<T>) -> io:
 }
 
 /// Gives up root for an account, for good.
-fn become_account(account: &Account) -> io::Result<()> {
+pub(super) fn become_account(account: &Account) -> io::Result<()> {
     let (uid, gid) = take_groups(account)?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
@@ -147,29 +147,6 @@ fn take_groups(account: &Account) -> io::Result<(Uid, Gid)> {
     let gids: Vec<Gid> = account.gids.iter().copied().map(Gid::from_raw).collect();
     setgroups(&gids)?;
     Ok((uid, gid))
-}
-
-/// Puts links into a home, as its owner. What is there already stays; where a link leads is not looked at, as that may be
-/// on a network that is down.
-pub(super) fn put_links(wanted: &Links) -> io::Result<Outcome> {
-    become_account(&wanted.account)?;
-    let home = rustix::fs::open(
-        &wanted.account.home,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let mut failed = None;
-    for link in &wanted.links {
-        let is_entry = !link.name.is_empty() && !link.name.contains('/');
-        if !is_entry || !link.target.is_absolute() {
-            return Err(io::Error::other("a link has no name or leads nowhere"));
-        }
-        match rustix::fs::symlinkat(&link.target, &home, &link.name) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => failed = Some(error),
-        }
-    }
-    failed.map_or(Ok(Outcome::Done {}), |error| Err(error.into()))
 }
 
 /// Looks at the space of a home, as its owner.

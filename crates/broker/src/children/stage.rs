@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 use super::job::{Job, Outcome};
-use super::{creation, home, names};
+use super::{creation, home, links, names};
 use crate::protocol::frame::{self, LENGTH_BYTES};
 
 /// Runs as a child of the broker: one job from the standard input, one answer on the standard output.
@@ -47,7 +47,7 @@ fn run(job: Job) -> Outcome {
         Job::CheckAccount { service, name } => Ok(check_account(&service, &name)),
         Job::Create(creation) => creation::create(&creation),
         Job::MakeHome(wanted) => home::make(&wanted),
-        Job::PutLinks(wanted) => home::put_links(&wanted),
+        Job::PutLinks(wanted) => links::put(&wanted),
         Job::Space { account } => home::space(&account).map(Outcome::Space),
     };
     done.unwrap_or_else(|error| Outcome::Failed(error.to_string()))

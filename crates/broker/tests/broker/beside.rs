@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lyceum_broker::beside::{CoursePolicy, HomeLink, Readers};
 
-use super::room::{in_room_with, key, make_account, run, start};
+use super::room::{Room, in_room_with, key, make_account, run, start};
 
 const ONE: &str = "1111111111";
 const TWO: &str = "2222222222";
@@ -70,6 +70,46 @@ fn homes_show_what_is_shared_and_what_their_owner_has_stays() {
         },
     );
     drop(settings);
+}
+
+#[test]
+fn links_lead_to_the_new_place_of_what_is_shared_unless_their_owner_has_changed_them() {
+    in_room_with(
+        |policy| {
+            policy.links = ["edu", "own", "gone"]
+                .map(|name| link(name, "/srv/old", Readers::Everybody))
+                .to_vec();
+        },
+        async |mut room| {
+            make_account("ada", &[]);
+            let home = |name: &str| Path::new("/home/ada").join(name);
+            let visit = async |room: &Room, marker: &str| {
+                let started = room.broker.start(start("ada", marker)).await;
+                started.unwrap();
+                room.broker.stop(&key("ada", marker), None).await.unwrap();
+            };
+            visit(&room, ONE).await;
+            let owner = fs::metadata("/home/ada").unwrap().uid();
+            let record = fs::symlink_metadata(home(".lyceum-links.json")).unwrap();
+            assert_eq!((record.uid(), record.mode() & 0o777), (owner, 0o600));
+            // What is another's now, and what was removed, which comes back as ever.
+            fs::remove_file(home("own")).unwrap();
+            symlink("/srv/mine", home("own")).unwrap();
+            fs::remove_file(home("gone")).unwrap();
+            room.end().await;
+            for one in &mut room.policy.links {
+                one.target = "/net/down/new".into();
+            }
+            room.run();
+            visit(&room, TWO).await;
+            let seen = |name: &str| fs::read_link(home(name)).unwrap();
+            assert_eq!(seen("edu"), Path::new("/net/down/new"));
+            assert_eq!(seen("own"), Path::new("/srv/mine"));
+            assert_eq!(seen("gone"), Path::new("/net/down/new"));
+            assert_eq!(fs::symlink_metadata(home("edu")).unwrap().uid(), owner);
+            assert!(!home(".lyceum-links.new").exists());
+        },
+    );
 }
 
 #[test]

@@ -28,8 +28,9 @@ pub struct SharedConfig {
     #[schemars(example = serde_json::json!({"groups": ["teachers"], "users": ["ada"]}))]
     pub write: SharedWith,
 
-    /// The name under which it is found in the home of whoever may read it. What is there already stays. The folder
-    /// itself is not looked at, so that one on a network that is down holds nobody up.
+    /// The name under which it is found in the home of whoever may read it. What is there already stays, but for
+    /// a link that Lyceum has made. The folder itself is not looked at, so that one on a network that is down holds nobody
+    /// up.
     #[schemars(example = &"edu")]
     pub link: Option<String>,
 
