@@ -18,6 +18,7 @@ mod build;
 mod choose;
 mod diagnosis;
 mod error;
+mod exact;
 mod import;
 mod install;
 mod interpreter;
@@ -25,6 +26,7 @@ mod inventory;
 mod kernel;
 mod library;
 mod list;
+mod lock;
 mod own;
 mod plan;
 mod room;
@@ -48,6 +50,7 @@ pub use inventory::{Collected, Difference, GenerationInfo};
 pub use kernel::RKernel;
 pub use library::RLibrary;
 pub use list::{Editor, Entry, Method, PackageList};
+pub use lock::RLock;
 pub use own::{OwnPackage, OwnReport, find_own, reinstall_own};
 pub use site::{SiteFiles, write_file};
 pub use usage::User;
@@ -70,6 +73,8 @@ pub struct RSpec {
     pub bioconductor: String,
     /// Whether the distribution's ready-made packages are taken where it has them.
     pub prefer_apt: bool,
+    /// Exactly the packages of a lock file, instead of what the repositories have.
+    pub lock: Option<RLock>,
     /// Who downloads and builds; `None` for ourselves.
     pub account: Option<Account>,
     /// How many packages are built at once.

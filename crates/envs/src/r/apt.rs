@@ -18,6 +18,8 @@ const LOCK_LIMIT: &str = "DPkg::Lock::Timeout=1800";
 pub(super) struct State {
     pub(super) installed: Option<String>,
     pub(super) candidate: Option<String>,
+    /// All that it could install.
+    pub(super) versions: Vec<String>,
 }
 
 /// Asks apt about packages; those that it does not know are left out.
@@ -142,11 +144,23 @@ fn parse(text: &str) -> BTreeMap<String, State> {
                 state.installed = version;
             } else if let Some(version) = value("Candidate:") {
                 state.candidate = version;
+            } else if let Some(version) = listed_version(line) {
+                state.versions.push(version.to_owned());
             }
         }
     }
     found.retain(|_, state| state.installed.is_some() || state.candidate.is_some());
     found
+}
+
+/// The version in a line of the table: ` *** 1.3.3-1 500` or `     1.3.3-1 500`. Lines about where it comes from begin
+/// further to the right, and have more words.
+fn listed_version(line: &str) -> Option<&str> {
+    let rest = line
+        .strip_prefix(" *** ")
+        .or_else(|| line.strip_prefix("     "))?;
+    let (version, priority) = rest.split_once(' ')?;
+    (!version.is_empty() && priority.parse::<i32>().is_ok()).then_some(version)
 }
 
 #[cfg(test)]
@@ -167,11 +181,13 @@ mod tests {
     #[test]
     fn apts_answer_is_understood() {
         let found = parse(
-            "r-cran-xml2:\n  Installed: 1.3.3-1\n  Candidate: 1.3.3-1\n  Version table:\n *** 1.3.3-1 500\n\
+            "r-cran-xml2:\n  Installed: 1.3.3-1\n  Candidate: 1.3.3-1\n  Version table:\n     1.4-1 100\n        100 https://x stable/main amd64 Packages\n\
+             \x20*** 1.3.3-1 500\n        500 https://x stable/main amd64 Packages\n        100 /var/lib/dpkg/status\n\
              r-cran-zoo:\n  Installed: (none)\n  Candidate: 1.8\nr-cran-virtual:\n  Installed: (none)\n  Candidate: (none)\n",
         );
         assert_eq!(found.len(), 2);
         assert_eq!(found["r-cran-xml2"].installed.as_deref(), Some("1.3.3-1"));
+        assert_eq!(found["r-cran-xml2"].versions, ["1.4-1", "1.3.3-1"]);
         assert_eq!(found["r-cran-zoo"].installed, None);
     }
 }

@@ -17,6 +17,7 @@ use super::choose::{Choice, plain};
 use super::error::{RError, io};
 use super::install::{self, Task};
 use super::list::Method;
+use super::lock::RLock;
 use super::plan::{Chosen, From};
 use super::room::{Room, sha256};
 use super::sources;
@@ -45,11 +46,12 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Fills a generation's folder. Gives the report, and the stamp if the generation is worth keeping.
+    /// Fills a generation's folder. Gives the report, and the stamp and the lock if the generation is worth keeping.
     pub(super) async fn fill(
         &self,
         room: &mut Room<'_>,
-    ) -> Result<(BuildReport, Option<Stamp>), RError> {
+    ) -> Result<(BuildReport, Option<(Stamp, RLock)>), RError> {
+        self.know_what_is_upgraded()?;
         self.tell(Phase::Searching, "looking at R and its packages", 0.01);
         room.furnish()?;
         room.look(&self.ours).await?;
@@ -69,14 +71,35 @@ impl Builder<'_> {
         let mut report = self.report(room, &choice, &states, true);
         report.complete = stamp.lacking.is_empty();
         // What failed before and has failed again makes no new generation.
-        let nothing_new = self.previous.as_ref().is_some_and(|(before, _)| {
-            before.packages == stamp.packages
+        let nothing_new = self.previous.as_ref().is_some_and(|(before, library)| {
+            has_lock(library)
+                && before.packages == stamp.packages
                 && before.here == stamp.here
                 && before.lacking == stamp.lacking
                 && before.failed.keys().eq(stamp.failed.keys())
         });
         let worth = !nothing_new && (report.complete || !stamp.packages.is_empty());
-        Ok((report, worth.then_some(stamp)))
+        if !worth {
+            return Ok((report, None));
+        }
+        let lock = self.lock(room, &choice, &states, &stamp.packages).await?;
+        Ok((report, Some((stamp, lock))))
+    }
+
+    /// Refuses the upgrade of a package that nobody has: its name is misspelt.
+    fn know_what_is_upgraded(&self) -> Result<(), RError> {
+        let Upgrade::Named(names) = self.upgrade else {
+            return Ok(());
+        };
+        let is_there = |name: &str| {
+            let before = self.previous.as_ref();
+            self.spec.list.find(name).is_some()
+                || before.is_some_and(|(stamp, _)| stamp.packages.contains_key(name))
+        };
+        match names.iter().find(|name| !is_there(name)) {
+            Some(name) => Err(RError::NotThere { name: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Installs into a library that has other packages, too: nothing is removed, shared or taken over.
@@ -160,6 +183,11 @@ impl Builder<'_> {
         Ok(names)
     }
 
+    /// Where the archive of a package lies when it has been downloaded.
+    pub(super) fn archive(&self, name: &str, chosen: &Chosen) -> PathBuf {
+        self.cache.join(format!("{name}_{}.tar.gz", chosen.version))
+    }
+
     /// Downloads archives, and says what there is to install, and what exactly it is.
     async fn get(
         &self,
@@ -168,14 +196,12 @@ impl Builder<'_> {
         states: &mut BTreeMap<String, State>,
     ) -> Result<(BTreeMap<String, Task>, BTreeMap<String, Locked>), RError> {
         let packages = &choice.plan.packages;
-        let file_of = |name: &str, chosen: &Chosen| {
-            self.cache.join(format!("{name}_{}.tar.gz", chosen.version))
-        };
+        let not_fetched = self.fetch_locked(room, packages).await?;
         let files: Vec<_> = packages
             .iter()
             .filter_map(|(name, chosen)| match &chosen.from {
                 From::Repository { address, md5 } => {
-                    Some((address.clone(), file_of(name, chosen), md5.clone()))
+                    Some((address.clone(), self.archive(name, chosen), md5.clone()))
                 }
                 _ => None,
             })
@@ -211,8 +237,20 @@ impl Builder<'_> {
                         got.identity.clone(),
                     )
                 }
+                From::Archive {
+                    method,
+                    addresses,
+                    sha256,
+                } => {
+                    if let Some(failure) = not_fetched.get(name) {
+                        states.insert(name.clone(), State::Failed(failure.clone()));
+                        continue;
+                    }
+                    let source = addresses.first().cloned().unwrap_or_default();
+                    (self.archive(name, chosen), *method, source, sha256.clone())
+                }
                 From::Repository { address, .. } => {
-                    let file = file_of(name, chosen);
+                    let file = self.archive(name, chosen);
                     let path = file.clone();
                     let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await
                     else {
@@ -344,6 +382,11 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the generation of this library has a lock file: those from before there were any do not.
+fn has_lock(library: &Path) -> bool {
+    library.with_file_name(super::lock::FILE).is_file()
 }
 
 /// Does file work on a thread that may block. It goes on when this is dropped, with the lock of its task.

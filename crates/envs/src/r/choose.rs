@@ -12,7 +12,7 @@ use super::install::explain;
 use super::list::{Entry, Method};
 use super::plan::{self, From, Plan, Question};
 use super::room::Room;
-use super::sources::{self, Got, NotGot};
+use super::sources::{self, Got};
 use super::{Failure, Locked, Upgrade};
 use crate::command::Log;
 use crate::progress::Phase;
@@ -21,6 +21,7 @@ use crate::progress::Phase;
 const ROUNDS: usize = 8;
 
 /// What was chosen, and why the rest was not.
+#[derive(Debug, Default)]
 pub(super) struct Choice {
     pub(super) plan: Plan,
     pub(super) sources: BTreeMap<String, Got>,
@@ -49,6 +50,9 @@ impl Builder<'_> {
     }
 
     pub(super) async fn choose(&self, room: &Room<'_>) -> Result<Choice, RError> {
+        if let Some(lock) = &self.spec.lock {
+            return self.choose_locked(room, lock).await;
+        }
         let mut fresh: BTreeSet<String> = match self.upgrade {
             Upgrade::Nothing => BTreeSet::new(),
             Upgrade::Named(names) => names.iter().cloned().collect(),
@@ -71,14 +75,7 @@ impl Builder<'_> {
                 fresh.insert(entry.name.clone());
             }
         }
-        let mut choice = Choice {
-            plan: Plan::default(),
-            sources: BTreeMap::new(),
-            stay: BTreeSet::new(),
-            lost: BTreeMap::new(),
-            apt: Vec::new(),
-            apt_failed: None,
-        };
+        let mut choice = Choice::default();
         self.take_from_apt(room, &fresh, &mut choice).await?;
         for _ in 0..ROUNDS {
             self.get_sources(room, &fresh, &mut choice).await;
@@ -220,7 +217,11 @@ impl Builder<'_> {
     }
 
     /// Installs packages with apt, and gives those that failed.
-    async fn install_with_apt(&self, names: &[String], log: &Log) -> Vec<(String, Failure)> {
+    pub(super) async fn install_with_apt(
+        &self,
+        names: &[String],
+        log: &Log,
+    ) -> Vec<(String, Failure)> {
         let waits = |holder: &str| {
             self.tell(
                 Phase::Waiting,
@@ -266,7 +267,8 @@ impl Builder<'_> {
             })
             .filter(|entry| {
                 let anew = fresh.contains(&entry.name) || self.wants_anew(&entry.name);
-                anew || self.shareable(&entry.name).is_none()
+                // A folder changes without a sign.
+                anew || entry.is_folder() || self.shareable(&entry.name).is_none()
             })
             .collect();
         let works = wanted
@@ -293,13 +295,8 @@ impl Builder<'_> {
                 Ok(got) => {
                     choice.sources.insert(entry.name.clone(), got);
                 }
-                Err(NotGot::Program(error)) => {
-                    choice.lost.insert(entry.name.clone(), explain(&error));
-                }
-                Err(NotGot::Wrong { cause, advice }) => {
-                    choice
-                        .lost
-                        .insert(entry.name.clone(), plain(cause, &advice));
+                Err(not_got) => {
+                    choice.lost.insert(entry.name.clone(), not_got.failure());
                 }
             }
         }
@@ -356,7 +353,7 @@ pub(super) fn plain(cause: String, advice: &str) -> Failure {
     }
 }
 
-fn not_from_apt(name: &str, there: bool) -> Failure {
+pub(super) fn not_from_apt(name: &str, there: bool) -> Failure {
     if there {
         let cause = format!("only root can install {name}");
         plain(cause, &format!("as root: apt install {name}"))

@@ -71,13 +71,12 @@ const COMPILERS: &[&str] = &["make", "gcc", "g++", "cc", "c++", "gfortran"];
 /// Finds the likely cause in the last lines of output.
 pub(super) fn find<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Found> {
     let lines: Vec<String> = lines.map(str::to_lowercase).collect();
-    if lines
-        .iter()
-        .any(|line| line.contains("no space left on device"))
-    {
+    if lines.iter().any(|line| {
+        line.contains("no space left on device") || line.contains("disk quota exceeded")
+    }) {
         return Some(found(
             "the disk is full",
-            "make room on the disk and try again",
+            "make room on the disk and try again: `lyceum env r gc` removes old generations",
         ));
     }
     lines

@@ -1,5 +1,6 @@
 //! What can go wrong with R, with the next step.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -32,6 +33,30 @@ pub enum RError {
         /// What is wrong there, and what was expected.
         problem: String,
     },
+    /// A lock file cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A lock file is for another series of R.
+    #[error("{} is for R {locked}, and this is R {wanted}", path.display())]
+    OtherR {
+        /// The lock file.
+        path: PathBuf,
+        /// The version that it is for.
+        locked: String,
+        /// The series that is built for.
+        wanted: String,
+    },
+    /// A lock file was made from another list.
+    #[error("{} was made from another list than there is now", path.display())]
+    StaleLock {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// There is no such package in the list.
     #[error("{name} is not in {}", path.display())]
     NotListed {
@@ -39,6 +64,12 @@ pub enum RError {
         name: String,
         /// The file.
         path: PathBuf,
+    },
+    /// There is no such package in the list, nor in the library.
+    #[error("{name} is neither in the list of packages nor in the library")]
+    NotThere {
+        /// The package.
+        name: String,
     },
     /// A package repository cannot be reached.
     #[error("the package repository {repository} cannot be reached: {reason}")]
@@ -110,21 +141,42 @@ impl RError {
                         return cause.hint();
                     }
                     Some(found) => found.advice,
-                    None if *cause == Cause::DiskFull => "make room on the disk and try again".into(),
+                    None if *cause == Cause::DiskFull => {
+                        "make room on the disk and try again: `lyceum env r gc` removes old generations".into()
+                    }
                     None => format!("read {}", log.display()),
                 }
             }
             Self::Env(EnvError::Io { path, source, .. })
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+                if source.kind() == ErrorKind::PermissionDenied =>
             {
-                format!("run the command as the owner of {}, which is root on most servers", path.display())
+                // What is to be made is not there yet: then its folder tells whose it is.
+                let there = path.ancestors().find(|one| one.exists()).unwrap_or(path);
+                format!("run the command as the owner of {}, which is root on most servers", there.display())
             }
-            Self::Env(error) => return error.hint(),
+            Self::Env(EnvError::Io { path, source, .. }) => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => format!(
+                    "make room on the file system of {}: `lyceum env r gc` removes old generations",
+                    path.display()
+                ),
+                ErrorKind::ReadOnlyFilesystem => {
+                    format!("the file system of {} is mounted read-only", path.display())
+                }
+                _ => return None,
+            },
+            Self::Env(error) => return error.server_hint(),
             Self::NoR { found, .. } if found.is_empty() => {
                 "install one, on Debian and Ubuntu: apt install r-base-core r-base-dev".into()
             }
             Self::NoR { found, .. } => format!("there is {}", found.join(", ")),
             Self::List { .. } => "`docs/r.md` shows how the file is written".into(),
+            Self::Lock { .. } => "build without --from-lock, which writes a new lock file".into(),
+            Self::OtherR { .. } => {
+                "build without --from-lock, which writes a new lock file; or name that R in `env.r.NAME.r`".into()
+            }
+            Self::StaleLock { .. } => {
+                "build without --from-lock, which chooses what is new and keeps the rest".into()
+            }
             Self::NotListed { .. } => {
                 "packages that others need come and go with them; only listed ones can be removed".into()
             }
@@ -133,9 +185,11 @@ impl RError {
                  downloaded is kept. Behind a proxy set https_proxy"
                     .into()
             }
-            Self::NoGeneration { .. } | Self::NothingBefore { .. } => {
-                "`lyceum env r list` shows what there is".into()
+            Self::NoGeneration { .. } => "`lyceum env r list` shows what there is".into(),
+            Self::NothingBefore { .. } => {
+                "`lyceum env r list` shows what there is, and `lyceum env r build` builds one".into()
             }
+            Self::NotThere { .. } => "`lyceum env r add` adds a package".into(),
             Self::Incomplete { .. } => {
                 "mend what failed and build again, or mark these packages with `required = false`".into()
             }

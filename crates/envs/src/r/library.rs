@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::build::{Builder, blocking};
 use super::error::{RError, io};
+use super::list::PackageList;
+use super::lock::{self, RLock};
 use super::room::Room;
 use super::site;
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
@@ -74,7 +76,11 @@ impl RLibrary {
         upgrade: &Upgrade,
         progress: &dyn Progress,
     ) -> Result<BuildReport, RError> {
-        let generations = self.generations(&spec.interpreter.version.series());
+        let series = spec.interpreter.version.series();
+        if let Some(lock) = &spec.lock {
+            lock.check(&series, &spec.list)?;
+        }
+        let generations = self.generations(&series);
         create_open(generations.folder())?;
         let lock = generations
             .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
@@ -171,9 +177,14 @@ impl RLibrary {
             begun,
         };
         let (mut report, stamp) = builder.fill(&mut room).await?;
-        if let Some(stamp) = stamp {
+        if let Some((stamp, lock)) = stamp {
             let owned = generations.clone();
-            blocking(move || Ok(owned.complete(number, &stamp)?)).await?;
+            let text = lock.to_toml(&self.name);
+            blocking(move || {
+                super::list::write_file(&path.join(lock::FILE), &text)?;
+                Ok(owned.complete(number, &stamp)?)
+            })
+            .await?;
             report.generation = Some(number);
             progress.report(&Report {
                 phase: Phase::Done,
@@ -192,7 +203,11 @@ impl RLibrary {
         upgrade: &Upgrade,
         progress: &dyn Progress,
     ) -> Result<BuildReport, RError> {
-        let generations = self.generations(&spec.interpreter.version.series());
+        let series = spec.interpreter.version.series();
+        if let Some(lock) = &spec.lock {
+            lock.check(&series, &spec.list)?;
+        }
+        let generations = self.generations(&series);
         let scratch = Scratch::new(spec.account.as_ref())?;
         let mut room = Room {
             folder: scratch.0.join("build"),
@@ -215,6 +230,36 @@ impl RLibrary {
         };
         let (report, _) = builder.fill(&mut room).await?;
         Ok(report)
+    }
+
+    /// Writes the lock file of the newest complete generation beside the list that it was built from, if it differs. Gives
+    /// its path, if it was written.
+    pub fn write_lock(
+        &self,
+        series: &str,
+        list: &PackageList,
+        list_file: &Path,
+    ) -> Result<Option<PathBuf>, RError> {
+        let generations = self.generations(series);
+        let newest = Self::stamps(&generations)?
+            .into_iter()
+            .rev()
+            .find(|(_, stamp)| stamp.lacking.is_empty());
+        let Some((number, _)) = newest else {
+            return Ok(None);
+        };
+        let own = generations.path(number).join(lock::FILE);
+        // Generations from before there were locks have none.
+        if !own.is_file() {
+            return Ok(None);
+        }
+        let text = RLock::read(&own)?.of_list(list).to_toml(&self.name);
+        let path = RLock::beside(list_file);
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(None);
+        }
+        super::list::write_file(&path, &text)?;
+        Ok(Some(path))
     }
 
     /// The newest generation that was finished, whether it can be switched to or not.

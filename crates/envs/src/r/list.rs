@@ -30,7 +30,7 @@ use super::error::{RError, io};
 pub use edit::Editor;
 pub(super) use edit::write_file;
 pub use entry::{Entry, Method};
-pub(super) use entry::{is_package_name, split_reference};
+pub(super) use entry::{is_archive_address, is_package_name, is_version, split_reference};
 use entry::{is_short, short, short_text};
 
 /// What people write above a new list.
@@ -187,7 +187,7 @@ fn yes() -> bool {
     true
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml_edit::Value::from(text).to_string()
 }
 

@@ -236,6 +236,7 @@ pub async fn reinstall_own(
         repositories: repositories.unwrap_or_else(|| report.repositories.clone()),
         bioconductor: BIOCONDUCTOR.to_owned(),
         prefer_apt: false,
+        lock: None,
         account: None,
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
     };

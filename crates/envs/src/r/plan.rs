@@ -85,6 +85,12 @@ pub(super) fn fields(text: &str) -> BTreeMap<String, String> {
 pub(super) enum From {
     /// An archive of a repository, with its MD5 if the repository tells it.
     Repository { address: String, md5: String },
+    /// Just this archive, from the first of these places that has it.
+    Archive {
+        method: Method,
+        addresses: Vec<String>,
+        sha256: String,
+    },
     /// Sources that have been got.
     Source,
     /// The generation before.

@@ -199,8 +199,6 @@ pub(super) fn read_short(path: &Path) -> io::Result<String> {
 
 /// The SHA-256 of a file that somebody else has written. Blocks.
 pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    use std::fmt::Write as _;
-
     use sha2::{Digest as _, Sha256};
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
@@ -220,9 +218,16 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
         }
         hash.update(buffer.get(..count).unwrap_or_default());
     }
+    Ok(hex(&hash.finalize()))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
     let mut text = String::new();
-    for byte in hash.finalize() {
+    for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }

@@ -4,12 +4,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
+use super::Failure;
+use super::choose::plain;
+use super::install::explain;
 use super::list::{Entry, Method, split_reference};
 use super::plan::Description;
-use super::room::{Room, read_short, sha256};
+use super::room::{Room, hex, read_short, sha256};
 use crate::command::Step;
 use crate::error::EnvError;
 
@@ -35,6 +41,16 @@ pub(super) enum NotGot {
     Program(EnvError),
     /// What came is not what shall come: what is wrong, and what to do.
     Wrong { cause: String, advice: String },
+}
+
+impl NotGot {
+    /// The same for a report.
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Self::Program(error) => explain(error),
+            Self::Wrong { cause, advice } => plain(cause.clone(), advice),
+        }
+    }
 }
 
 impl From<EnvError> for NotGot {
@@ -227,8 +243,18 @@ async fn archive(
     let name = &entry.name;
     if entry.method == Method::Local && Path::new(locator).is_dir() {
         copy(room, name, locator, folder).await?;
-        // A folder changes without a sign, so that it is never taken for what was built before.
-        return Ok((folder.to_owned(), String::new()));
+        let path = folder.to_owned();
+        let sum = tokio::task::spawn_blocking(move || digest(&path))
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|sum| sum)
+            .map_err(|error| {
+                wrong(
+                    format!("a file in it cannot be read: {error}"),
+                    "check what lies in the folder",
+                )
+            })?;
+        return Ok((folder.to_owned(), sum));
     }
     let file = room.path("src").join(format!("{name}.archive"));
     if entry.method == Method::Local {
@@ -353,6 +379,35 @@ pub(super) async fn download(
         limit: DOWNLOAD_LIMIT,
     };
     room.run(step, log).await.map(drop)
+}
+
+/// Stands for all files of a folder, but for what git notes about them. Blocks.
+fn digest(root: &Path) -> std::io::Result<String> {
+    let mut lines = Vec::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(inner) = pending.pop() {
+        for entry in fs::read_dir(root.join(&inner))? {
+            let entry = entry?;
+            let path = inner.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                if entry.file_name() != ".git" {
+                    pending.push(path);
+                }
+                continue;
+            }
+            let what = if kind.is_symlink() {
+                fs::read_link(entry.path())?.display().to_string()
+            } else {
+                sha256(&entry.path())?
+            };
+            let mode = entry.metadata()?.permissions().mode() & 0o100;
+            let path = path.to_string_lossy();
+            lines.push(format!("{}\t{mode}\t{what}", path.escape_debug()));
+        }
+    }
+    lines.sort();
+    Ok(hex(&Sha256::digest(lines.join("\n"))))
 }
 
 /// The folder with `DESCRIPTION`: this one, or the only one in it.

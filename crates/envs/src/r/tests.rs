@@ -2,6 +2,7 @@
 
 mod failures;
 mod life;
+mod locks;
 mod origins;
 mod own;
 mod packages_of_the_system;

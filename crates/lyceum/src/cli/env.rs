@@ -45,7 +45,9 @@ pub(crate) fn run(command: &EnvCommand) -> ExitCode {
         EnvCommand::Python(command) => {
             python::run(command).and_then(|code| kernels::follow(command.switches(), code))
         }
-        EnvCommand::R(command) => r::run(command),
+        EnvCommand::R(command) => {
+            r::run(command).and_then(|code| kernels::follow(command.switches(), code))
+        }
         EnvCommand::Kernels(command) => kernels::run(command),
         EnvCommand::Shell(args) => shell::run(args),
         EnvCommand::Apply(args) => apply(args),

@@ -25,6 +25,8 @@ mod pebble;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod r;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod services;

@@ -1,18 +1,23 @@
 //! What a build says: how each package stands, the report for people, and the stamp that a generation keeps.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use super::super::apt;
 use super::super::choose::Choice;
-use super::super::list::Entry;
+use super::super::error::RError;
+use super::super::list::{Entry, Method};
+use super::super::lock::{Exact, Origin, RLock};
 use super::super::plan::From;
 use super::super::room::Room;
 use super::super::tree::mentions;
 use super::super::{BuildReport, Locked, PackageReport, Stamp, State};
-use super::{Builder, FORMAT, blocking};
+use super::{Builder, FORMAT, blocking, has_lock};
+use crate::command::Log;
 
 impl Builder<'_> {
     pub(super) fn is_the_same(&self, choice: &Choice) -> bool {
-        let Some((stamp, _)) = &self.previous else {
+        let Some((stamp, library)) = &self.previous else {
             return false;
         };
         let kept = |name: &String| {
@@ -22,7 +27,8 @@ impl Builder<'_> {
                 .get(name)
                 .is_some_and(|one| one.from == From::Previous)
         };
-        stamp.failed.is_empty()
+        has_lock(library)
+            && stamp.failed.is_empty()
             && choice.lost.is_empty()
             && stamp.r == self.spec.interpreter.version.to_string()
             && stamp.packages.keys().all(kept)
@@ -35,7 +41,7 @@ impl Builder<'_> {
                     From::Here => {
                         self.spec.list.find(name).is_none() || stamp.here.contains_key(name)
                     }
-                    From::Repository { .. } | From::Source => false,
+                    From::Repository { .. } | From::Archive { .. } | From::Source => false,
                 })
             && stamp
                 .here
@@ -54,7 +60,7 @@ impl Builder<'_> {
             let state = match chosen.from {
                 From::Previous => State::Kept,
                 From::Here => State::Here,
-                From::Repository { .. } | From::Source => State::Planned,
+                From::Repository { .. } | From::Archive { .. } | From::Source => State::Planned,
             };
             states.entry(name.clone()).or_insert(state);
         }
@@ -119,6 +125,87 @@ impl Builder<'_> {
             packages,
             seconds: self.begun.elapsed().as_secs(),
         }
+    }
+
+    /// Exactly what is in the library, with what the machine has for it.
+    pub(super) async fn lock(
+        &self,
+        room: &Room<'_>,
+        choice: &Choice,
+        states: &BTreeMap<String, State>,
+        packages: &BTreeMap<String, Locked>,
+    ) -> Result<RLock, RError> {
+        let debian = self.debian_versions(room, choice).await?;
+        let is_good = |name: &String| states.get(name).is_some_and(State::is_good);
+        let all = &choice.plan.packages;
+        let exact = all.iter().filter(|(name, _)| is_good(name));
+        let exact = exact.filter_map(|(name, chosen)| {
+            let origin = match packages.get(name) {
+                Some(locked) => locked.origin()?,
+                None if chosen.from != From::Here => return None,
+                None => match debian.get(name) {
+                    Some((package, version)) => Origin::Debian {
+                        package: package.clone(),
+                        version: version.clone(),
+                    },
+                    None => Origin::Machine,
+                },
+            };
+            let here = chosen.from == From::Here;
+            let known = |names: &[String]| -> Vec<String> {
+                let names = names.iter().filter(|one| !here && is_good(one));
+                names.cloned().collect()
+            };
+            let exact = Exact {
+                version: chosen.version.clone(),
+                origin,
+                needs: known(&chosen.needs),
+                linking: known(&chosen.linking),
+            };
+            Some((name.clone(), exact))
+        });
+        let r = self.spec.interpreter.version.to_string();
+        Ok(RLock::new(r, &self.spec.list, exact.collect()))
+    }
+
+    /// Which of the machine's packages are the distribution's: its name for them, and its version.
+    async fn debian_versions(
+        &self,
+        room: &Room<'_>,
+        choice: &Choice,
+    ) -> Result<BTreeMap<String, (String, String)>, RError> {
+        if !self.spec.interpreter.is_distributions() || !apt::is_there() {
+            return Ok(BTreeMap::new());
+        }
+        let is_distributions = |name: &str| {
+            let has = |library: &&PathBuf| library.join(name).join("DESCRIPTION").is_file();
+            let found = room.libraries.iter().find(has);
+            found.is_some_and(|library| library.starts_with(&self.spec.interpreter.home))
+        };
+        let names: BTreeMap<String, String> = choice
+            .plan
+            .packages
+            .iter()
+            .filter(|(name, chosen)| chosen.from == From::Here && is_distributions(name))
+            .filter_map(|(name, _)| {
+                let entry = self.spec.list.find(name);
+                let package = match entry {
+                    Some(entry) => entry.debian_name()?,
+                    None => Entry::named(Method::Apt, name).debian_name()?,
+                };
+                Some((package, name.clone()))
+            })
+            .collect();
+        let log = Log::create(room.log_path("apt-versions"), room.mark.clone())?;
+        let asked: Vec<String> = names.keys().cloned().collect();
+        let known = apt::ask(&asked, &log).await?;
+        Ok(known
+            .into_iter()
+            .filter_map(|(package, state)| {
+                let name = names.get(&package)?.clone();
+                Some((name, (package, state.installed?)))
+            })
+            .collect())
     }
 
     pub(super) fn report(

@@ -40,6 +40,21 @@ impl Method {
         }
     }
 
+    /// Reads the word.
+    pub(in crate::r) fn of(word: &str) -> Option<Self> {
+        [
+            Self::Cran,
+            Self::Apt,
+            Self::Bioc,
+            Self::Github,
+            Self::Git,
+            Self::Url,
+            Self::Local,
+        ]
+        .into_iter()
+        .find(|method| method.as_str() == word)
+    }
+
     /// Whether a name is all that is needed to find the package.
     pub(in crate::r) fn by_name(self) -> bool {
         matches!(self, Self::Cran | Self::Apt | Self::Bioc)
@@ -116,6 +131,12 @@ impl Entry {
         };
         entry.check().map_err(|(_, problem)| problem)?;
         Ok(entry)
+    }
+
+    /// Whether it is a folder of this machine.
+    pub(in crate::r) fn is_folder(&self) -> bool {
+        let locator = self.locator.as_deref().unwrap_or_default();
+        self.method == Method::Local && Path::new(locator).is_dir()
     }
 
     /// The package of the distribution, for methods that have one.
@@ -273,7 +294,7 @@ pub(in crate::r) fn is_package_name(name: &str) -> bool {
 }
 
 /// What a version is in R: numbers with dots and hyphens between them.
-fn is_version(text: &str) -> bool {
+pub(in crate::r) fn is_version(text: &str) -> bool {
     let mut parts = text.split(['.', '-']);
     let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     parts.clone().count() > 1 && parts.all(numeric)
@@ -318,6 +339,15 @@ fn is_reference(text: &str) -> bool {
 /// Whether no shell would take it for more than a text, should it ever come to stand where one reads.
 fn is_quiet(text: &str) -> bool {
     !text.contains(['"', '\'', '`', '\\', '$', '<', '>', '|']) && !text.contains(char::is_control)
+}
+
+/// Whether a text is an address from which an archive can be got, and no password is in it.
+pub(in crate::r) fn is_archive_address(text: &str) -> bool {
+    ["https://", "http://", "file:///"]
+        .iter()
+        .any(|start| text.starts_with(start))
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !has_password(text)
 }
 
 fn is_plain(text: &str) -> bool {

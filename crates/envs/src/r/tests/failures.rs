@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::super::*;
-use super::place::{Made, Place, cause, series, snapshot, state};
+use super::place::{Made, Place, Server, cause, series, snapshot, state};
 use crate::progress::{Progress, Report, Silent};
 
 /// Names the folder in which the helper process of [`a_killed_build_leaves_the_current_library_alone`] works.
@@ -185,4 +185,162 @@ async fn a_killed_build_leaves_the_current_library_alone() {
         .output()
         .unwrap();
     assert!(left.stdout.is_empty(), "and so is what still ran: {left:?}");
+}
+
+/// Names the folder in which the helper process of [`a_full_disk_stops_a_build_and_nothing_else`] works.
+const DISK: &str = "LYCEUM_R_TEST_DISK";
+const SURVIVED: &str = "the library in use has survived";
+
+#[tokio::test]
+async fn a_full_disk_stops_a_build_and_nothing_else() {
+    const TEST: &str = "r::tests::failures::a_full_disk_stops_a_build_and_nothing_else";
+    if let Some(disk) = std::env::var_os(DISK) {
+        return on_the_small_disk(Path::new(&disk)).await;
+    }
+    let place = Place::new();
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    // A mount that nobody else sees, and that is gone with the process. Without root, a user namespace gives the right
+    // to it.
+    let mount = "mount -t tmpfs -o size=4m,mode=0755 lyceum-test \"$0\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+        .args(["sh", "-c", mount])
+        .arg(&disk)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(DISK, &disk);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains(SURVIVED),
+        "this test mounts a small file system, as root or in a user namespace (sysctl \
+         kernel.unprivileged_userns_clone=1):\n{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+async fn on_the_small_disk(disk: &Path) {
+    let mut place = Place::new();
+    // In a user namespace there is nobody else.
+    place.account = None;
+    let data = "x".repeat(8 * 1024 * 1024);
+    let large = format!("data <- '{data}'\n");
+    place.publish(&[
+        Made::new("lyca", "1.0"),
+        Made::new("lyclarge", "1.0").code(&large),
+    ]);
+    let library = RLibrary::new(&disk.join("envs"), "base").unwrap();
+    let build = async |list: &str| {
+        library
+            .build(&place.spec(list), &Upgrade::Nothing, &Silent)
+            .await
+    };
+    build("cran = [\"lyca\"]").await.unwrap();
+    library.switch(&series(), None).await.unwrap();
+    let before = snapshot(&library.folder().join(series()).join("1"));
+    let still_there = || {
+        assert_eq!(library.find_current(&series()), Some(1));
+        assert_eq!(snapshot(&library.folder().join(series()).join("1")), before);
+    };
+
+    let report = build("cran = [\"lyca\", \"lyclarge\"]").await.unwrap();
+    assert!(!report.complete, "{report:#?}");
+    let told = cause(&report, "lyclarge");
+    assert!(
+        told.contains("the disk is full") && told.contains("make room"),
+        "{told}"
+    );
+    still_there();
+
+    // A disk on which not even a folder can be made any more, and one that can only be read.
+    let full = disk.join("full");
+    let _ = fs::write(&full, vec![0; 8 * 1024 * 1024]);
+    let error = build("cran = [\"lyca@2.0\"]").await.unwrap_err();
+    assert!(error.hint().unwrap().contains("make room"), "{error:?}");
+    still_there();
+    fs::remove_file(&full).unwrap();
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(disk)
+        .status()
+        .unwrap();
+    assert!(remounted.success());
+    let error = build("cran = [\"lyca@2.0\"]").await.unwrap_err();
+    assert!(error.hint().unwrap().contains("read-only"), "{error:?}");
+    still_there();
+    println!("{SURVIVED}");
+}
+
+#[tokio::test]
+async fn a_repository_that_goes_away_in_the_middle_leaves_the_current_library_alone() {
+    let place = Place::new();
+    place.publish(&[
+        Made::new("lyca", "1.0"),
+        Made::new("lycb", "1.0").needs("Imports: lyca"),
+        Made::new("lycc", "1.0"),
+    ]);
+    let mut server = Server::start(place.path("cran"));
+    let spec = |list: &str, address: &str| RSpec {
+        repositories: vec![address.to_owned()],
+        ..place.spec(list)
+    };
+    let library = place.library();
+    let first = spec("cran = [\"lyca\"]", &server.address);
+    library
+        .build(&first, &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
+    library.switch(&series(), None).await.unwrap();
+    let before = snapshot(&library.folder().join(series()).join("1"));
+
+    // It says what it has, and of what it has, one is gone and one comes cut off.
+    let contrib = place.path("cran/src/contrib");
+    let whole = fs::read(contrib.join("lycc_1.0.tar.gz")).unwrap();
+    fs::write(contrib.join("lycc_1.0.tar.gz"), &whole[..whole.len() / 2]).unwrap();
+    fs::rename(contrib.join("lycb_1.0.tar.gz"), place.path("hidden")).unwrap();
+    let all = "cran = [\"lyca\", \"lycb\", \"lycc\"]";
+    let report = library
+        .build(&spec(all, &server.address), &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
+    assert!(!report.complete, "{report:#?}");
+    for name in ["lycb", "lycc"] {
+        let told = cause(&report, name);
+        assert!(
+            told.contains("cannot be downloaded")
+                && told.contains("check the network connection and try again"),
+            "{told}"
+        );
+    }
+    // And nobody answers at all.
+    server.stop();
+    let report = library
+        .build(&spec(all, &server.address), &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
+    let told = cause(&report, "lycb");
+    assert!(
+        told.contains("cannot be reached") && told.contains("check the network connection"),
+        "{told}"
+    );
+    assert_eq!(library.find_current(&series()), Some(1));
+    assert_eq!(snapshot(&library.folder().join(series()).join("1")), before);
+
+    // Once it is back, the build goes on.
+    fs::write(contrib.join("lycc_1.0.tar.gz"), whole).unwrap();
+    fs::rename(place.path("hidden"), contrib.join("lycb_1.0.tar.gz")).unwrap();
+    let server = Server::start(place.path("cran"));
+    let report = library
+        .build(&spec(all, &server.address), &Upgrade::Nothing, &Silent)
+        .await
+        .unwrap();
+    assert!(report.complete, "{report:#?}");
+    assert_eq!(*state(&report, "lyca"), State::Kept);
 }

@@ -95,6 +95,12 @@ async fn a_library_is_built_switched_upgraded_and_rolled_back() {
         None,
         "an upgrade is made when it is asked for"
     );
+    let misspelt = Upgrade::Named(vec!["lycx".to_owned()]);
+    let refused = library.build(&place.spec(list), &misspelt, &Silent).await;
+    assert!(
+        matches!(refused, Err(RError::NotThere { .. })),
+        "{refused:?}"
+    );
     let report = place.upgrade(list, &Upgrade::All).await;
     assert_eq!(report.generation, Some(2), "{report:#?}");
     let report = place.build("cran = [\"lycb\", \"lycc\"]").await;

@@ -139,3 +139,22 @@ async fn the_distributions_packages_are_taken_where_they_are() {
         .unwrap();
     assert!(cause(&missing, "lycnothing").contains("apt knows no package r-cran-lycnothing"));
 }
+
+#[tokio::test]
+async fn a_folder_is_built_when_a_file_in_it_has_changed() {
+    let place = Place::new();
+    let folder = Made::new("lycfolder", "1.0").write(&place.path("work"));
+    let list = format!(
+        "[[package]]\nname = \"lycfolder\"\nmethod = \"local\"\nlocator = \"{}\"\n",
+        folder.display()
+    );
+    let report = place.build(&list).await;
+    assert_eq!(report.generation, Some(1), "{report:#?}");
+    assert_eq!(place.build(&list).await.generation, None, "as it was");
+    // The version stays, as it does while people work on a package.
+    fs::write(folder.join("R/code.R"), "answer <- function() 43\n").unwrap();
+    let report = place.build(&list).await;
+    assert_eq!(report.generation, Some(2), "{report:#?}");
+    place.library().switch(&series(), None).await.unwrap();
+    assert_eq!(place.says("cat(lycfolder::answer())"), "43");
+}

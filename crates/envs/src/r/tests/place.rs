@@ -148,6 +148,7 @@ impl Place {
             repositories: vec![self.repository()],
             bioconductor: format!("file://{}", self.path("bioconductor").display()),
             prefer_apt: true,
+            lock: None,
             account: self.account.clone(),
             jobs: 2,
         }
@@ -287,9 +288,15 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    pub(super) fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

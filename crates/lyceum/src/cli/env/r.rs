@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lyceum_envs::r::{BuildReport, Editor, Entry, PackageList, RError, RKernel, Upgrade};
+use lyceum_envs::r::{BuildReport, Editor, Entry, PackageList, RError, RKernel, RSpec, Upgrade};
 use lyceum_envs::{Progress, Silent};
 
 use crate::cli::progress::Bar;
@@ -24,11 +24,13 @@ use setup::{set_up, setup, switched};
 /// What can be done with R and its libraries.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RCommand {
-    /// Lists the R versions of this machine
+    /// Lists the R versions of this machine, and those that the configuration names
     Versions {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Makes a list of packages from one that is written as R code, such as `requirements.R`; runs nothing of it
     Import {
@@ -48,6 +50,9 @@ pub(crate) enum RCommand {
     /// Packages that are there already are taken over as they are; `upgrade` gets new versions. Packages that fail stop
     /// no others. Ends with status 1 if a package that is required is not in.
     Build {
+        /// Take exactly the packages of the lock file beside the list
+        #[arg(long)]
+        from_lock: bool,
         #[command(flatten)]
         how: BuildArgs,
         #[command(flatten)]
@@ -179,9 +184,26 @@ pub(crate) struct BuildArgs {
     json: bool,
 }
 
+impl RCommand {
+    /// The configuration of a command that may have switched to another generation.
+    pub(super) fn switches(&self) -> Option<&ConfigArgs> {
+        let (how, library) = match self {
+            Self::Switch { library, .. } | Self::Rollback { library } => {
+                return Some(&library.config);
+            }
+            Self::Build { how, library, .. }
+            | Self::Upgrade { how, library, .. }
+            | Self::Add { how, library, .. }
+            | Self::Remove { how, library, .. } => (how, library),
+            _ => return None,
+        };
+        (how.switch && !how.dry_run).then_some(&library.config)
+    }
+}
+
 pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
     match command {
-        RCommand::Versions { json } => show::versions(*json),
+        RCommand::Versions { json, config } => show::versions(*json, config),
         RCommand::ReinstallMine(args) => own::run(args),
         RCommand::Import {
             file,
@@ -189,10 +211,18 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
             replace,
             library,
         } => import(file, output.as_ref(), *replace, library),
-        RCommand::Build { how, library } => {
+        RCommand::Build {
+            from_lock,
+            how,
+            library,
+        } => {
             let meant = Meant::find(library)?;
             let list = PackageList::read(&meant.list).map_err(|error| meant.tell(&error))?;
-            build(&meant, list, &Upgrade::Nothing, how, None)
+            let mut spec = meant.spec(list)?;
+            if *from_lock {
+                spec.lock = Some(meant.lock()?);
+            }
+            build(&meant, &spec, &Upgrade::Nothing, how, None)
         }
         RCommand::Upgrade {
             packages,
@@ -206,7 +236,7 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
             } else {
                 Upgrade::Named(packages.clone())
             };
-            build(&meant, list, &upgrade, how, None)
+            build(&meant, &meant.spec(list)?, &upgrade, how, None)
         }
         RCommand::Add {
             packages,
@@ -217,9 +247,16 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
             library,
         } => {
             let meant = Meant::find(library)?;
+            if packages.len() > 1 && (name.is_some() || sha256.is_some()) {
+                return Err(Report::text(
+                    "error: --name and --sha256 are about one package, and there are several",
+                )
+                .hint("add it alone")
+                .code(2));
+            }
             let mut editor = Editor::open(&meant.list).map_err(|error| tell(&error))?;
             for text in packages {
-                let entry = Entry::parse(text, name.as_deref())
+                let entry = Entry::parse(&whole_path(text), name.as_deref())
                     .map_err(|problem| Report::text(format!("error: {problem}")).code(2))?;
                 let entry = Entry {
                     sha256: sha256.clone(),
@@ -264,7 +301,7 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
         RCommand::Gc { dry_run, library } => {
             let meant = Meant::find(library)?;
             let keep = usize::try_from(meant.config.keep).unwrap_or(usize::MAX);
-            let found = lyceum_envs::r::find_all();
+            let found = meant.interpreters();
             let collected = block_on(meant.library.collect(keep, &found, *dry_run))?;
             show::collected(&collected, *dry_run);
             Ok(ExitCode::SUCCESS)
@@ -277,6 +314,17 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
         }
         RCommand::Setup { undo, library } => setup(&Meant::find(library)?, *undo),
     }
+}
+
+/// A path of this machine is meant from where the command is run; in the list it has to be whole.
+fn whole_path(text: &str) -> String {
+    text.strip_prefix("local:")
+        .filter(|path| !path.is_empty())
+        .and_then(|path| std::path::absolute(path).ok())
+        .map_or_else(
+            || text.to_owned(),
+            |path| format!("local:{}", path.display()),
+        )
 }
 
 /// Tells an error with its details and its hint.
@@ -312,24 +360,29 @@ fn block_on<T>(work: impl Future<Output = Result<T, RError>>) -> Result<T, Repor
 /// Builds what an edited list says, and writes the list if that succeeds.
 fn edited(meant: &Meant, editor: &Editor, how: &BuildArgs) -> Result<ExitCode, Report> {
     let list = editor.list().map_err(|error| tell(&error))?;
-    build(meant, list, &Upgrade::Nothing, how, Some(editor))
+    build(
+        meant,
+        &meant.spec(list)?,
+        &Upgrade::Nothing,
+        how,
+        Some(editor),
+    )
 }
 
 fn build(
     meant: &Meant,
-    list: PackageList,
+    spec: &RSpec,
     upgrade: &Upgrade,
     how: &BuildArgs,
     editor: Option<&Editor>,
 ) -> Result<ExitCode, Report> {
-    let spec = meant.spec(list)?;
     // With JSON, nothing else is printed.
     let bar = (!how.json).then(Bar::new);
     let progress: &dyn Progress = bar.as_ref().map_or(&Silent, |bar| bar);
     let report = if how.dry_run {
-        block_on(meant.library.plan(&spec, upgrade, progress))
+        block_on(meant.library.plan(spec, upgrade, progress))
     } else {
-        block_on(meant.library.build(&spec, upgrade, progress))
+        block_on(meant.library.build(spec, upgrade, progress))
     };
     if let Some(bar) = &bar {
         bar.clear();
@@ -339,7 +392,7 @@ fn build(
         let text = serde_json::to_string_pretty(&report).map_err(|error| Report::new(&error))?;
         say(&text);
     } else {
-        say(show::built(&report, &spec, how.dry_run).trim_end());
+        say(show::built(&report, spec, how.dry_run).trim_end());
     }
     if how.dry_run {
         return Ok(ExitCode::SUCCESS);
@@ -353,23 +406,23 @@ fn build(
     if let Some(editor) = editor {
         editor.save().map_err(|error| tell(&error))?;
     }
-    match report.generation {
-        Some(number) if how.switch => {
-            let (now, before) = block_on(meant.library.switch(&report.series, Some(number)))?;
-            if how.json {
-                set_up(meant)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            switched(meant, &report.series, now, before)
+    meant.write_lock(spec)?;
+    if how.switch {
+        // Without a new one, the newest is as the list says; somebody may have gone back from it.
+        let switched_to = block_on(meant.library.switch(&report.series, report.generation))?;
+        if how.json {
+            set_up(meant)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Some(_) if !how.json => {
-            say(
-                "\nNothing has changed for anybody yet. To let new starts of R have it: lyceum env r switch",
-            );
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => Ok(ExitCode::SUCCESS),
+        let (now, before) = switched_to;
+        return switched(meant, &report.series, now, before);
     }
+    if !how.json && report.generation.is_some() {
+        say(
+            "\nNothing has changed for anybody yet. To let new starts of R have it: lyceum env r switch",
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn import(

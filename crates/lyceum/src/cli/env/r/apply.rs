@@ -46,6 +46,7 @@ fn one(library: &LibraryArgs, is_trial: bool) -> Result<bool, Report> {
     if is_trial || !report.complete {
         return Ok(report.complete);
     }
+    meant.write_lock(&spec)?;
     // Without a new one, the newest is as the list says; somebody may have gone back from it.
     let (now, before) = block_on(meant.library.switch(&report.series, report.generation))?;
     switched(&meant, &report.series, now, before)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lyceum_config::settings::{EnvConfig, REnvConfig};
 use lyceum_envs::library::builder;
-use lyceum_envs::r::{Interpreter, PackageList, RError, RLibrary, RSpec};
+use lyceum_envs::r::{Interpreter, PackageList, RError, RLibrary, RLock, RSpec};
 
 use super::{LibraryArgs, tell};
 use crate::cli;
@@ -56,6 +56,11 @@ impl Meant {
         lyceum_envs::r::find(&self.config.r).map_err(|error| tell(&error))
     }
 
+    /// Every R of the machine, with those that the configuration names.
+    pub(super) fn interpreters(&self) -> Vec<Interpreter> {
+        interpreters(&self.env)
+    }
+
     pub(super) fn series(&self) -> Result<String, Report> {
         Ok(self.interpreter()?.version.series())
     }
@@ -74,6 +79,35 @@ impl Meant {
         }
     }
 
+    /// The lock file beside the list.
+    pub(super) fn lock(&self) -> Result<RLock, Report> {
+        let path = RLock::beside(&self.list);
+        RLock::read(&path).map_err(|error| match &error {
+            RError::Env(lyceum_envs::EnvError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Report::text(format!(
+                    "error: the library `{}` has no lock file {}",
+                    self.name,
+                    path.display()
+                ))
+                .hint("`lyceum env r build` writes one")
+            }
+            error => tell(error),
+        })
+    }
+
+    /// Writes the lock file of what was built beside the list, unless it was what was built from.
+    pub(super) fn write_lock(&self, spec: &RSpec) -> Result<(), Report> {
+        if spec.lock.is_none() {
+            let series = spec.interpreter.version.series();
+            self.library
+                .write_lock(&series, &spec.list, &self.list)
+                .map_err(|error| tell(&error))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn spec(&self, list: PackageList) -> Result<RSpec, Report> {
         ensure_builder(&self.config.build_as)?;
         Ok(RSpec {
@@ -82,8 +116,22 @@ impl Meant {
             repositories: self.config.repositories.clone(),
             bioconductor: self.config.bioconductor.clone(),
             prefer_apt: self.config.prefer_apt,
+            lock: None,
             account: builder(&self.config.build_as).map_err(|error| tell(&error.into()))?,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
         })
     }
+}
+
+/// Every R of the machine, and those elsewhere that the configuration names.
+pub(super) fn interpreters(env: &EnvConfig) -> Vec<Interpreter> {
+    let mut found = lyceum_envs::r::find_all();
+    for config in env.r.values().filter(|config| !config.r.is_empty()) {
+        if let Ok(one) = lyceum_envs::r::find(&config.r)
+            && found.iter().all(|other| other.home != one.home)
+        {
+            found.push(one);
+        }
+    }
+    found
 }

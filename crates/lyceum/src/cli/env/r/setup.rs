@@ -41,7 +41,7 @@ pub(super) fn set_up(meant: &Meant) -> Result<bool, Report> {
         && meant.config.site_files
         && meant.env.default_r() == Some(&meant.name);
     let mut changed = false;
-    for interpreter in lyceum_envs::r::find_all().iter().filter(|_| may) {
+    for interpreter in meant.interpreters().iter().filter(|_| may) {
         let files = SiteFiles::of(interpreter);
         changed |= files.set(&meant.library).map_err(|error| tell(&error))?;
     }
@@ -49,7 +49,7 @@ pub(super) fn set_up(meant: &Meant) -> Result<bool, Report> {
 }
 
 pub(super) fn setup(meant: &Meant, undo: bool) -> Result<ExitCode, Report> {
-    for interpreter in lyceum_envs::r::find_all() {
+    for interpreter in meant.interpreters() {
         let files = SiteFiles::of(&interpreter);
         let changed = if undo {
             files.unset()

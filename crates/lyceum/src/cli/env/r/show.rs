@@ -5,15 +5,24 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use lyceum_config::settings::EnvConfig;
 use lyceum_core::Timestamp;
 use lyceum_envs::r::{BuildReport, Collected, Imported, PackageReport, RSpec, State, User};
 use nix::unistd::Uid;
 
+use super::meant::interpreters;
 use super::{Meant, tell};
-use crate::cli::{Report, say};
+use crate::cli;
+use crate::cli::{ConfigArgs, Report, say};
 
-pub(super) fn versions(json: bool) -> Result<ExitCode, Report> {
-    let found = lyceum_envs::r::find_all();
+pub(super) fn versions(json: bool, config: &ConfigArgs) -> Result<ExitCode, Report> {
+    // Of use before there is a configuration, and with a broken one that nobody has named.
+    let env = match cli::config::load(config) {
+        Ok(loaded) => loaded.config.env,
+        Err(report) if config.config.is_some() || !config.set.is_empty() => return Err(report),
+        Err(_) => EnvConfig::default(),
+    };
+    let found = interpreters(&env);
     if json {
         let list: Vec<_> = found
             .iter()
@@ -48,6 +57,17 @@ pub(super) fn built(report: &BuildReport, spec: &RSpec, dry_run: bool) -> String
     let _ = match report.generation {
         Some(number) => writeln!(text, "R {r}, generation {number}"),
         None if dry_run => writeln!(text, "R {r}: this would be done"),
+        None if report
+            .packages
+            .iter()
+            .any(|one| one.state == State::Installed)
+            && report.failed().next().is_none() =>
+        {
+            writeln!(
+                text,
+                "R {r}: what was built is what there was, so it is not kept"
+            )
+        }
         None if report.failed().next().is_none() => writeln!(
             text,
             "R {r}: nothing to do, the library is as its list says"
@@ -152,7 +172,7 @@ fn named(packages: &[&PackageReport]) -> String {
 }
 
 pub(super) fn list(meant: &Meant, json: bool) -> Result<ExitCode, Report> {
-    let found = lyceum_envs::r::find_all();
+    let found = meant.interpreters();
     let list = meant.library.list(&found).map_err(|error| tell(&error))?;
     if json {
         say(&serde_json::to_string_pretty(&list).map_err(|error| Report::new(&error))?);
