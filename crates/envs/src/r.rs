@@ -48,7 +48,7 @@ pub use import::{Imported, import, import_text};
 pub use interpreter::{Interpreter, RVersion, find, find_all};
 pub use inventory::{Collected, Difference, GenerationInfo};
 pub use kernel::RKernel;
-pub use library::RLibrary;
+pub use library::{ListLock, RLibrary};
 pub use list::{Editor, Entry, Method, PackageList};
 pub use lock::RLock;
 pub use own::{OwnPackage, OwnReport, find_own, reinstall_own};

@@ -2,7 +2,7 @@
 //!
 //! Nothing depends on it: what is in no set is answered by the servers themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,10 @@ impl Statics {
         let mut told = BTreeSet::new();
         // Sets that can be used, and get smaller yet.
         let mut unfinished = BTreeSet::new();
-        let mut swept = false;
+        // What was read of environments that cannot be read just now: their files are not made again for that.
+        let mut lost: BTreeMap<String, Arc<StaticSet>> = BTreeMap::new();
+        // Whether there may be files that nobody needs: what an earlier run has left, and what old generations had.
+        let mut littered = true;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -62,19 +65,25 @@ impl Statics {
             for key in self.sets.keys() {
                 if !wanted.contains(&key) {
                     self.sets.remove(&key);
+                    littered = true;
                 }
             }
-            let mut fine = true;
+            let known = lost.len();
+            lost.retain(|key, _| wanted.contains(key));
+            littered |= lost.len() < known;
             for key in wanted {
+                let before = self.sets.get(&key);
                 match self.look(&key).await {
                     Ok(is_new) => {
                         told.remove(&key);
+                        lost.remove(&key);
                         if is_new {
+                            littered = true;
                             unfinished.insert(key);
                         }
                     }
                     Err(error) => {
-                        fine = false;
+                        lost.extend(before.map(|set| (key.clone(), set)));
                         tell(&mut told, key, &error);
                     }
                 }
@@ -94,9 +103,9 @@ impl Statics {
             }
             if !unfinished.is_empty() {
                 ticks.reset_immediately();
-            } else if fine && !swept {
-                swept = true;
-                self.sweep().await;
+            } else if littered {
+                littered = false;
+                self.sweep(lost.values()).await;
             }
         }
     }
@@ -157,14 +166,11 @@ impl Statics {
         Ok(true)
     }
 
-    /// Removes what no environment has any more.
-    async fn sweep(&self) {
-        let sets: Vec<_> = self
-            .sets
-            .keys()
-            .iter()
-            .filter_map(|key| self.sets.get(key))
-            .collect();
+    /// Removes what no environment has any more; those that are `lost` have theirs.
+    async fn sweep(&self, lost: impl Iterator<Item = &Arc<StaticSet>>) {
+        let keys = self.sets.keys();
+        let known = keys.iter().filter_map(|key| self.sets.get(key));
+        let sets: Vec<_> = known.chain(lost.cloned()).collect();
         let swept = tokio::task::spawn_blocking(move || StaticSet::sweep(&sets)).await;
         if let Ok(Err(error)) = swept {
             tracing::warn!(
@@ -284,6 +290,24 @@ mod tests {
         assert!(found.is_some());
     }
 
+    fn switch(generations: &Path, number: &str) {
+        let draft = generations.join("current.new");
+        std::os::unix::fs::symlink(number, &draft).unwrap();
+        fs::rename(draft, generations.join("current")).unwrap();
+    }
+
+    /// The environment `base`, with this generation.
+    async fn current(folder: &Path, number: &str) -> Arc<WatchedPythons> {
+        switch(&folder.join("python/base"), number);
+        let folders = lyceum_broker::PythonFolders {
+            folder: folder.to_owned(),
+            default: "base".to_owned(),
+            names: ["base".to_owned()].into(),
+        };
+        let titles = [("base".to_owned(), "Base".to_owned())].into();
+        WatchedPythons::new(folders, titles).await
+    }
+
     #[tokio::test]
     async fn a_switch_brings_the_set_of_the_new_generation_and_leaves_that_of_servers_that_run() {
         let base = tempfile::tempdir().unwrap();
@@ -293,19 +317,7 @@ mod tests {
             environment(&generations, "1"),
             environment(&generations, "2"),
         );
-        let switch = |number: &str| {
-            let draft = generations.join("current.new");
-            std::os::unix::fs::symlink(number, &draft).unwrap();
-            fs::rename(draft, generations.join("current")).unwrap();
-        };
-        switch("1");
-        let folders = lyceum_broker::PythonFolders {
-            folder: folder.clone(),
-            default: "base".to_owned(),
-            names: ["base".to_owned()].into(),
-        };
-        let titles = [("base".to_owned(), "Base".to_owned())].into();
-        let pythons = WatchedPythons::new(folders, titles).await;
+        let pythons = current(&folder, "1").await;
         let (sets, routes) = (StaticSets::new(), RouteTable::new());
         let statics = Statics {
             sets: sets.clone(),
@@ -318,12 +330,51 @@ mod tests {
         tasks.spawn(statics.keep_up());
         until("the current one has a set", || sets.get(&old).is_some()).await;
         routes.put(route(&old)).await.unwrap();
-        switch("2");
+        switch(&generations, "2");
         pythons.look().await;
         until("so has the new one, at once", || sets.get(&new).is_some()).await;
         assert!(sets.get(&old).is_some(), "a server runs from it");
         let found = sets.find(&route(&old), "/user/ada/static/lab/0123456789abcdef.js");
         assert!(found.is_some());
+    }
+
+    /// How many compressed files there are.
+    fn count(cache: &Path) -> usize {
+        let entries = fs::read_dir(cache.join("1")).into_iter().flatten();
+        entries.flatten().count()
+    }
+
+    #[tokio::test]
+    async fn what_an_old_generation_had_goes_also_while_another_fails() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().canonicalize().unwrap();
+        let generations = folder.join("python/base");
+        let (old, new) = (
+            environment(&generations, "1"),
+            environment(&generations, "2"),
+        );
+        let script = Path::new(&old).join("share/jupyter/lab/static/0123456789abcdef.js");
+        fs::write(script, "old ".repeat(1000)).unwrap();
+        let pythons = current(&folder, "1").await;
+        let sets = StaticSets::new();
+        let cache = folder.join("cache");
+        let statics = Statics {
+            sets: sets.clone(),
+            cache: cache.clone(),
+            expected: Some(folder.join("broken")),
+            pythons: Some(Arc::clone(&pythons)),
+            routes: RouteTable::new(),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(statics.keep_up());
+        until("all forms are there", || count(&cache) == 3).await;
+        switch(&generations, "2");
+        pythons.look().await;
+        until("the old one's are gone", || {
+            sets.get(&new).is_some() && count(&cache) == 3
+        })
+        .await;
+        assert!(sets.get(&old).is_none());
     }
 
     #[tokio::test]

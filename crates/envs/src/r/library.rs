@@ -17,7 +17,7 @@ use super::room::Room;
 use super::site;
 use super::{Account, BuildReport, RSpec, Stamp, Upgrade};
 use crate::command::end_left_over_of;
-use crate::generations::{Generations, held};
+use crate::generations::{Generations, Lock, held};
 use crate::progress::{Phase, Progress, Report};
 
 /// How long we wait for somebody else who builds the same library.
@@ -29,6 +29,12 @@ pub struct RLibrary {
     /// `<envs>/r`, absolute and without links as far as it exists.
     root: PathBuf,
     name: String,
+}
+
+/// The right to change a library's list; the system takes it back when the holder ends.
+#[derive(Debug)]
+pub struct ListLock {
+    _lock: Lock,
 }
 
 impl RLibrary {
@@ -66,6 +72,16 @@ impl RLibrary {
 
     pub(super) fn generations(&self, series: &str) -> Generations {
         Generations::new(self.folder().join(series))
+    }
+
+    /// Waits for the right to change the list by a command: from the reading of it to the writing, with a build between.
+    /// Whoever builds without a change does not wait for that.
+    pub async fn hold_list(&self, progress: &dyn Progress) -> Result<ListLock, RError> {
+        create_open(&self.root)?;
+        let lock = Generations::new(self.folder())
+            .lock(LOCK_LIMIT, |holder| report_waiting(progress, holder))
+            .await?;
+        Ok(ListLock { _lock: lock })
     }
 
     /// Builds a generation beside the others, without switching to it; nothing if nothing would change. May be dropped at

@@ -9,10 +9,21 @@ use super::{Entry, HEADER, Method, PackageList, is_short, short_text};
 use crate::r::error::{RError, io};
 use crate::whole_file::write_whole;
 
+/// One change.
+#[derive(Debug, Clone)]
+enum Change {
+    Add(Entry),
+    Remove(String),
+}
+
 /// A list that is being changed. Nothing is written before [`Editor::save`].
 #[derive(Debug)]
 pub struct Editor {
     path: PathBuf,
+    /// What was read.
+    before: String,
+    /// What was done since, to be done again on what somebody else writes meanwhile.
+    changes: Vec<Change>,
     /// The comments of a file that has nothing else: they stay at its beginning.
     begin: String,
     document: DocumentMut,
@@ -21,11 +32,7 @@ pub struct Editor {
 impl Editor {
     /// Opens a list; one that does not exist is empty.
     pub fn open(path: &Path) -> Result<Self, RError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HEADER.to_owned(),
-            Err(error) => return Err(io("read", path)(error)),
-        };
+        let text = read(path)?;
         // Only what is right is changed.
         PackageList::parse(&text, path)?;
         let mut document: DocumentMut =
@@ -37,11 +44,13 @@ impl Editor {
                 })?;
         let mut begin = String::new();
         if document.is_empty() {
-            begin = text;
+            begin.clone_from(&text);
             document.set_trailing("");
         }
         Ok(Self {
             path: path.to_owned(),
+            before: text,
+            changes: Vec::new(),
             begin,
             document,
         })
@@ -49,6 +58,7 @@ impl Editor {
 
     /// Adds a package, in the place of one of this name if there is one.
     pub fn add(&mut self, entry: &Entry) -> Result<(), RError> {
+        self.changes.push(Change::Add(entry.clone()));
         self.take_out(&entry.name);
         if is_short(entry) {
             let names = self
@@ -93,6 +103,7 @@ impl Editor {
     /// Removes a package.
     pub fn remove(&mut self, name: &str) -> Result<(), RError> {
         if self.take_out(name) {
+            self.changes.push(Change::Remove(name.to_owned()));
             Ok(())
         } else {
             Err(RError::NotListed {
@@ -147,14 +158,40 @@ impl Editor {
         PackageList::parse(&self.text(), &self.path)
     }
 
-    /// Writes the file, whole or not at all.
-    pub fn save(&self) -> Result<(), RError> {
-        self.list()?;
-        write_file(&self.path, &self.text())
+    /// Writes the file, whole or not at all. What somebody else has written meanwhile stays, with the same changes; tells
+    /// whether there was that.
+    pub fn save(&self) -> Result<bool, RError> {
+        if read(&self.path)? == self.before {
+            self.list()?;
+            write_file(&self.path, &self.text())?;
+            return Ok(false);
+        }
+        let mut anew = Self::open(&self.path)?;
+        for change in &self.changes {
+            match change {
+                Change::Add(entry) => anew.add(entry)?,
+                Change::Remove(name) => {
+                    // Perhaps they did the same.
+                    anew.take_out(name);
+                }
+            }
+        }
+        anew.list()?;
+        write_file(&anew.path, &anew.text())?;
+        Ok(true)
     }
 
     fn text(&self) -> String {
         format!("{}{}", self.begin, self.document)
+    }
+}
+
+/// The text of a list; of one that does not exist, what a new one begins with.
+fn read(path: &Path) -> Result<String, RError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HEADER.to_owned()),
+        Err(error) => Err(io("read", path)(error)),
     }
 }
 

@@ -217,6 +217,39 @@ fn an_edit_keeps_comments_and_order() {
 }
 
 #[test]
+fn what_somebody_else_writes_meanwhile_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.toml");
+    fs::write(&path, "cran = [\"AER\", \"zoo\"]\n").unwrap();
+    let mut editor = Editor::open(&path).unwrap();
+    editor.add(&Entry::parse("rlang", None).unwrap()).unwrap();
+    editor.remove("zoo").unwrap();
+    fs::write(&path, "# theirs\ncran = [\"AER\", \"zoo\", \"cli\"]\n").unwrap();
+    assert!(editor.save().unwrap());
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "# theirs\ncran = [\"AER\", \"cli\", \"rlang\"]\n"
+    );
+    let mut editor = Editor::open(&path).unwrap();
+    editor.remove("cli").unwrap();
+    assert!(!editor.save().unwrap());
+}
+
+#[tokio::test]
+async fn only_one_at_a_time_may_change_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = crate::r::RLibrary::new(folder.path(), "base").unwrap();
+    let progress = crate::progress::Silent;
+    let held = library.hold_list(&progress).await.unwrap();
+    let second = library.hold_list(&progress);
+    tokio::pin!(second);
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(10), &mut second).await;
+    assert!(waits.is_err());
+    drop(held);
+    second.await.unwrap();
+}
+
+#[test]
 fn a_link_where_the_draft_goes_is_not_written_through() {
     let folder = tempfile::tempdir().unwrap();
     let (path, other) = (folder.path().join("base.toml"), folder.path().join("other"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lyceum_envs::r::{BuildReport, Editor, Entry, PackageList, RError, RKernel, RSpec, Upgrade};
+use lyceum_envs::r::{BuildReport, Editor, PackageList, RError, RKernel, RSpec, Upgrade};
 use lyceum_envs::{Progress, Silent};
 
 use crate::cli::progress::Bar;
@@ -16,6 +16,7 @@ mod meant;
 mod own;
 mod setup;
 mod show;
+mod wanted;
 
 pub(super) use apply::apply;
 use meant::Meant;
@@ -73,10 +74,10 @@ pub(crate) enum RCommand {
         /// local:PATH
         #[arg(required = true, value_name = "PACKAGE")]
         packages: Vec<String>,
-        /// What the package is called in R, where its address does not say it
+        /// What the package is called in R, where its address does not say it; with one package only
         #[arg(long)]
         name: Option<String>,
-        /// What the archive's SHA-256 has to be
+        /// What the archive's SHA-256 has to be; with one package only
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
         /// A library without it is of use, too
@@ -246,24 +247,12 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
             how,
             library,
         } => {
+            let wanted = wanted::entries(packages, name.as_deref(), sha256.as_deref(), !optional)?;
             let meant = Meant::find(library)?;
-            if packages.len() > 1 && (name.is_some() || sha256.is_some()) {
-                return Err(Report::text(
-                    "error: --name and --sha256 are about one package, and there are several",
-                )
-                .hint("add it alone")
-                .code(2));
-            }
+            let _held = wanted::hold_list(&meant, how)?;
             let mut editor = Editor::open(&meant.list).map_err(|error| tell(&error))?;
-            for text in packages {
-                let entry = Entry::parse(&whole_path(text), name.as_deref())
-                    .map_err(|problem| Report::text(format!("error: {problem}")).code(2))?;
-                let entry = Entry {
-                    sha256: sha256.clone(),
-                    required: !optional,
-                    ..entry
-                };
-                editor.add(&entry).map_err(|error| tell(&error))?;
+            for entry in &wanted {
+                editor.add(entry).map_err(|error| tell(&error))?;
             }
             edited(&meant, &editor, how)
         }
@@ -273,6 +262,7 @@ pub(super) fn run(command: &RCommand) -> Result<ExitCode, Report> {
             library,
         } => {
             let meant = Meant::find(library)?;
+            let _held = wanted::hold_list(&meant, how)?;
             let mut editor = Editor::open(&meant.list).map_err(|error| tell(&error))?;
             for name in packages {
                 editor.remove(name).map_err(|error| tell(&error))?;
@@ -404,7 +394,12 @@ fn build(
         return Ok(ExitCode::from(FAILED));
     }
     if let Some(editor) = editor {
-        editor.save().map_err(|error| tell(&error))?;
+        if editor.save().map_err(|error| tell(&error))? && !how.json {
+            say(&format!(
+                "{} was changed by somebody else meanwhile; that is kept, and not built yet.",
+                meant.list.display()
+            ));
+        }
     }
     meant.write_lock(spec)?;
     if how.switch {
