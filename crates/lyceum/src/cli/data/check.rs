@@ -183,7 +183,7 @@ mod tests {
             format!("missing: {} is not there", missing.display()),
             false,
         );
-        assert_eq!(told(Depth::Files).await, [missing.clone()]);
+        assert_eq!(told(Depth::Files).await, std::slice::from_ref(&missing));
         fs::write(data.join("b"), "2").unwrap();
         fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
         fs::create_dir(data.with_file_name(".data.new")).unwrap();
