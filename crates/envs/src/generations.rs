@@ -10,22 +10,22 @@
 //! base.switching  held for a moment by whoever switches, or moves a generation away
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
 
 use crate::error::EnvError;
 use crate::library::write_new;
 
 mod held;
+mod lock;
 
 pub(crate) use held::{held, held_now};
+pub(crate) use lock::Lock;
 
 /// The file that makes a generation complete.
 pub(crate) const STAMP: &str = "lyceum-environment.json";
@@ -33,8 +33,6 @@ pub(crate) const STAMP: &str = "lyceum-environment.json";
 pub(crate) const STAMP_DRAFT: &str = "lyceum-environment.json.new";
 /// How the folder of a generation ends that is being removed.
 pub(crate) const GONE: &str = ".gone";
-/// How often we look whether the lock is free.
-const LOCK_PERIOD: Duration = Duration::from_millis(200);
 
 /// The folder that holds an environment's generations.
 #[derive(Debug, Clone)]
@@ -278,58 +276,11 @@ impl Generations {
         number_of(target.to_str()?)
     }
 
-    /// Waits until nobody else switches or moves away; that takes them moments.
-    fn lock_switching(&self) -> Result<Lock, EnvError> {
-        let path = self.beside(".switching");
-        let file = open_lock(&path).and_then(|file| file.lock().map(|()| file));
-        file.map(|file| Lock { _file: file })
-            .map_err(|source| self.error("lock", &path, source))
-    }
-
     /// A path beside the folder. Not `with_extension`: `4.2` and `4.3` would have the same one.
     fn beside(&self, end: &str) -> PathBuf {
         let mut path = self.folder.clone().into_os_string();
         path.push(end);
         path.into()
-    }
-
-    /// Waits for the right to build, for at most `limit`. `waiting` is called once, if somebody else has it,
-    /// with their process number if known.
-    pub(crate) async fn lock(
-        &self,
-        limit: Duration,
-        waiting: impl FnOnce(Option<&str>),
-    ) -> Result<Lock, EnvError> {
-        let path = self.beside(".lock");
-        let fail = |source| self.error("lock", &path, source);
-        let mut file = open_lock(&path).map_err(fail)?;
-        let begun = Instant::now();
-        let mut waiting = Some(waiting);
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(fail(error)),
-            }
-            let holder = holder(&mut file);
-            if begun.elapsed() >= limit {
-                return Err(EnvError::Busy {
-                    path: self.folder.clone(),
-                    holder,
-                    waited: begun.elapsed(),
-                });
-            }
-            if let Some(waiting) = waiting.take() {
-                waiting(holder.as_deref());
-            }
-            sleep(LOCK_PERIOD).await;
-        }
-        // For those who wait; a lock whose holder cannot be named still locks.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "process {}", std::process::id()));
-        Ok(Lock { _file: file })
     }
 
     #[expect(clippy::unused_self, reason = "reads better at its many callers")]
@@ -340,35 +291,6 @@ impl Generations {
             source,
         }
     }
-}
-
-/// Opens a file for locking. Only its owner can: whoever can read a file can lock it, and keep it.
-fn open_lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
-}
-
-/// The right to build, or to switch; the system takes it back when the holder ends, however that happens.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
-}
-
-fn holder(file: &mut File) -> Option<String> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(100).read_to_string(&mut text).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Reads a generation's number as we write it: no sign, no leading zero.
@@ -487,39 +409,5 @@ mod tests {
             fs::write(generations.folder().join(name), "").unwrap();
         }
         assert_eq!(generations.next_unlogged_number().unwrap(), 3);
-    }
-
-    #[test]
-    fn nobody_else_can_hold_a_lock() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("base.lock");
-        fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let file = open_lock(&path).unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[tokio::test]
-    async fn only_one_holds_the_lock() {
-        let root = tempfile::tempdir().unwrap();
-        let generations = generations(root.path());
-        let first = generations
-            .lock(Duration::ZERO, |_| panic!("nobody has it"))
-            .await
-            .unwrap();
-        let mut told = None;
-        let refused = generations
-            .lock(Duration::from_millis(300), |holder| {
-                told = holder.map(str::to_owned);
-            })
-            .await;
-        assert!(matches!(refused, Err(EnvError::Busy { .. })), "{refused:?}");
-        assert_eq!(told, Some(format!("process {}", std::process::id())));
-        drop(first);
-        // A program that another test starts at this moment holds all our files until it runs.
-        generations
-            .lock(Duration::from_secs(10), |_| {})
-            .await
-            .unwrap();
     }
 }

@@ -237,6 +237,7 @@ async fn build_locked(
         .run_as(places.builder.clone())
         .run_in(places.out.clone());
     places.begin_work()?;
+    let told = Told(places);
     let wheels = settings.wheels.as_deref();
     let tools = Tools::find(&settings.host, places, &python, wheels, &log).await?;
     let builder = Builder {
@@ -251,8 +252,7 @@ async fn build_locked(
         number,
     };
     let result = builder.all(&mut meter).await;
-    // What was told may hold a password; what cannot be removed now, the next run removes.
-    let _ = places.end_work();
+    drop(told);
     match &result {
         Err(_) => builder.give_up().await,
         Ok(built) if !built.fresh => {
@@ -261,6 +261,16 @@ async fn build_locked(
         Ok(_) => {}
     }
     result
+}
+
+/// What a build is told, which may hold a password: it goes with the build, also when that is dropped. What cannot be
+/// removed then, the next run removes.
+struct Told<'a>(&'a Places);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.end_work();
+    }
 }
 
 /// Ends and removes what an interrupted run left. The caller holds the lock.

@@ -211,7 +211,7 @@ async fn a_lock_file_that_is_not_for_this_is_refused() {
         (
             good.replace(line, "#: python 3.2"),
             "is for Python 3.2 on",
-            "without --from-lock",
+            "writes a new lock file",
         ),
         (
             good.replace(digest, &"0".repeat(64)),

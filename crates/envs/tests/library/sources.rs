@@ -123,7 +123,7 @@ fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program)
         .args(arguments)
         .output()
-        .unwrap_or_else(|error| panic!("this test needs {program}: {error}"));
+        .expect("this test needs git, tar and chown: apt install git");
     assert!(output.status.success(), "{output:?}");
 }
 

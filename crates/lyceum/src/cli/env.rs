@@ -1,5 +1,6 @@
 //! `lyceum env`: the environments that users' servers and kernels run from.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -78,7 +79,8 @@ fn ensure_builder(name: &str) -> Result<(), Report> {
         Report::new(&error).hint(hint)
     })?;
     if made {
-        eprintln!("made the account `{name}`, under which packages are built");
+        let text = "under which packages are built";
+        let _ = writeln!(io::stderr(), "made the account `{name}`, {text}");
     }
     Ok(())
 }

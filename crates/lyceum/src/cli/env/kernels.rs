@@ -48,7 +48,9 @@ pub(super) fn run(command: &KernelsCommand) -> Result<ExitCode, Report> {
     let mut text = shown(&plan);
     let fine = match command {
         KernelsCommand::List(_) => {
-            let written = plan.is_written().map_err(|error| failed(&error))?;
+            // Whoever has never asked for any has nothing to write.
+            let asked = !config.kernels.is_empty() || config.env.folder.join("kernels").exists();
+            let written = !asked || plan.is_written().map_err(|error| failed(&error))?;
             if !written {
                 text.push_str("\nNot all of this is written yet: lyceum env kernels write\n");
             }

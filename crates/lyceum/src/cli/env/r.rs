@@ -393,13 +393,14 @@ fn build(
         }
         return Ok(ExitCode::from(FAILED));
     }
-    if let Some(editor) = editor {
-        if editor.save().map_err(|error| tell(&error))? && !how.json {
-            say(&format!(
-                "{} was changed by somebody else meanwhile; that is kept, and not built yet.",
-                meant.list.display()
-            ));
-        }
+    if let Some(editor) = editor
+        && editor.save().map_err(|error| tell(&error))?
+        && !how.json
+    {
+        say(&format!(
+            "{} was changed by somebody else meanwhile; that is kept, and not built yet.",
+            meant.list.display()
+        ));
     }
     meant.write_lock(spec)?;
     if how.switch {
