@@ -156,7 +156,7 @@ fn a_library_of_r_is_kept_by_command() {
     for (words, why) in [
         (
             vec!["add", "lyca", "lycb", "--sha256", &sum],
-            "are about one package",
+            "belongs to one package",
         ),
         (
             vec!["add", "local:gone.tar.gz", "--name", "gone"],
