@@ -106,21 +106,38 @@ impl ShellSettings {
                 text,
                 r#"
 _lyceum={python}
-if [ -O / ]; then
-  # What root runs or installs from there could change what everybody uses.
-  _lyceum=
-elif [ -n "${{LYCEUM_PYTHON-}}" ]; then
-  # Terminals of a server stay with the generation that the server runs from.
+# Terminals of a server stay with the generation that the server runs from.
+if [ ! -O / ] && [ -n "${{LYCEUM_PYTHON-}}" ]; then
   _lyceum=$LYCEUM_PYTHON
 fi
-if [ -n "$_lyceum" ] && [ -d "$_lyceum/bin" ]; then
+if [ -d "$_lyceum/bin" ]; then
   case ":${{PATH-}}:" in
     *":$_lyceum/bin:"*) ;;
     *)
-      PATH=$_lyceum/bin${{PATH:+:$PATH}}
+      # For root, the system's own programs come first.
+      if [ -O / ]; then
+        PATH=${{PATH:+$PATH:}}$_lyceum/bin
+      else
+        PATH=$_lyceum/bin${{PATH:+:$PATH}}
+      fi
       export PATH
       ;;
   esac
+  # Without a pip of the system, root's would change the generation that everybody uses.
+  if [ -O / ] && [ "$(command -v pip)" = "$_lyceum/bin/pip" ]; then
+    pip() {{
+      case "${{1-}}" in
+        install|uninstall)
+          echo "pip: this would change what everybody uses; build a generation: lyceum env python add PACKAGE" >&2
+          return 1
+          ;;
+        *) command pip "$@" ;;
+      esac
+    }}
+    pip3() {{
+      pip "$@"
+    }}
+  fi
 fi
 unset _lyceum
 "#

@@ -26,12 +26,14 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// How long an order may stay as it is after the authority has refused to look at a proof.
 const REFUSED_LIMIT: Duration = Duration::from_secs(5);
 
-/// What an authority may say when it does not like which certificate is replaced (RFC 9773 §5).
-const NOT_REPLACED: [&str; 5] = [
+/// What an authority may say when it does not like which certificate is replaced (RFC 9773 §5), or has lost what it knew of
+/// that one: Pebble calls that a fault of its own.
+const NOT_REPLACED: [&str; 6] = [
     "alreadyReplaced",
     "conflict",
     "malformed",
     "notFound",
+    "serverInternal",
     "unauthorized",
 ];
 /// What it may say when the account is gone. Some say it only by way of something else.

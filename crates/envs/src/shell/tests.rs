@@ -95,12 +95,16 @@ fn every_shell_has_the_same_of_it_once_and_nothing_that_is_missing_harms() {
 }
 
 #[test]
-fn terminals_of_a_server_have_its_generation_and_root_has_none() {
+fn terminals_of_a_server_have_its_generation_and_root_installs_nothing_there() {
     let folder = open_folder();
     let (python, own) = (folder.path().join("current"), folder.path().join("3"));
     for folder in [&python, &own] {
         fs::create_dir_all(folder.join("bin")).unwrap();
-        fs::write(folder.join("bin/pip"), "#!/bin/sh\n").unwrap();
+        fs::write(
+            folder.join("bin/pip"),
+            "#!/bin/sh\necho \"the environment's pip\"\n",
+        )
+        .unwrap();
         fs::set_permissions(folder.join("bin/pip"), Permissions::from_mode(0o755)).unwrap();
     }
     let script = folder.path().join("lyceum.sh");
@@ -109,7 +113,15 @@ fn terminals_of_a_server_have_its_generation_and_root_has_none() {
     let told = run(ADA, "dash", &script, &variables, "command -v pip");
     assert_eq!(told.trim_end(), own.join("bin/pip").to_str().unwrap());
     let told = run(0, "dash", &script, &variables, "printf %s \"$PATH\"");
-    assert_eq!(told, "/usr/bin:/bin");
+    assert_eq!(
+        told,
+        format!("/usr/bin:/bin:{}", python.join("bin").display())
+    );
+    let asked = "pip install x 2>/dev/null || echo refused; pip3 list";
+    for shell in ["dash", "bash"] {
+        let told = run(0, shell, &script, &variables, asked);
+        assert_eq!(told, "refused\nthe environment's pip\n", "{shell}");
+    }
 }
 
 #[test]
