@@ -44,12 +44,13 @@ fn run(uid: u32, shell: &str, script: &Path, variables: &[(&str, &str)], words: 
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The path is in front for people, and not there for root.
+/// The path is in front for people, and behind for root.
 fn expected(uid: u32, bin: &Path) -> String {
+    let bin = bin.join("bin").display().to_string();
     if uid == 0 {
-        "/usr/bin:/bin".to_owned()
+        format!("/usr/bin:/bin:{bin}")
     } else {
-        format!("{}:/usr/bin:/bin", bin.join("bin").display())
+        format!("{bin}:/usr/bin:/bin")
     }
 }
 
@@ -118,8 +119,10 @@ fn terminals_of_a_server_have_its_generation_and_root_installs_nothing_there() {
         format!("/usr/bin:/bin:{}", python.join("bin").display())
     );
     let asked = "pip install x 2>/dev/null || echo refused; pip3 list";
+    // Where the system has no pip of its own.
+    let elsewhere = [("PATH", "/nowhere")];
     for shell in ["dash", "bash"] {
-        let told = run(0, shell, &script, &variables, asked);
+        let told = run(0, shell, &script, &elsewhere, asked);
         assert_eq!(told, "refused\nthe environment's pip\n", "{shell}");
     }
 }
