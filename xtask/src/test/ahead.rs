@@ -34,18 +34,21 @@ impl Ahead {
         join(self.preparing.take());
     }
 
-    /// Begins to build what later parts need, one after the other: processors are used while tests wait, and tests
-    /// come first where they do not.
+    /// Begins to build what later parts need: processors are used while tests wait, and tests come first where they do
+    /// not.
     pub(super) fn build(&mut self, root: &Path, parts: &[Part], installing: Installing) {
         let (root, parts) = (root.to_owned(), parts.to_owned());
         let (done, built) = mpsc::channel();
         self.program = Some(built);
         self.building = Some(thread::spawn(move || {
-            build_ahead(&root, &parts);
-            drop(done);
-            if parts.contains(&Part::Deny) {
-                let _ = needs::cargo_deny(&root, installing);
-            }
+            // The end of one build keeps a single processor busy, and both have folders of their own.
+            thread::scope(|scope| {
+                if parts.contains(&Part::Deny) {
+                    scope.spawn(|| needs::cargo_deny(&root, installing));
+                }
+                build_ahead(&root, &parts);
+                drop(done);
+            });
         }));
     }
 
