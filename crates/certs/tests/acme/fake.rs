@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -10,10 +11,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use lyceum_certs::acme::{AcmeClient, AcmeOptions};
+use lyceum_certs::acme::{AcmeClient, AcmeOptions, OrderRequest};
 use lyceum_certs::{ChallengeKind, ServerTls, ServerTlsOptions, Trouble, TroubleKind};
 use lyceum_core::SystemClock;
 use rcgen::CertificateParams;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -76,7 +79,17 @@ impl Fake {
         }
     }
 
+    /// The certificate that it shows.
+    fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.folder.path().join("server.pem")).unwrap()
+    }
+
     async fn trouble(&self) -> Trouble {
+        self.trouble_with(&request(&["a.example.org"], &[ChallengeKind::Http01]))
+            .await
+    }
+
+    async fn trouble_with(&self, order: &OrderRequest) -> Trouble {
         let client = AcmeClient::new(AcmeOptions {
             directory: format!("https://localhost:{}/dir", self.port),
             ca_file: Some(self.folder.path().join("ca.pem")),
@@ -87,8 +100,7 @@ impl Fake {
             clock: Arc::new(SystemClock),
         })
         .unwrap();
-        let order = request(&["a.example.org"], &[ChallengeKind::Http01]);
-        client.order(&order, &[]).await.unwrap_err()
+        client.order(order, &[]).await.unwrap_err()
     }
 }
 
@@ -98,6 +110,7 @@ fn respond(request: &Request<Incoming>, port: u16, answer: Answer) -> Response<F
         (&Method::GET, "/dir") => {
             let directory = json!({
                 "newNonce": url("/nonce"), "newAccount": url("/account"), "newOrder": url("/order"),
+                "renewalInfo": url("/renewal"),
             });
             Response::new(Full::from(directory.to_string()))
         }
@@ -136,6 +149,23 @@ async fn a_limit_is_told_with_the_time_to_wait() {
     assert_eq!(trouble.retry_after, Some(7200));
     assert_eq!(trouble.causes, ["Words of the authority (rateLimited)"]);
     assert!(trouble.hint.contains("letsencrypt-staging"));
+}
+
+#[tokio::test]
+async fn an_authority_that_has_lost_what_is_replaced_is_asked_without_that() {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let answer = || match ASKED.fetch_add(1, Ordering::Relaxed) {
+        0 => problem(500, "serverInternal", &[]),
+        _ => problem(429, "rateLimited", &[]),
+    };
+    let identified =
+        |params: &mut CertificateParams| params.use_authority_key_identifier_extension = true;
+    let fake = Fake::start(answer, identified).await;
+    let mut order = request(&["a.example.org"], &[ChallengeKind::Http01]);
+    order.replaces = Some(fake.certificate());
+    let trouble = fake.trouble_with(&order).await;
+    assert_eq!(trouble.kind, TroubleKind::RateLimited, "{trouble:?}");
+    assert_eq!(ASKED.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
