@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// How many links one path may go over, as in the kernel.
-const MAX_LINKS: usize = 40;
+pub const MAX_LINKS: usize = 40;
 /// In a folder with this bit, others change nothing but what is theirs.
 const STICKY: u32 = 0o1000;
 
@@ -103,8 +103,8 @@ pub fn real_path(
     Ok(real)
 }
 
-/// The steps of a path, the last one first.
-fn steps(path: &Path) -> Vec<OsString> {
+/// The steps of a path, the last one first: for whoever goes it step by step, and puts those of a link on top.
+pub fn steps(path: &Path) -> Vec<OsString> {
     let step = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),

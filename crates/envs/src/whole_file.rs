@@ -10,17 +10,15 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use lyceum_core::trusted::{MAX_LINKS, steps};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat, renameat, statat,
     unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
-
-/// How many links one path may go over, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// Puts a file into its place, with the owner, group and mode of the one that was there. Missing folders are made. Blocks
 /// until it is on the disk.
@@ -106,16 +104,6 @@ fn find(path: &Path) -> io::Result<(OwnedFd, OsString)> {
         }
     }
     Err(Errno::ISDIR.into())
-}
-
-/// The steps of a path, the last one first.
-fn steps(path: &Path) -> Vec<OsString> {
-    let step = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().rev().filter_map(step).collect()
 }
 
 #[cfg(test)]

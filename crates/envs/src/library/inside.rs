@@ -3,20 +3,18 @@
 //! What a builder has left in the environment was put there by anybody; nothing here trusts a name.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use lyceum_core::trusted::{MAX_LINKS, steps};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::error::EnvError;
-
-/// How many links one path may go over, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// The links of an environment that is being made, and its interpreter.
 #[derive(Debug)]
@@ -109,16 +107,6 @@ fn leads_out(path: &Path, target: &Path) -> EnvError {
             target.display()
         ),
     }
-}
-
-/// The steps of a path, the last one first.
-fn steps(path: &Path) -> Vec<OsString> {
-    let step = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().rev().filter_map(step).collect()
 }
 
 /// Opens the files of a finished environment over no link, and those only that belong to whom it belongs to.
