@@ -25,8 +25,12 @@ export class Kernel {
    */
   static async connect(person, path, id) {
     const deadline = Date.now() + CONNECT_LIMIT;
+    let before;
     for (;;) {
-      const kernel = await Kernel.open(person, path, id);
+      const kernel = await Kernel.open(person, path, id).catch((error) => {
+        // A kernel that did not come up is told by the first connection, and unknown to a second one.
+        throw before ? new Error(`${error.message}, after ${before}`) : error;
+      });
       try {
         // Until the kernel is connected behind the server, what it prints would be lost.
         await within("a kernel answers", kernel.ask("kernel_info_request", {}).ended, Math.max(deadline - Date.now(), 1));
@@ -34,7 +38,8 @@ export class Kernel {
       } catch (error) {
         const closed = kernel.lost !== undefined;
         kernel.close();
-        if (!closed || Date.now() >= deadline) throw error;
+        if (!closed || Date.now() >= deadline - 1000) throw error;
+        before = error.message;
       }
     }
   }

@@ -2,7 +2,10 @@
 //!
 //! The files of a copy are those of the original (hard links), so these tests also show that none is written into.
 
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Stdio;
 
 use super::*;
 use crate::command::Log;
@@ -129,6 +132,51 @@ fn is_mended(findings: &[Finding], name: &str) -> bool {
     findings
         .iter()
         .any(|finding| finding.name == name && finding.mended)
+}
+
+/// Chooses ports for kernels as a server of a tuned environment does, prints them, and keeps them until its input ends.
+const CHOOSE_PORTS: &str = "import sys, lyceum_singleuser
+lyceum_singleuser.keep_ports_apart()
+from jupyter_client.connect import LocalPortCache
+ports = LocalPortCache.instance()
+chosen = [ports.find_available_port('127.0.0.1') for _ in range(400)]
+# One that is given back can be chosen by others, one that is kept cannot.
+ports.return_port(chosen[0])
+assert lyceum_singleuser.claim_port(chosen[0]) and lyceum_singleuser.claim_port(chosen[1]) is None
+print(*chosen[1:], flush=True)
+sys.stdin.read()";
+
+#[tokio::test]
+async fn servers_that_start_kernels_at_once_choose_different_ports() {
+    let copy = Copy::new();
+    tune(&copy.prefix(), &TuneOptions::default(), &copy.log())
+        .await
+        .unwrap();
+    let mut servers: Vec<_> = (0..2)
+        .map(|_| {
+            Command::new(copy.prefix().join("bin/python"))
+                .args(["-I", "-c", CHOOSE_PORTS])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut seen = HashSet::new();
+    for server in &mut servers {
+        let mut line = String::new();
+        let output = server.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        // By chance alone, two servers would share about ten of them.
+        for port in line.split_whitespace() {
+            assert!(seen.insert(port.to_owned()), "{port} was chosen twice");
+        }
+    }
+    assert_eq!(seen.len(), 2 * 399);
+    for mut server in servers {
+        drop(server.stdin.take());
+        assert!(server.wait().unwrap().success());
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-"""Starts JupyterHub's server for one user sooner, by leaving out at the start what such a server never uses, and lets it
-find the kernels of other environments.
+"""Starts JupyterHub's server for one user sooner, by leaving out at the start what such a server never uses, lets it find
+the kernels of other environments, and keeps its kernels off the ports of others.
 
 Written by Lyceum into the environments that it builds; `bin/jupyterhub-singleuser` imports `main` from here instead of
 from `jupyterhub.singleuser`. No file of JupyterHub is changed, and `import jupyterhub` elsewhere does what it always does.
@@ -8,6 +8,7 @@ from `jupyterhub.singleuser`. No file of JupyterHub is changed, and `import jupy
 import gc
 import importlib
 import os
+import socket
 import sys
 import types
 
@@ -29,6 +30,9 @@ CLASSES = {
     "sqlalchemy.exc": {"SQLAlchemyError": Exception},
     "jupyterhub.handlers.pages": {"HealthCheckHandler": object},
 }
+
+# How many ports are tried before one is taken that another server may have chosen, too.
+ATTEMPTS = 200
 
 _placed = {}
 
@@ -128,6 +132,58 @@ def prepare():
     return main
 
 
+def claim_port(port):
+    """Claims a TCP port among the servers of this machine that do so, by a name that one process can hold at a time, whoever
+    it belongs to; it ends with the process. Returns what holds it, or `None` if another has it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0lyceum-kernel-port-{port}")
+    except OSError:
+        claim.close()
+        return None
+    return claim
+
+
+def keep_ports_apart():
+    """Lets no two servers choose the same port for kernels that start at the same time, as they do in a class: a second or
+    more goes by between the choice and the kernel's use of it, and a kernel whose port is taken never starts."""
+    try:
+        from jupyter_client.connect import LocalPortCache
+    except Exception:
+        return
+
+    class MachinePorts(LocalPortCache):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.claims = {}
+
+        def find_available_port(self, ip):
+            passed = []
+            while True:
+                port = super().find_available_port(ip)
+                claim = claim_port(port)
+                if claim is not None or len(passed) == ATTEMPTS:
+                    break
+                # Not offered again before another is found.
+                passed.append(port)
+            self.claims[port] = claim
+            for other in passed:
+                super().return_port(other)
+            return port
+
+        def return_port(self, port):
+            super().return_port(port)
+            claim = self.claims.pop(port, None)
+            if claim is not None:
+                claim.close()
+
+    if not LocalPortCache.initialized():
+        # All kernels of the server ask this one from now on.
+        MachinePorts.instance()
+
+
 def main(*arguments, **options):
     offer_kernels()
-    return prepare()(*arguments, **options)
+    run = prepare()
+    keep_ports_apart()
+    return run(*arguments, **options)
