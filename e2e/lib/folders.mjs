@@ -10,7 +10,7 @@ const root = resolve(fileURLToPath(import.meta.url), "../../..");
 export const results = join(root, "target/e2e");
 
 /** The program under test. */
-export const program = process.env.LYCEUM_TEST_PROGRAM ?? join(root, "target/checked/lyceum");
+export const program = process.env.LYCEUM_TEST_PROGRAM ?? join(root, "target/debug/lyceum");
 
 /** Environments that one test made and the others use: making one takes a minute. */
 const sharedEnvironments = join(results, "shared/envs");

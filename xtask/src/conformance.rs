@@ -9,12 +9,14 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::shell::{self, Counts, cargo, command, find_program};
+use crate::shell::{self, Seen, cargo, command, find_program};
 
 /// The release that the cases are true to.
 const JUPYTERHUB: &str = "jupyterhub==6.1.1";
 /// The proxy of that release.
 const PROXY: &str = "configurable-http-proxy@5.3.0";
+/// The program with the cases, below the root.
+const CASES: &str = "target/debug/lyceum-conformance";
 
 /// What `cargo xtask conformance` can be told.
 #[derive(Debug, Args)]
@@ -56,7 +58,9 @@ enum Hub {
 
 /// Runs what was asked for.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut cases = cases(root)?;
+    let build = ["build", "--quiet", "--package", "lyceum-conformance"];
+    shell::run(&mut cargo(root, &build))?;
+    let mut cases = cases(root, &root.join(CASES));
     for text in &options.only {
         cases.arg("--only").arg(text);
     }
@@ -74,7 +78,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
     if options.diff || options.against == Hub::Lyceum {
         shell::run(&mut cargo(root, &["build", "--package", "lyceum"]))?;
-        cases.arg("--lyceum").arg(root.join("target/debug/lyceum"));
+        cases.arg("--lyceum").arg(root.join(crate::test::PROGRAM));
     }
     if options.diff || options.against == Hub::Jupyterhub {
         let theirs = JupyterHub::find_or_install(root, options.no_install)?;
@@ -88,26 +92,26 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 /// The part of `cargo xtask test`: all cases.
-pub(crate) fn part(root: &Path, counts: &mut Counts) -> Result<()> {
+pub(crate) fn part(root: &Path, seen: &mut Seen) -> Result<()> {
     let program = root.join(crate::test::PROGRAM);
-    if !program.is_file() {
-        bail!("{} is missing: run the part build first", program.display());
+    let own = root.join(CASES);
+    for built in [&program, &own] {
+        if !built.is_file() {
+            bail!("{} is missing: run the part build first", built.display());
+        }
     }
-    let mut cases = cases(root)?;
+    let mut cases = cases(root, &own);
     cases.arg("--lyceum").arg(program);
-    let (seen, ended) = shell::run_counting(&mut cases)?;
-    counts.add(seen);
+    let (ran, ended) = shell::run_counting(&mut cases)?;
+    seen.add(ran);
     ended
 }
 
-/// The program with the cases, built anew.
-fn cases(root: &Path) -> Result<Command> {
-    let build = ["build", "--quiet", "--package", "lyceum-conformance"];
-    shell::run(&mut cargo(root, &build))?;
-    let program = root.join("target/debug/lyceum-conformance");
+/// The program with the cases.
+fn cases(root: &Path, program: &Path) -> Command {
     let mut cases = command(root, program, &["--logs"]);
     cases.arg(root.join("target/conformance/logs"));
-    Ok(cases)
+    cases
 }
 
 /// Where JupyterHub's programs are.

@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod failures;
 mod shell;
 mod test;
 mod tidy;

@@ -8,6 +8,11 @@ use std::{env, io, thread};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::failures::{Failure, Reader};
+
+/// How long the name of a command gets, in bytes, before the rest of its arguments is left out.
+const NAME_LENGTH: usize = 100;
+
 /// Numbers of tests, as programs print them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -57,6 +62,20 @@ impl Counts {
             }
         }
         counts
+    }
+}
+
+/// What runners of tests have said.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) counts: Counts,
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl Seen {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.counts.add(other.counts);
+        self.failures.extend(other.failures);
     }
 }
 
@@ -113,8 +132,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command that tests something, its output going through; also counts the tests.
-pub(crate) fn run_counting(command: &mut Command) -> Result<(Counts, Result<()>)> {
+/// Runs a command that tests something, its output going through; also counts the tests, and tells which failed.
+pub(crate) fn run_counting(command: &mut Command) -> Result<(Seen, Result<()>)> {
     let name = name(command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -124,9 +143,9 @@ pub(crate) fn run_counting(command: &mut Command) -> Result<(Counts, Result<()>)
     let errors = child.stderr.take().context("no standard error")?;
     let output = child.stdout.take().context("no standard output")?;
     let reader = thread::spawn(move || pass_on(errors, &mut io::stderr()));
-    let mut counts = pass_on(output, &mut io::stdout());
+    let mut seen = pass_on(output, &mut io::stdout());
     if let Ok(others) = reader.join() {
-        counts.add(others);
+        seen.add(others);
     }
     let status = child.wait()?;
     let result = if status.success() {
@@ -134,7 +153,7 @@ pub(crate) fn run_counting(command: &mut Command) -> Result<(Counts, Result<()>)
     } else {
         Err(anyhow::anyhow!("{name} failed ({status})"))
     };
-    Ok((counts, result))
+    Ok((seen, result))
 }
 
 /// Runs a command and gives its output back; fails if it fails.
@@ -158,16 +177,22 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn pass_on(from: impl Read, to: &mut impl Write) -> Counts {
-    let mut counts = Counts::default();
+fn pass_on(from: impl Read, to: &mut impl Write) -> Seen {
+    let (mut counts, mut reader) = (Counts::default(), Reader::default());
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         // A closed terminal is no reason to stop the tests.
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
-        counts.add(Counts::read(String::from_utf8_lossy(&line).trim_end()));
+        let line = String::from_utf8_lossy(&line);
+        counts.add(Counts::read(line.trim_end()));
+        reader.read(line.trim_end());
     }
-    counts
+    Seen {
+        counts,
+        failures: reader.end(),
+    }
 }
 
+/// What a command is called: the program, and as many arguments as a line holds.
 fn name(command: &Command) -> String {
     let mut text = Path::new(command.get_program())
         .file_name()
@@ -175,6 +200,10 @@ fn name(command: &Command) -> String {
         .to_string_lossy()
         .into_owned();
     for argument in command.get_args() {
+        if text.len() > NAME_LENGTH {
+            text.push_str(" …");
+            break;
+        }
         text.push(' ');
         text.push_str(&argument.to_string_lossy());
     }

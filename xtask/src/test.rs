@@ -12,24 +12,22 @@ mod pebble;
 
 use std::fmt;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::conformance;
-use crate::shell::{self, Counts, cargo, command, run_counting};
+use crate::failures::Failure;
+use crate::shell::{self, Counts, Seen, cargo, command, run_counting};
 use crate::tidy;
 use ahead::Ahead;
 use needs::{Installing, Package};
 
-/// The program that black-box tests run, below the root: that of the profile `checked`.
-pub(crate) const PROGRAM: &str = "target/checked/lyceum";
+/// The program that black-box tests run, below the root.
+pub(crate) const PROGRAM: &str = "target/debug/lyceum";
 /// The variable by which tests find the program in the place of a notebook server; without it, each asks Cargo.
 const NOTEBOOK: &str = "LYCEUM_TEST_NOTEBOOK";
-/// Tests that wait for name servers and authorities most of the time.
-const WAITING: &str = "package(lyceum-certs)";
 
 /// What `cargo xtask test` can be told.
 #[derive(Debug, Args)]
@@ -52,6 +50,8 @@ enum Part {
     Fmt,
     /// The rules of the house
     Tidy,
+    /// All programs and tests, compiled
+    Build,
     /// Lints: clippy without a warning
     Clippy,
     /// Targets for fuzzing still compile; what they run is among the tests of the crates
@@ -60,8 +60,6 @@ enum Part {
     Doc,
     /// Tests of the crates, through HTTP, with real servers and real databases
     Unit,
-    /// The program for the black-box tests
-    Build,
     /// Licences, banned crates and sources of dependencies
     Deny,
     /// Black-box cases of JupyterHub's contract
@@ -80,8 +78,8 @@ impl Part {
             Self::Clippy => "lints (cargo clippy, warnings are errors)",
             Self::Fuzz => "targets for fuzzing (cargo check in fuzz/)",
             Self::Doc => "documentation (cargo doc, warnings are errors)",
+            Self::Build => "all programs and tests (cargo build --workspace --all-targets)",
             Self::Unit => "tests of the crates",
-            Self::Build => "the program for black-box tests (cargo build --profile checked)",
             Self::Deny => "licences, bans and sources (cargo deny)",
             Self::Conformance => {
                 "black-box cases of JupyterHub's contract (cargo xtask conformance)"
@@ -99,6 +97,8 @@ struct Outcome {
     took: Duration,
     counts: Counts,
     failure: Option<String>,
+    /// The tests that failed.
+    failures: Vec<Failure>,
 }
 
 impl fmt::Display for Outcome {
@@ -123,6 +123,9 @@ impl fmt::Display for Outcome {
         }
         if let Some(failure) = &self.failure {
             write!(f, "\n               {failure}")?;
+        }
+        for failure in &self.failures {
+            write!(f, "\n  {failure}")?;
         }
         Ok(())
     }
@@ -149,12 +152,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         // Whoever stops early wants nothing that is of use later only.
         ahead: (!options.fail_fast).then(Ahead::default),
         parts: parts.clone(),
-        compiled: false,
     };
     if let Some(ahead) = &mut run.ahead
         && installing == Installing::Allowed
     {
-        ahead.prepare(root, &parts);
+        ahead.begin(root, &parts);
     }
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
@@ -175,6 +177,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 /// Prepares the Python environments of the tests, and prints the variables by which tests find them.
 pub(crate) fn environments(root: &Path) -> Result<()> {
     needs::debian_packages(&[Package::PythonVenv], Installing::Allowed)?;
+    environments::build(root)?;
     environments::prepare(root, &environments::ENVIRONMENTS, Installing::Allowed).map(drop)
 }
 
@@ -199,8 +202,6 @@ struct Run<'a> {
     root: &'a Path,
     installing: Installing,
     parts: Vec<Part>,
-    /// Whether the tests of the crates are compiled, and with them all programs.
-    compiled: bool,
     /// What is done ahead, if anything may be.
     ahead: Option<Ahead>,
 }
@@ -208,12 +209,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn part(&mut self, part: Part) -> Outcome {
         let begun = Instant::now();
-        let mut counts = Counts::default();
+        let mut seen = Seen::default();
         let (root, installing) = (self.root, self.installing);
         if let Some(ahead) = &mut self.ahead {
             match part {
-                Part::Api | Part::E2e => ahead.wait_for_needs(),
-                Part::Build => ahead.wait_for_program(),
+                Part::Unit | Part::Api | Part::E2e => ahead.wait_for_needs(),
                 Part::Deny => ahead.wait_for_tools(),
                 _ => {}
             }
@@ -253,13 +253,14 @@ impl Run<'_> {
                     "--deny warnings --allow rustdoc::private_intra_doc_links",
                 ),
             ),
-            Part::Unit => self.unit(&mut counts),
-            Part::Build => shell::run(&mut build_program(root)),
+            Part::Unit => self.unit(&mut seen),
+            Part::Build => self.build(),
             Part::Deny => deny(root),
-            Part::Conformance => conformance::part(root, &mut counts),
-            Part::Api => api::run(root, installing, self.compiled),
-            Part::E2e => browsers::run(root, installing, &mut counts),
+            Part::Conformance => conformance::part(root, &mut seen),
+            Part::Api => api::run(root, installing),
+            Part::E2e => browsers::run(root, installing, &mut seen),
         };
+        let Seen { counts, failures } = seen;
         let failure = match result {
             Err(error) => Some(format!("{error:#}")),
             Ok(()) if counts.failed > 0 => Some(format!("{} tests failed", counts.failed)),
@@ -276,26 +277,29 @@ impl Run<'_> {
             took: begun.elapsed(),
             counts,
             failure,
+            failures,
         }
     }
 
+    /// Compiles everything that the later parts run, at once: a package that is built alone gets dependencies with
+    /// features of its own, and with them a compilation of its own.
+    fn build(&mut self) -> Result<()> {
+        let arguments = ["build", "--workspace", "--all-targets", "--locked"];
+        shell::run(&mut cargo(self.root, &arguments))?;
+        if let Some(ahead) = &mut self.ahead
+            && self.installing == Installing::Allowed
+        {
+            ahead.make_environments(self.root, &self.parts);
+        }
+        Ok(())
+    }
+
     /// The crates' tests and examples in documentation, with Python environments for those that start real servers.
-    fn unit(&mut self, counts: &mut Counts) -> Result<()> {
+    fn unit(&self, seen: &mut Seen) -> Result<()> {
         let (root, installing) = (self.root, self.installing);
         let with_cargo = ["test", "--workspace", "--locked", "--no-fail-fast"];
-        // Compiled alone, as compilers fill the processors and tests do not.
-        let compile = [&with_cargo[..], &["--all-targets", "--no-run"]].concat();
-        shell::run(&mut cargo(root, &compile))?;
-        self.compiled = true;
-        if let Some(ahead) = &mut self.ahead {
-            ahead.wait_for_needs();
-        }
         let environments = environments::prepare(root, &environments::ENVIRONMENTS, installing)?;
         let pebble = pebble::find(root, installing)?;
-        if let Some(ahead) = &mut self.ahead {
-            println!("    builds of later parts go on beside the tests");
-            ahead.build(root, &self.parts, installing);
-        }
         let mut runs = Vec::new();
         if shell::find_program("cargo-nextest").is_some() {
             // A process per test is a PostgreSQL cluster per test: those of the store share theirs in one process.
@@ -306,10 +310,7 @@ impl Run<'_> {
                 "--locked",
                 "--no-fail-fast",
             ];
-            let others = "not binary_id(lyceum-store::store) and not package(lyceum-certs)";
-            runs.push([&nextest[..], &["-E", others]].concat());
-            let waiting = ["--test-threads", "6", "-E", WAITING];
-            runs.push([&nextest[..], &waiting].concat());
+            runs.push([&nextest[..], &["-E", "not binary_id(lyceum-store::store)"]].concat());
             runs.push([&with_cargo[..], &["--test", "store"]].concat());
         } else {
             runs.push([&with_cargo[..], &["--all-targets"]].concat());
@@ -323,8 +324,8 @@ impl Run<'_> {
                 tests.env(environment.variable, &environment.prefix);
             }
             tests.env(pebble::VARIABLE, &pebble);
-            let (seen, ended) = run_counting(&mut tests)?;
-            counts.add(seen);
+            let (ran, ended) = run_counting(&mut tests)?;
+            seen.add(ran);
             result = result.and(ended);
         }
         result
@@ -342,11 +343,6 @@ fn fuzz(root: &Path) -> Result<()> {
     // The library of C++ that runs them would be compiled, and is not linked by a check: any file will do for it.
     check.env("CUSTOM_LIBFUZZER_PATH", root.join("fuzz/Cargo.toml"));
     shell::run(&mut check)
-}
-
-fn build_program(root: &Path) -> Command {
-    let arguments = ["build", "--profile=checked", "--locked", "--package=lyceum"];
-    cargo(root, &arguments)
 }
 
 fn conclude(outcomes: &[Outcome]) -> Result<()> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::needs::{self, Installing};
-use crate::shell::{self, cargo, command};
+use crate::shell::command;
 
 /// The tool, in the version whose options are used here.
 const PACKAGE: &str = "schemathesis>=4.32,<5";
@@ -34,9 +34,8 @@ pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {
     needs::python_packages(root, "test-env-schemathesis", &[PACKAGE], installing)
 }
 
-/// Runs the tool twice at the same time: with made-up names, and with the names of what exists. Unless all is compiled
-/// already, the program in the place of a notebook server is.
-pub(super) fn run(root: &Path, installing: Installing, compiled: bool) -> Result<()> {
+/// Runs the tool twice at the same time: with made-up names, and with the names of what exists.
+pub(super) fn run(root: &Path, installing: Installing) -> Result<()> {
     let program = std::env::var_os("LYCEUM_TEST_PROGRAM")
         .map_or_else(|| root.join(super::PROGRAM), PathBuf::from);
     if !program.is_file() {
@@ -44,17 +43,6 @@ pub(super) fn run(root: &Path, installing: Installing, compiled: bool) -> Result
     }
     let environment = prepare(root, installing)?;
     let tool = environment.join("bin/schemathesis");
-    if !compiled {
-        let notebook = [
-            "build",
-            "--locked",
-            "--package",
-            "lyceum-testkit",
-            "--bin",
-            "tiny-notebook",
-        ];
-        shell::run(&mut cargo(root, &notebook))?;
-    }
     let run = |name: &str, pinned: bool| -> Result<Output> {
         let folder = root.join("target/api").join(name);
         let _ = fs::remove_dir_all(&folder);

@@ -10,7 +10,8 @@ use cargo_metadata::Message;
 
 use super::needs::{self, Installing};
 use super::{environments, pebble};
-use crate::shell::{self, Counts, cargo, command};
+use crate::failures;
+use crate::shell::{self, Counts, Seen, cargo, command};
 
 /// Applications from PyPI that the browser tests put behind the gateway.
 const APPS: [&str; 2] = ["flask>=3,<4", "streamlit>=1.40,<2"];
@@ -63,7 +64,7 @@ pub(super) fn prepare(root: &Path, installing: Installing) -> Result<PathBuf> {
 }
 
 /// Runs them all, group by group.
-pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> Result<()> {
+pub(super) fn run(root: &Path, installing: Installing, seen: &mut Seen) -> Result<()> {
     let program = root.join(super::PROGRAM);
     if !program.is_file() {
         bail!("{} is missing: run the part build first", program.display());
@@ -100,22 +101,25 @@ pub(super) fn run(root: &Path, installing: Installing, counts: &mut Counts) -> R
         tests.env(pebble::VARIABLE, &pebble);
         tests.env(ENGINE, &engine);
         let ended = shell::run(&mut tests);
-        counts.add(Counts::read_all(&fs::read_to_string(&report)?));
+        let report = fs::read_to_string(&report)?;
+        seen.counts.add(Counts::read_all(&report));
+        seen.failures.extend(failures::in_tap(&report));
         result = result.and(ended);
     }
     println!(
         "browser tests: {} passed, {} failed",
-        counts.passed, counts.failed
+        seen.counts.passed, seen.counts.failed
     );
     result
 }
 
 /// Builds the tests of the engine for systemd, which run in a booted host, and finds the program.
 fn systemd_engine(root: &Path) -> Result<PathBuf> {
+    // Of the whole workspace, as the part build: with the features of one package alone, much would be compiled anew.
     let arguments = [
         "test",
         "--locked",
-        "--package=lyceum-broker",
+        "--workspace",
         "--test=systemd_engine",
         "--no-run",
         "--message-format=json",

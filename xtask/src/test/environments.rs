@@ -2,12 +2,11 @@
 //! that `lyceum demo` uses. Tests find them by variables; another version is another row of the table.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use anyhow::{Result, bail};
-use lyceum_envs::{EnvError, Phase, Progress, PythonEnvironment, PythonSpec, Report};
+use anyhow::{Context as _, Result, bail};
 
 use super::needs::Installing;
+use crate::shell::{self, cargo, command};
 
 /// An environment for tests.
 #[derive(Debug, Clone, Copy)]
@@ -64,32 +63,41 @@ pub(super) struct Ready {
     pub(super) prefix: PathBuf,
 }
 
+/// The program that prepares an environment, below the root; the part build makes it.
+const PREPARE: &str = "target/debug/examples/prepare";
+
+/// Compiles what prepares environments, alone.
+pub(super) fn build(root: &Path) -> Result<()> {
+    let arguments = [
+        "build",
+        "--locked",
+        "--package=lyceum-envs",
+        "--example=prepare",
+    ];
+    shell::run(&mut cargo(root, &arguments))
+}
+
 /// Prepares these environments, and says where they are.
 pub(super) fn prepare(
     root: &Path,
     environments: &[Environment],
     installing: Installing,
 ) -> Result<Vec<Ready>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let program = root.join(PREPARE);
+    if !program.is_file() {
+        build(root)?;
+    }
     let mut all = Vec::new();
     for environment in environments {
         let folder = root.join("target").join(environment.folder);
         if installing == Installing::Forbidden && !folder.join("python/base/current").exists() {
             bail!("the Python environment in {} is missing", folder.display());
         }
-        let spec = PythonSpec {
-            packages: environment
-                .packages
-                .iter()
-                .map(|&one| one.to_owned())
-                .collect(),
-            ..PythonSpec::default()
-        };
-        let lines = Lines::new(environment.folder);
-        let made = runtime.block_on(PythonEnvironment::ensure(&folder, &spec, &lines));
-        let prefix = made.map_err(explained)?.prefix;
+        let mut prepare = command(root, &program, &[]);
+        prepare.arg(&folder).args(environment.packages);
+        let printed = shell::output(&mut prepare)
+            .context("could not prepare the Python environment of the tests")?;
+        let prefix = PathBuf::from(printed.trim_end());
         println!("    {}={}", environment.variable, prefix.display());
         all.push(Ready {
             variable: environment.variable,
@@ -97,43 +105,4 @@ pub(super) fn prepare(
         });
     }
     Ok(all)
-}
-
-fn explained(error: EnvError) -> anyhow::Error {
-    let mut text = String::from("could not prepare the Python environment of the tests");
-    if let Some(details) = error.details() {
-        text.push('\n');
-        text.push_str(details);
-    }
-    if let Some(hint) = error.hint() {
-        text.push_str("\nhint: ");
-        text.push_str(&hint);
-    }
-    anyhow::Error::new(error).context(text)
-}
-
-/// Prints a line per phase of preparing an environment.
-#[derive(Debug)]
-struct Lines {
-    name: &'static str,
-    last: Mutex<Option<Phase>>,
-}
-
-impl Lines {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            last: Mutex::new(None),
-        }
-    }
-}
-
-impl Progress for Lines {
-    fn report(&self, report: &Report) {
-        if let Ok(mut last) = self.last.lock()
-            && last.replace(report.phase) != Some(report.phase)
-        {
-            println!("    Python environment {}: {}", self.name, report.text);
-        }
-    }
 }

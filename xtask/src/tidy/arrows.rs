@@ -13,7 +13,7 @@ use super::Problem;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lyceum", &["*"]),
     ("testkit", &["*"]),
-    ("xtask", &["envs"]),
+    ("xtask", &[]),
     ("web", &["hub"]),
     ("hub", &["store"]),
     ("gateway", &["certs"]),
