@@ -57,6 +57,15 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Trouble> {
     }
 }
 
+/// Reads a file that may be no text; `None` if there is none.
+pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Trouble> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path, &error)),
+    }
+}
+
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), Trouble> {
     match fs::remove_file(path) {
@@ -93,10 +102,15 @@ pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Trouble {
              u:ACCOUNT:rX /etc/letsencrypt/live /etc/letsencrypt/archive`, and the same with `-d` for those to come"
                 .to_owned()
         }
-        io::ErrorKind::PermissionDenied => format!(
-            "give the account that Lyceum runs under the right to it: `ls -ld {}`",
-            path.display()
-        ),
+        io::ErrorKind::PermissionDenied => {
+            // What is not there yet, or behind a folder that is closed, has no rights to look at.
+            let mut upwards = path.ancestors();
+            let seen = upwards.find(|path| path.symlink_metadata().is_ok());
+            format!(
+                "give the account that Lyceum runs under the right to it: `ls -ld {}`",
+                seen.unwrap_or(path).display()
+            )
+        }
         io::ErrorKind::NotFound => "check the path".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("make space on the disk of {}", path.display())
@@ -134,5 +148,14 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         remove(&path).unwrap();
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn the_place_whose_rights_are_wrong_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let trouble = failed("write", &folder.path().join("deep/file"), &denied);
+        let order = format!("`ls -ld {}`", folder.path().display());
+        assert!(trouble.hint.contains(&order), "{}", trouble.hint);
     }
 }

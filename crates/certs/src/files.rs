@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+
+use crate::pem::{self, PemError};
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, Error)]
@@ -18,7 +19,7 @@ pub enum CertificateError {
         path: PathBuf,
         /// What is wrong.
         #[source]
-        source: rustls::pki_types::pem::Error,
+        source: PemError,
     },
     /// A file has no certificate in it.
     #[error("there is no certificate in {}", .0.display())]
@@ -45,15 +46,14 @@ pub enum CertificateError {
 
 /// Reads a chain of certificates, the leaf first.
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let failed = |source| CertificateError::Read {
-        what: "certificate",
-        path: path.to_owned(),
-        source,
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(failed)?
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+    let chain = std::fs::read(path)
+        .map_err(PemError::Io)
+        .and_then(|text| pem::certificates(&text))
+        .map_err(|source| CertificateError::Read {
+            what: "certificate",
+            path: path.to_owned(),
+            source,
+        })?;
     if chain.is_empty() {
         return Err(CertificateError::Empty(path.to_owned()));
     }
@@ -62,9 +62,12 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Ce
 
 /// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
 pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| CertificateError::Read {
-        what: "key",
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path)
+        .map_err(PemError::Io)
+        .and_then(|text| pem::key(&text))
+        .map_err(|source| CertificateError::Read {
+            what: "key",
+            path: path.to_owned(),
+            source,
+        })
 }

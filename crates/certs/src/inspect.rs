@@ -7,7 +7,6 @@ use lyceum_core::Timestamp;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
@@ -16,6 +15,7 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::keys::certified;
 use crate::name::CertificateName;
+use crate::pem;
 use crate::trouble::{Trouble, TroubleKind, plain};
 
 /// A few minutes are usual among clocks.
@@ -44,13 +44,13 @@ pub(crate) struct Inspected {
 
 impl Inspected {
     /// Reads a chain in PEM.
-    pub(crate) fn of_pem(pem: &[u8], what: &str) -> Result<Self, Trouble> {
-        let chain = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| {
-                let hint = "it must be PEM: blocks that begin with `-----BEGIN CERTIFICATE-----`";
-                bad(format!("{what} cannot be read"), hint).caused_by(&error)
-            })?;
+    pub(crate) fn of_pem(text: &[u8], what: &str) -> Result<Self, Trouble> {
+        let hint = pem::instead_of_certificate(text);
+        let chain = pem::certificates(text)
+            .map_err(|error| bad(format!("{what} cannot be read"), hint).caused_by(&error))?;
+        if chain.is_empty() {
+            return Err(bad(format!("there is no certificate in {what}"), hint));
+        }
         Self::of_chain(chain, what)
     }
 

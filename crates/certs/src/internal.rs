@@ -16,7 +16,6 @@ use lyceum_core::seams::ServerCredentials;
 use lyceum_core::{Secret, Timestamp};
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ServerConfig};
@@ -26,6 +25,7 @@ use tokio::net::TcpStream;
 use self::line::{Issued, Line};
 use crate::client::ClientTls;
 use crate::name::CertificateName;
+use crate::pem;
 use crate::server::ServerTls;
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -155,10 +155,8 @@ fn dns_name(name: &str) -> Result<SanType, Trouble> {
 }
 
 fn parts(made: &Issued) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Trouble> {
-    let chain = CertificateDer::pem_slice_iter(made.certificate.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| failed(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).map_err(|error| failed(&error))?;
+    let chain = pem::certificates(made.certificate.as_bytes()).map_err(|error| failed(&error))?;
+    let key = pem::key(made.key.as_bytes()).map_err(|error| failed(&error))?;
     Ok((chain, key))
 }
 

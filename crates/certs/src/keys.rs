@@ -8,14 +8,14 @@ use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, SanType,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::name::CertificateName;
+use crate::pem;
 use crate::trouble::{Trouble, TroubleKind};
 
 /// Which kind of key certificates are for.
@@ -125,9 +125,9 @@ pub(crate) fn certified(
     }
 }
 
-fn signing_key(pem: &str) -> Result<Arc<dyn SigningKey>, Trouble> {
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-        .map_err(|error| failed("could not read the key", &error))?;
+fn signing_key(text: &str) -> Result<Arc<dyn SigningKey>, Trouble> {
+    let key =
+        pem::key(text.as_bytes()).map_err(|error| failed("could not read the key", &error))?;
     any_supported_type(&key).map_err(|error| failed("could not use the key", &error))
 }
 

@@ -17,6 +17,7 @@ mod keys;
 mod live;
 mod manage;
 mod name;
+mod pem;
 pub mod preflight;
 mod schedule;
 mod server;
@@ -43,6 +44,7 @@ pub use manage::{
     State, TlsStatus, Warning,
 };
 pub use name::{CertificateName, CertificateNameError};
+pub use pem::PemError;
 pub use preflight::{Finding, Ports, Verdict};
 pub use server::{LiveTlsOptions, ServerTls, ServerTlsOptions};
 pub use trouble::{Trouble, TroubleKind};

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::challenge::{ACME_TLS_ALPN, Challenges};
 use crate::keys::certified;
 use crate::name::CertificateName;
+use crate::pem;
 use crate::trouble::{Trouble, TroubleKind};
 
 /// What handshakes are answered with; cheap to clone, all clones are one.
@@ -92,9 +91,8 @@ impl LiveCertificates {
             )
             .because(cause)
         };
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|error| failed(&error.to_string()))?;
+        let chain =
+            pem::certificates(chain.as_bytes()).map_err(|error| failed(&error.to_string()))?;
         if chain.is_empty() {
             return Err(failed("there is no certificate in it"));
         }

@@ -11,6 +11,7 @@ use crate::disk;
 use crate::inspect::Inspected;
 use crate::keys::KeyType;
 use crate::name::CertificateName;
+use crate::pem::{self, Holds};
 use crate::schedule::Window;
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -157,7 +158,7 @@ impl Stored {
 
 /// Reads a certificate from two files of others.
 pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
-    let read = |path: &Path| {
+    let read = |path: &Path, holds: Holds| {
         // A pipe would be waited for, and a device read without end.
         if let Ok(data) = std::fs::metadata(path)
             && (!data.is_file() || data.len() > SIZE_LIMIT)
@@ -168,16 +169,18 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
                 "check the path",
             ));
         }
-        disk::read(path)?.ok_or_else(|| {
+        let bytes = disk::read_bytes(path)?.ok_or_else(|| {
             Trouble::new(
                 TroubleKind::Files,
                 format!("there is no file {}", path.display()),
                 "check the path, and that Lyceum's account may enter the folders above",
             )
-        })
+        })?;
+        pem::text(&bytes, &path.display().to_string(), holds)
+            .map_err(|(what, hint)| Trouble::new(TroubleKind::Files, what, hint))
     };
-    let chain_text = read(chain)?;
-    let key_text = Secret::new(read(key)?);
+    let chain_text = read(chain, Holds::Certificates)?;
+    let key_text = Secret::new(read(key, Holds::Key)?);
     if key_text.expose().contains("ENCRYPTED") {
         let path = key.display();
         return Err(Trouble::new(
@@ -189,7 +192,8 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
             ),
         ));
     }
-    kept(&chain_text, key_text.expose(), &chain.display().to_string()).map_err(|trouble| {
+    let read = kept(&chain_text, key_text.expose(), &chain.display().to_string());
+    let read = read.map_err(|trouble| {
         if trouble.what.contains("another key") {
             return Trouble::new(
                 TroubleKind::BadCertificate,
@@ -207,12 +211,25 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
             let mut trouble = trouble;
             trouble.kind = TroubleKind::Files;
             trouble.what = format!("the key in {} cannot be used", key.display());
-            "it must be the private key in PEM (RSA, ECDSA or Ed25519), not a certificate"
+            "it must be the private key in PEM, not a certificate: RSA with 2048 bits or more, ECDSA with P-256, P-384 \
+             or P-521, or Ed25519"
                 .clone_into(&mut trouble.hint);
             return trouble;
         }
         trouble
-    })
+    })?;
+    if read.inspected.names.is_empty() {
+        // Browsers have not looked at the common name since 2017.
+        return Err(Trouble::new(
+            TroubleKind::BadCertificate,
+            format!(
+                "the first certificate in {} is for no name",
+                chain.display()
+            ),
+            "have one made that has the server's name as `subjectAltName`: browsers look at nothing else",
+        ));
+    }
+    Ok(read)
 }
 
 /// Puts a chain and a key together.
@@ -279,6 +296,11 @@ mod tests {
         let trouble = load_files(&chain, &folder.path().join("none")).unwrap_err();
         assert_eq!(trouble.kind, TroubleKind::Files);
         assert!(load_files(&key, &key).is_err());
+        let nameless = self_signed(&[], KeyType::Ecdsa, Timestamp::UNIX_EPOCH).unwrap();
+        let both = folder.path().join("nameless.pem");
+        fs::write(&both, nameless.key + &nameless.chain).unwrap();
+        let trouble = load_files(&both, &both).unwrap_err();
+        assert!(trouble.what.contains("for no name"), "{trouble}");
         for device in ["/dev/zero", "/dev/tty", "/"] {
             let trouble = load_files(Path::new(device), &key).unwrap_err();
             assert_eq!(trouble.kind, TroubleKind::Files, "{device}");

@@ -7,8 +7,6 @@ use instant_acme::{
     AuthorizationStatus, ChallengeStatus, Error, Identifier, NewOrder, Order, OrderStatus,
 };
 use lyceum_core::Secret;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::account::Opened;
 use super::patience::Patience;
@@ -19,6 +17,7 @@ use super::{Inner, Issued, OrderRequest, aside, directory, renewal};
 use crate::challenge::{ChallengeKind, Solver};
 use crate::keys;
 use crate::name::CertificateName;
+use crate::pem;
 use crate::trouble::{Trouble, TroubleKind};
 
 /// How long the authority may take for looking at the proofs, and again for issuing.
@@ -221,10 +220,12 @@ impl Work<'_> {
         }
         let chain_pem = again!(order.certificate())?
             .ok_or_else(|| problem::not_understood().because("there is no certificate"))?;
-        let leaf = CertificateDer::from_pem_slice(chain_pem.as_bytes())
-            .map_err(|error| problem::not_understood().because(error.to_string()))?;
+        let leaf = pem::certificates(chain_pem.as_bytes())
+            .map_err(|error| problem::not_understood().because(error.to_string()))?
+            .into_iter()
+            .next();
         forget_failures(&self.inner.failed, &self.request.id);
-        if self.request.replaces.as_ref() == Some(&leaf) {
+        if leaf.is_some() && self.request.replaces == leaf {
             self.forget().await?;
             // It was done already, and only the end was not noted.
             return Err(if self.resumed {

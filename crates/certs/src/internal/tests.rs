@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use rustls::pki_types::pem::PemObject as _;
+
 use super::*;
 
 const DAY: i64 = 24 * 3600;
