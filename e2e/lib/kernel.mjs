@@ -28,7 +28,7 @@ export class Kernel {
     let before;
     for (;;) {
       const kernel = await Kernel.open(person, path, id).catch((error) => {
-        // A kernel that did not come up is told by the first connection, and unknown to a second one.
+        // Why the connection before was lost tells more than that the kernel is unknown by now.
         throw before ? new Error(`${error.message}, after ${before}`) : error;
       });
       try {
