@@ -1,7 +1,9 @@
 //! A place of a test's own for the engine: a folder, a group of control groups, numbers of users.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +22,8 @@ pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) slice: String,
     pub(crate) uid: u32,
+    /// Keeps the numbers from other tests.
+    _claim: UnixListener,
 }
 
 impl Place {
@@ -37,11 +41,13 @@ impl Place {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let slice = format!("lyceum-test-{}-{number}", std::process::id());
+        let (uid, claim) = claim_users();
         Self {
             engine: engine(dir.path()),
             dir,
             slice,
-            uid: 64_000 + (std::process::id() % 100) * 10 + number * 2,
+            uid,
+            _claim: claim,
         }
     }
 
@@ -104,6 +110,22 @@ impl Place {
             .join(format!("processes/{}.json", plan.unit));
         assert!(!record.exists(), "{} is left", record.display());
     }
+}
+
+/// Two numbers of users that no other test has now, for as long as the claim is kept: tests look for whatever runs under
+/// theirs.
+fn claim_users() -> (u32, UnixListener) {
+    (64_000..65_000)
+        .step_by(2)
+        .find_map(|uid| {
+            let name = format!("lyceum-test-users-{uid}");
+            let address = SocketAddr::from_abstract_name(name).unwrap();
+            let claim = UnixListener::bind_addr(&address).ok()?;
+            // A test that failed may have left something.
+            let free = [uid, uid + 1].iter().all(|uid| !is_running(*uid, ""));
+            free.then_some((uid, claim))
+        })
+        .expect("all users for tests are taken")
 }
 
 impl Drop for Place {

@@ -31,7 +31,7 @@ pub(crate) struct PebbleOptions {
     pub(crate) tls_port: u16,
     /// How many of a hundred good nonces it refuses.
     pub(crate) nonce_reject: u8,
-    /// How many of a hundred proofs it does not want to see again.
+    /// How many of a hundred proofs it does not want to see again. With 0 it is still one, as Pebble counts.
     pub(crate) authorization_reuse: u8,
     /// The id and the key (base64url) of an account to which new ones have to be bound.
     pub(crate) eab: Option<(String, String)>,

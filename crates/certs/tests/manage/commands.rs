@@ -125,9 +125,21 @@ async fn nothing_is_void_if_no_new_one_can_be_got() {
     let world = World::new().await;
     let site = world.open(world.config(&["a.example.org"]));
     let old = site.issued("a.example.org").await;
-    // Nobody listens there.
-    let away = serde_json::json!({"host": "a.example.org", "addresses": ["127.0.0.9"]});
+    site.end().await;
+    // From now on with a name that was never proven, as Pebble may not ask again for one that was: nobody listens there.
+    let away = serde_json::json!({"host": "b.example.org", "addresses": ["127.0.0.9"]});
     world.pebble.change_dns("add-a", away).await;
+    let mut config = world.config(&[]);
+    let names = ["a.example.org", "b.example.org"].map(|name| name.parse().unwrap());
+    config.certificates = vec![CertificateConfig {
+        names: names.to_vec(),
+        ..CertificateConfig::default()
+    }];
+    let site = world.open(config);
+    until("it was tried by itself", || {
+        site.status("a.example.org").failures > 0
+    })
+    .await;
     let reason = RevocationReason::Unspecified;
     let refused = site.manager.revoke("a.example.org", reason, false).await;
     let refused = refused.unwrap_err();
