@@ -3,27 +3,26 @@
 //! What a share permits is limited to its server. Its scopes are stored without that filter, and the filter is put
 //! on with the server's present name wherever they are read.
 
+mod noted;
+mod reading;
+
 use std::collections::BTreeSet;
 
 use lyceum_core::scope::{
     Catalogue, Filter, RawScope, Scope, ScopeError, ScopeName, Shares, Target,
 };
-use lyceum_core::{GroupName, ServerName, ServerRef, Timestamp, UserName};
+use lyceum_core::{GroupName, ServerRef, Timestamp, UserName};
 /// With whom a server is shared.
 pub use lyceum_store::Receiver;
-use lyceum_store::{Page, Paged, ReceiverId, Server, Share, SharesOf, Store, StoreError, Tx, User};
-use serde_json::json;
+use lyceum_store::{ReceiverId, Server, Share, Store, StoreError, Tx, User};
 use thiserror::Error;
 
+pub(crate) use self::noted::{ShareEvent, log_change};
 use crate::error::{Denied, HubError};
 use crate::permit::{
-    ListShares, ManageGroupShares, ManageShares, ManageUserShares, ReadGroupShares, ReadShares,
-    ReadUserShares, ShareWithGroup, ShareWithUser,
+    ManageGroupShares, ManageShares, ManageUserShares, ShareWithGroup, ShareWithUser,
 };
-use crate::{
-    Action, Actor, AuditEvent, AuditKind, GroupPermit, Hub, Owner, Principal, ServerPermit,
-    UserPermit,
-};
+use crate::{Action, Actor, GroupPermit, Hub, Owner, Principal, ServerPermit, UserPermit};
 
 /// A share, and whether its server is ready now.
 #[derive(Debug, Clone)]
@@ -139,70 +138,6 @@ fn can_be_shared(name: &ScopeName) -> bool {
 }
 
 impl Hub {
-    /// Lists with whom a server is shared.
-    pub async fn shares_of_server(
-        &self,
-        permit: &ServerPermit<ReadShares>,
-        page: Page,
-    ) -> Result<Paged<ShareView>, ShareError> {
-        match self.shared_server(permit).await? {
-            Some(server) => self.list_shares(SharesOf::Server(server.id), page).await,
-            None => Ok(nothing()),
-        }
-    }
-
-    /// Lists with whom a user's servers are shared.
-    pub async fn shares_of_owner(
-        &self,
-        permit: &UserPermit<ListShares>,
-        page: Page,
-    ) -> Result<Paged<ShareView>, ShareError> {
-        self.list_shares(SharesOf::Owner(permit.user().id), page)
-            .await
-    }
-
-    /// Lists what is shared with a user, also through groups.
-    pub async fn shares_with_user(
-        &self,
-        permit: &UserPermit<ReadUserShares>,
-        page: Page,
-    ) -> Result<Paged<ShareView>, ShareError> {
-        self.list_shares(SharesOf::User(permit.user().id), page)
-            .await
-    }
-
-    /// Lists what is shared with a group.
-    pub async fn shares_with_group(
-        &self,
-        permit: &GroupPermit<ReadGroupShares>,
-        page: Page,
-    ) -> Result<Paged<ShareView>, ShareError> {
-        self.list_shares(SharesOf::Group(permit.group().id), page)
-            .await
-    }
-
-    /// Finds the share of a server with a user; shares with the user's groups do not count.
-    pub async fn get_share_with_user(
-        &self,
-        permit: &UserPermit<ReadUserShares>,
-        owner: &str,
-        server: &str,
-    ) -> Result<ShareView, ShareError> {
-        let with = ReceiverId::User(permit.user().id);
-        self.find_share(with, owner, server).await
-    }
-
-    /// Finds the share of a server with a group.
-    pub async fn get_share_with_group(
-        &self,
-        permit: &GroupPermit<ReadGroupShares>,
-        owner: &str,
-        server: &str,
-    ) -> Result<ShareView, ShareError> {
-        let with = ReceiverId::Group(permit.group().id);
-        self.find_share(with, owner, server).await
-    }
-
     /// Gives up what is shared with a user.
     pub async fn leave_as_user(
         &self,
@@ -301,11 +236,7 @@ impl Hub {
         let left = tx
             .revoke_share(server.id, receiver, names, self.now())
             .await?;
-        let event = ShareEvent {
-            with: Some(with.clone()),
-            scopes: left.as_ref().map(|left| left.scopes.clone()),
-            ..ShareEvent::new("revoked", permit.server())
-        };
+        let event = ShareEvent::new("revoked", permit.server()).leaving(with, left.as_ref());
         self.write_share(&mut tx, Actor::Caller(permit.by()), event)
             .await?;
         tx.commit().await?;
@@ -407,42 +338,6 @@ impl Hub {
         self.snapshot(server).state.is_ready()
     }
 
-    fn share_view(&self, share: Share) -> ShareView {
-        let ready = self.is_ready(&share.server);
-        ShareView { share, ready }
-    }
-
-    async fn list_shares(&self, of: SharesOf, page: Page) -> Result<Paged<ShareView>, ShareError> {
-        let found = self.store().list_shares(of, page, self.now()).await?;
-        let items = found.items.into_iter();
-        Ok(Paged {
-            items: items.map(|share| self.share_view(share)).collect(),
-            total: found.total,
-        })
-    }
-
-    async fn find_share(
-        &self,
-        with: ReceiverId,
-        owner: &str,
-        server: &str,
-    ) -> Result<ShareView, ShareError> {
-        let (Ok(owner), Ok(server)) = (UserName::parse(owner), ServerName::parse(server)) else {
-            return Err(ShareError::NoShare);
-        };
-        let found = async {
-            let Some(owner) = self.store().find_user(&owner).await? else {
-                return Ok(None);
-            };
-            let Some(server) = self.store().find_server(owner.id, &server).await? else {
-                return Ok(None);
-            };
-            self.store().find_share(server.id, with, self.now()).await
-        };
-        let share: Result<Option<Share>, StoreError> = found.await;
-        Ok(self.share_view(share?.ok_or(ShareError::NoShare)?))
-    }
-
     async fn leave(
         &self,
         by: &Principal,
@@ -460,74 +355,6 @@ impl Hub {
         tx.commit().await?;
         log_change("gave up", &share);
         Ok(())
-    }
-
-    /// Writes down that something about the shares of a server was changed.
-    pub(crate) async fn write_share(
-        &self,
-        tx: &mut Tx,
-        actor: Actor<'_>,
-        event: ShareEvent<'_>,
-    ) -> Result<(), StoreError> {
-        let (user, group) = match event.with {
-            Some(With::User(name)) => (Some(name), None),
-            Some(With::Group(name)) => (None, Some(name)),
-            None => (None, None),
-        };
-        let detail = json!({
-            "change": event.change,
-            "user": user,
-            "group": group,
-            "scopes": event.scopes,
-        });
-        let server = event.server;
-        let event = AuditEvent {
-            server: Some(&server.server),
-            detail,
-            ..AuditEvent::new(AuditKind::ShareChanged, actor, Some(&server.user))
-        };
-        self.audit().write(tx, event).await
-    }
-}
-
-/// What was changed of the shares of a server, for the audit table.
-pub(crate) struct ShareEvent<'a> {
-    change: &'static str,
-    server: &'a ServerRef,
-    with: Option<With>,
-    /// What the share permits then; nothing if it has ended.
-    scopes: Option<Vec<String>>,
-}
-
-impl<'a> ShareEvent<'a> {
-    pub(crate) fn new(change: &'static str, server: &'a ServerRef) -> Self {
-        Self {
-            change,
-            server,
-            with: None,
-            scopes: None,
-        }
-    }
-
-    /// The same, with what is permitted then.
-    pub(crate) fn permitting(self, scopes: &[String]) -> Self {
-        Self {
-            scopes: Some(scopes.to_vec()),
-            ..self
-        }
-    }
-
-    /// The same, of this share.
-    pub(crate) fn of(self, share: &Share) -> Self {
-        let with = match &share.with {
-            Receiver::User(_, name) => With::User(name.to_string()),
-            Receiver::Group(_, name) => With::Group(name.to_string()),
-        };
-        Self {
-            with: Some(with),
-            scopes: Some(share.scopes.clone()),
-            ..self
-        }
     }
 }
 
@@ -548,21 +375,6 @@ pub(crate) async fn server_to_share(
 
 pub(crate) fn texts(names: &BTreeSet<ScopeName>) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
-}
-
-pub(crate) fn log_change(what: &str, share: &Share) {
-    let (kind, name) = match &share.with {
-        Receiver::User(_, name) => ("user", name.as_str()),
-        Receiver::Group(_, name) => ("group", name.as_str()),
-    };
-    tracing::info!(server.name = %share.server, scopes = ?share.scopes, receiver = name, "{what} server {} with {kind} {name}", share.server);
-}
-
-fn nothing<T>() -> Paged<T> {
-    Paged {
-        items: Vec::new(),
-        total: 0,
-    }
 }
 
 async fn find_receiver(tx: &mut Tx, with: &With) -> Result<Option<ReceiverId>, StoreError> {

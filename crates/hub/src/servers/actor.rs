@@ -4,6 +4,8 @@
 //! the next command runs.
 
 mod jobs;
+mod messages;
+mod told;
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -11,23 +13,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use lyceum_core::ids::ServerId;
 use lyceum_core::lifecycle::{Cause, Command, Event, Failure, Refusal, Running, State};
 use lyceum_core::route::Upstream;
-use lyceum_core::seams::{Handle, StartRequest, Started};
+use lyceum_core::seams::{StartRequest, Started};
 use lyceum_core::{ServerRef, Timestamp};
 use lyceum_store::{Phase, Server, StoreError};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::jobs::{Aside, Done, Job, Reporter, Subject, WATCH_AGAIN, cancel, finished, give_up};
+pub use self::messages::Snapshot;
+pub(crate) use self::messages::{Found, FoundLife, Message};
 use super::progress::ProgressEvent;
 use super::records::{self, Change, StartInput};
 use super::{Shared, routes};
-use crate::audit::{Actor as Who, AuditEvent, AuditKind};
-use crate::events::Deed;
+use crate::audit::AuditKind;
 
 /// How many lines of its log a failed server's page shows.
 const LOG_LINES: usize = 30;
@@ -39,75 +41,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const GO_ON_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// How long reading the server's record may take then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
-
-/// What can be seen of a server at any time.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Where it is in its life.
-    pub state: State,
-    /// When the present or last run started.
-    pub started: Option<Timestamp>,
-    /// What was said of the present or last start.
-    pub progress: Arc<Vec<ProgressEvent>>,
-}
-
-/// What is asked of the actor. One whose reply is dropped was not dealt with: the actor has ended.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// Start the server.
-    Start {
-        input: Arc<StartInput>,
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// Stop it.
-    Stop {
-        reply: oneshot::Sender<Result<(), Refusal>>,
-    },
-    /// It was found in the store at the start of Lyceum.
-    Found {
-        found: Found,
-        reply: oneshot::Sender<()>,
-    },
-    /// Traffic could not reach it: look whether it lives.
-    Suspect,
-    /// The table of routes has this target for it, or none: see whether that is right.
-    MendRoute {
-        target: Option<Upstream>,
-        reply: oneshot::Sender<()>,
-    },
-    /// Delete its record, if it does not run; the answer says whether that was so. The actor ends with it.
-    Remove {
-        reply: oneshot::Sender<Result<bool, StoreError>>,
-    },
-    /// Change its record, if it does not run; the answer is `None` if it does. With a new name, the actor ends.
-    Change {
-        change: Change,
-        reply: oneshot::Sender<Result<Option<Server>, StoreError>>,
-    },
-}
-
-/// A server that was not stopped when Lyceum ended.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// Its record.
-    pub(crate) row: ServerId,
-    /// When its run began.
-    pub(crate) started: Option<Timestamp>,
-    /// What it was doing.
-    pub(crate) life: FoundLife,
-}
-
-/// What a server that is found in the store was doing.
-#[derive(Debug)]
-pub(crate) enum FoundLife {
-    /// It ran, or its process had been started.
-    Running(Running),
-    /// A start or a stop was under way, and is to be brought to an end.
-    Unfinished {
-        handle: Option<Handle>,
-        failure: Option<Failure>,
-    },
-}
 
 /// Drives one server.
 pub(crate) struct Actor {
@@ -564,110 +497,6 @@ impl Actor {
         if !self.subject.write_cleared(self.state.failure()).await {
             self.clearing = Some(self.subject.clear(self.state.failure().cloned()));
         }
-    }
-
-    /// Says the news to the log, and to whoever waits.
-    fn announce(&mut self, before: &State) {
-        self.count(before);
-        let (server, user) = (&self.subject.server, &self.subject.server.user);
-        match &self.state {
-            State::Ready(_) if !before.is_ready() => {
-                let how = if matches!(before, State::Checking(_)) {
-                    "was adopted after the restart"
-                } else {
-                    "is ready"
-                };
-                tracing::info!(server.name = %server, "the server of {user} {how}");
-                let url = server.url_path(&self.subject.shared.settings.base_url);
-                if !matches!(before, State::Checking(_)) {
-                    // Tenths of a second are enough for people.
-                    let took = (self.took().as_secs_f64() * 10.0).round() / 10.0;
-                    self.note(AuditKind::ServerStarted, json!({"seconds": took}));
-                }
-                self.push(ProgressEvent::ready(&url));
-            }
-            State::Stopped {
-                failure: Some(failure),
-            } => {
-                tracing::warn!(server.name = %server, cause = ?failure.cause,
-                    "the server of {user} does not run: {}", failure.message);
-                let cause = format!("{:?}", failure.cause);
-                let detail = json!({"cause": cause, "message": failure.message});
-                self.note(AuditKind::ServerFailed, detail);
-                if failure.is_of_start() {
-                    self.push(ProgressEvent::failed(failure));
-                }
-            }
-            State::Stopped { failure: None } => {
-                tracing::info!(server.name = %server, "the server of {user} has stopped");
-            }
-            _ => {}
-        }
-        self.publish_snapshot();
-    }
-
-    fn note(&self, kind: AuditKind, detail: Value) {
-        let server = &self.subject.server;
-        self.subject.shared.audit.note(AuditEvent {
-            server: Some(&server.server),
-            detail,
-            ..AuditEvent::new(kind, Who::Hub, Some(&server.user))
-        });
-    }
-
-    /// Tells what has become of a start or a stop to those who count.
-    fn count(&self, before: &State) {
-        let (shared, server) = (&self.subject.shared, &self.subject.server);
-        match (before, &self.state) {
-            (State::Probing(_), State::Ready(_)) => {
-                shared.metrics.spawned(self.took());
-                shared.endings.start_worked();
-                shared.events.tell(Deed::Start, server, &*shared.clock);
-            }
-            (
-                State::Requested | State::Stopping { .. },
-                State::Stopped {
-                    failure: Some(failure),
-                },
-            ) if failure.is_of_start() => {
-                shared.metrics.spawn_failed(failure, self.took());
-                if failure.cause != Cause::NotAllowed {
-                    shared
-                        .endings
-                        .start_failed(shared.settings.servers.failure_limit);
-                }
-            }
-            (State::Stopping { .. }, State::Stopped { failure: None }) => {
-                shared.metrics.stopped(true, self.took());
-                // At the end of Lyceum, nobody has asked for this one server to stop.
-                if !shared.is_closing() {
-                    shared.events.tell(Deed::Stop, server, &*shared.clock);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// How long the start or the stop that is going on has taken so far.
-    fn took(&self) -> Duration {
-        self.begun.map_or(Duration::ZERO, |begun| begun.elapsed())
-    }
-
-    fn say(&mut self, event: ProgressEvent) {
-        self.push(event);
-        self.publish_snapshot();
-    }
-
-    fn push(&mut self, event: ProgressEvent) {
-        Arc::make_mut(&mut self.progress).push(event);
-    }
-
-    fn publish_snapshot(&self) {
-        self.seen.send_replace(Snapshot {
-            state: self.state.clone(),
-            started: self.started,
-            progress: Arc::clone(&self.progress),
-        });
     }
 }
 
