@@ -7,6 +7,7 @@ mod command;
 pub mod course;
 pub mod data;
 mod diagnosis;
+mod digest;
 mod error;
 mod generations;
 pub mod kernels;

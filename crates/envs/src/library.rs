@@ -316,6 +316,9 @@ impl Library {
         if build::fingerprint(&locked) != stamp.lock && !same() {
             return due("the lock file names other packages than are in use", true);
         }
+        if let Some(file) = locked.changed_file() {
+            return due(&format!("{} is another file now", file.display()), false);
+        }
         let minor = stamp.python.rsplit_once('.').map(|(minor, _)| minor);
         let asked = settings.python.as_str();
         let is_version = !asked.is_empty() && !asked.starts_with('/');

@@ -1,13 +1,11 @@
 //! Data from a folder or an archive, here or elsewhere.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use md5::Md5;
-use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 use super::fetch::{self, Fetcher, Wanted};
@@ -15,6 +13,7 @@ use super::place::{Place, remove_all};
 use super::stamp::is_whole;
 use super::unpack::{self, Bounds};
 use super::{DataError, DataStamp, Package, Rights};
+use crate::digest;
 use crate::progress::{Phase, Progress, Report};
 
 /// What is to be put into a place.
@@ -231,29 +230,10 @@ fn sum(text: &str) -> Result<String, DataError> {
 }
 
 pub(super) fn sha256(file: &Path) -> Result<String, DataError> {
-    digest::<Sha256>(file)
+    digest::sha256(file).map_err(DataError::io("read", file))
 }
 
 pub(super) fn md5(file: &Path) -> Result<String, DataError> {
-    digest::<Md5>(file)
-}
-
-fn digest<D: Digest>(file: &Path) -> Result<String, DataError> {
-    let failed = || DataError::io("read", file);
-    let mut input = File::open(file).map_err(failed())?;
-    let mut digest = D::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match input.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => digest.update(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed()(error)),
-        }
-    }
-    let mut text = String::new();
-    for byte in digest.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    let input = File::open(file).map_err(DataError::io("read", file))?;
+    digest::of::<Md5>(input).map_err(DataError::io("read", file))
 }

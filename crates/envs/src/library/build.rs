@@ -25,6 +25,7 @@ use super::settings::{Places, Settings, remove};
 use super::tools::Tools;
 use super::trusted;
 use crate::command::{Log, end_left_over_of};
+use crate::digest::hex;
 use crate::error::EnvError;
 use crate::generations::{self, Generations, held, held_now};
 use crate::progress::{Phase, Progress, Report};
@@ -510,5 +511,5 @@ fn real_python(prefix: &Path) -> Result<PathBuf, EnvError> {
 pub(super) fn fingerprint(lock: &Lock) -> String {
     let (hashed, others) = lock.lists();
     let digest = Sha256::digest(format!("{}\n{hashed}\n{others}", lock.python).as_bytes());
-    requirements::hex(&digest)
+    hex(&digest)
 }

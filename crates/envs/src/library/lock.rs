@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::requirements::{Line, logical_lines, normalized, parse_line};
+use crate::digest::sha256;
 use crate::error::EnvError;
 
 /// How a key of the head begins.
@@ -98,6 +99,24 @@ impl Lock {
             list.push('\n');
         }
         lists
+    }
+
+    /// The first file of this machine that is no longer the one that was chosen. One that is not there is told when it is
+    /// wanted. Blocks.
+    pub(crate) fn changed_file(&self) -> Option<PathBuf> {
+        self.packages.values().find_map(|package| {
+            let Source::Address(address) = &package.source else {
+                return None;
+            };
+            let path = address.strip_prefix("file://")?;
+            let path = Path::new(path.split('#').next().unwrap_or(path));
+            let known = |hash: &String| hash.starts_with("sha256:");
+            if !package.hashes.iter().any(known) {
+                return None;
+            }
+            let found = format!("sha256:{}", sha256(path).ok()?);
+            (!package.hashes.contains(&found)).then(|| path.to_owned())
+        })
     }
 
     /// The versions of the packages as constraints for another choice, but for the packages of `except`.

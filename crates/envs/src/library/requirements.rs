@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::hex;
 use crate::error::EnvError;
 
 mod line;
@@ -212,15 +212,6 @@ impl Reader {
 
 fn fingerprint(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
-}
-
-/// Writes a digest as text.
-pub(crate) fn hex(digest: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in digest {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// Takes lines together that end in a backslash, and leaves comments and empty lines out; each with the number of its

@@ -19,10 +19,11 @@ use super::install::{self, Task};
 use super::list::Method;
 use super::lock::RLock;
 use super::plan::{Chosen, From};
-use super::room::{Room, sha256};
+use super::room::Room;
 use super::sources;
 use super::tree::{How, check_links, transfer};
 use super::{BuildReport, Failure, Locked, RSpec, Stamp, State, Upgrade};
+use crate::digest::sha256_of_others;
 use crate::error::EnvError;
 use crate::generations::held_now;
 use crate::progress::{Phase, Progress, Report};
@@ -252,7 +253,8 @@ impl Builder<'_> {
                 From::Repository { address, .. } => {
                     let file = self.archive(name, chosen);
                     let path = file.clone();
-                    let Ok(sum) = blocking(move || sha256(&path).map_err(io("read", &path))).await
+                    let Ok(sum) =
+                        blocking(move || sha256_of_others(&path).map_err(io("read", &path))).await
                     else {
                         let log = room.log_path("download");
                         let failure = Failure {

@@ -12,9 +12,10 @@ use super::error::{RError, io};
 use super::list::{Entry, Method, split_reference};
 use super::lock::{Exact, Origin, RLock};
 use super::plan::{Chosen, Description, From};
-use super::room::{Room, read_short, sha256};
+use super::room::{Room, read_short};
 use super::sources;
 use crate::command::Log;
+use crate::digest::sha256_of_others;
 use crate::progress::Phase;
 
 /// What is said to whoever cannot have just what the lock file says.
@@ -332,7 +333,7 @@ impl Wanted<'_> {
             if path.symlink_metadata().is_err() {
                 return Ok(None);
             }
-            let sum = sha256(&path).ok();
+            let sum = sha256_of_others(&path).ok();
             Ok(Some(sum.unwrap_or_default()))
         })
         .await?;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::Locked;
 use super::error::{RError, io};
 use super::list::{Method, PackageList, is_archive_address, is_package_name, is_version, quoted};
-use super::room::hex;
+use crate::digest::hex;
 
 /// The name of the lock of a generation, in its folder.
 pub(super) const FILE: &str = "packages.lock";

@@ -15,8 +15,9 @@ use super::choose::plain;
 use super::install::explain;
 use super::list::{Entry, Method, split_reference};
 use super::plan::Description;
-use super::room::{Room, hex, read_short, sha256};
+use super::room::{Room, read_short};
 use crate::command::Step;
+use crate::digest::{hex, sha256_of_others};
 use crate::error::EnvError;
 
 const GIT_LIMIT: Duration = Duration::from_mins(20);
@@ -284,7 +285,7 @@ async fn archive(
         }
     }
     let path = file.clone();
-    let sum = tokio::task::spawn_blocking(move || sha256(&path))
+    let sum = tokio::task::spawn_blocking(move || sha256_of_others(&path))
         .await
         .map_err(std::io::Error::other)
         .and_then(|sum| sum)
@@ -399,7 +400,7 @@ fn digest(root: &Path) -> std::io::Result<String> {
             let what = if kind.is_symlink() {
                 fs::read_link(entry.path())?.display().to_string()
             } else {
-                sha256(&entry.path())?
+                sha256_of_others(&entry.path())?
             };
             let mode = entry.metadata()?.permissions().mode() & 0o100;
             let path = path.to_string_lossy();

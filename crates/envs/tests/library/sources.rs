@@ -83,6 +83,16 @@ async fn from_everywhere(installer: Installer) {
     let without = place.library().edit(&remove, trial, &Silent).await.unwrap();
     assert_eq!(without.changes.len(), 2, "{without:?}");
 
+    // A file that is another one now, under the same name.
+    let due = || place.library().due().unwrap().map(|due| due.why);
+    assert_eq!(due(), None);
+    let changed = place.path("etc").join(wheel);
+    let mut bytes = fs::read(&changed).unwrap();
+    bytes.push(0);
+    fs::write(&changed, bytes).unwrap();
+    let told = due().unwrap();
+    assert!(told.contains(wheel), "{told}");
+
     // A tag that is not there.
     place.require(&format!(
         "hostile @ git+file://{}@v2\n",

@@ -45,12 +45,12 @@ async fn packages_come_from_git_addresses_and_files() {
         &Made::new("lyclocal", "1.0").write(&place.path("sources")),
         &local,
     );
-    let sum = room::sha256(&local).unwrap();
+    let sum = crate::digest::sha256(&local).unwrap();
     let server = Server::start(place.path("served"));
     fs::copy(&local, server.folder.join("lyclocal_1.0.tar.gz")).unwrap();
     let other = Made::new("lycurl", "2.0").write(&place.path("sources"));
     tar(&other, &server.folder.join("lycurl.tgz"));
-    let url_sum = room::sha256(&server.folder.join("lycurl.tgz")).unwrap();
+    let url_sum = crate::digest::sha256(&server.folder.join("lycurl.tgz")).unwrap();
 
     let git_entry = |reference: &str| {
         format!(

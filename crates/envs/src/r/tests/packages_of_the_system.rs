@@ -64,7 +64,7 @@ impl System {
         build.args(["--build", "--root-owner-group"]);
         ran(build.arg(system.path("package")).arg(&archive));
         let size = fs::metadata(&archive).unwrap().len();
-        let sum = super::super::room::sha256(&archive).unwrap();
+        let sum = crate::digest::sha256(&archive).unwrap();
         fs::write(
             system.path("repository/Packages"),
             format!("{control}Filename: ./package.deb\nSize: {size}\nSHA256: {sum}\n"),
