@@ -21,7 +21,7 @@ pub(crate) fn account_name(policy: &AccountPolicy, user: &UserName) -> Result<St
         return Ok(name);
     }
     Err(Refusal::policy(
-        format!("The user's name {user:?} is not possible for an account of this machine."),
+        format!("The user's name `{user}` is not possible for an account of this machine."),
         "Names of accounts have up to 32 letters, digits and the signs `_`, `.`, `-`, `@`, `+`, and are no numbers.",
     ))
 }
@@ -159,6 +159,9 @@ pub(super) fn not_admitted(user: &UserName) -> Refusal {
     )
 }
 
+/// Where accounts without a home have it (Debian Policy 9.1.1): nothing may ever be made there.
+const NO_HOME: &str = "/nonexistent";
+
 /// Whether this can be somebody's home folder, and nobody's else.
 fn is_home(home: &Path) -> bool {
     let plain = home
@@ -167,5 +170,6 @@ fn is_home(home: &Path) -> bool {
     let climbs = home
         .components()
         .any(|part| matches!(part, std::path::Component::ParentDir));
-    home.is_absolute() && home != Path::new("/") && plain && !climbs
+    let none = home == Path::new("/") || home.starts_with(NO_HOME);
+    home.is_absolute() && !none && plain && !climbs
 }

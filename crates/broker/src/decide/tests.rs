@@ -123,6 +123,7 @@ fn accounts_of_root_of_the_system_and_of_lyceum_are_never_used() {
     refused(&|account| account.shell = "/usr/sbin/nologin".into());
     refused(&|account| account.shell = "/bin/false".into());
     refused(&|account| account.home = "/".into());
+    refused(&|account| account.home = "/nonexistent".into());
     refused(&|account| account.home = "home/ada".into());
     refused(&|account| account.home = "/home/../etc".into());
     decided(&policy(), &start("ada", ""), ada()).unwrap();
