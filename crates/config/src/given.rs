@@ -226,9 +226,15 @@ fn layer(keys: &[String], key_at: &Place, node: Node) -> Node {
 
 /// Reads a text in the way that the setting wants it.
 ///
-/// Texts are taken as they are. Lists may be written with commas instead of TOML's brackets and quotes.
+/// Texts are taken as they are, or as in a file, in quotes. Lists may be written with commas instead of TOML's brackets and quotes.
 fn interpret(text: &str, at: At<'_>, place: &Place) -> Node {
     let bare = || Node::text(text.to_owned(), place.clone());
+    // As it stands in a file, from which it may have been copied.
+    if text.starts_with(['"', '\''])
+        && let Some(node) = parse(text, place)
+    {
+        return node;
+    }
     match at.shape() {
         Shape::Words(_) => bare(),
         Shape::Scalar(types) if types == ["string"] => bare(),

@@ -116,6 +116,22 @@ fn variables_are_read_as_the_setting_wants_them() {
 }
 
 #[test]
+fn texts_may_be_quoted_as_in_a_file_or_not() {
+    for (given, expected) in [
+        ("\"Class 1\"", "Class 1"),
+        ("'Class 1'", "Class 1"),
+        ("Class 1", "Class 1"),
+        ("\"Class\" 1", "\"Class\" 1"),
+        ("\"Class 1", "\"Class 1"),
+    ] {
+        let loaded = Folder::with(GOOD)
+            .flag(Override::text("--set pages.title", "pages.title", given))
+            .good();
+        assert_eq!(loaded.config.pages.title, expected, "{given}");
+    }
+}
+
+#[test]
 fn typed_overrides_need_no_text() {
     let loaded = Folder::with(GOOD)
         .flag(Override::value("--debug", "log.level", "debug"))
