@@ -1,6 +1,7 @@
 //! Which tests failed and why, read from what their runners print, so that a report of thousands of lines ends with it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// How much of a reason is kept: the beginning tells most.
 const LINES: usize = 12;
@@ -10,9 +11,21 @@ const WIDTH: usize = 400;
 /// A test that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    name: String,
+    pub(crate) name: String,
+    /// The file that it stands in, if that was told.
+    pub(crate) file: Option<PathBuf>,
     /// The first lines of what was said of it.
     reason: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn named(name: String) -> Self {
+        Self {
+            name,
+            file: None,
+            reason: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -72,10 +85,7 @@ impl Reader {
         self.telling = false;
         let known = self.failures.iter().position(|known| known.name == name);
         self.of = Some(known.unwrap_or_else(|| {
-            self.failures.push(Failure {
-                name: name.to_owned(),
-                reason: Vec::new(),
-            });
+            self.failures.push(Failure::named(name.to_owned()));
             self.failures.len() - 1
         }));
     }
@@ -111,10 +121,7 @@ pub(crate) fn in_tap(report: &str) -> Vec<Failure> {
         else {
             continue;
         };
-        let mut failure = Failure {
-            name: name.1.to_owned(),
-            reason: Vec::new(),
-        };
+        let mut failure = Failure::named(name.1.to_owned());
         let mut only_of_its_parts = false;
         // How far the key is indented whose block of text is being read.
         let mut block = None;
@@ -127,6 +134,13 @@ pub(crate) fn in_tap(report: &str) -> Vec<Failure> {
             block = None;
             if text == "failureType: 'subtestsFailed'" {
                 only_of_its_parts = true;
+            } else if let Some(place) = text.strip_prefix("location: ") {
+                // `FILE:LINE:COLUMN`.
+                failure.file = place
+                    .trim_matches('\'')
+                    .rsplitn(3, ':')
+                    .nth(2)
+                    .map(PathBuf::from);
             } else if let Some(error) = text.strip_prefix("error: ") {
                 if error.starts_with('|') {
                     block = Some(indent(line));
@@ -232,6 +246,24 @@ stack backtrace:
 ";
         let panic = ["thread 'two' panicked at src/lib.rs:1:1:", "it rains"];
         check(&read(output), &[("two", &panic), ("three", &[])]);
+    }
+
+    #[test]
+    fn nodes_report_tells_the_file() {
+        let report = "not ok 1 - a story
+  ---
+  location: '/e2e/a:b.test.mjs:2:38'
+  error: 'it rains'
+  ...
+not ok 2 - another
+  ---
+  error: 'it rains'
+  ...
+";
+        let failures = in_tap(report);
+        let files = failures.iter().map(|failure| failure.file.clone());
+        let expected = [Some(PathBuf::from("/e2e/a:b.test.mjs")), None];
+        assert_eq!(files.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -70,12 +70,15 @@ impl Counts {
 pub(crate) struct Seen {
     pub(crate) counts: Counts,
     pub(crate) failures: Vec<Failure>,
+    /// Tests that passed at a second try only.
+    pub(crate) unsteady: Vec<Failure>,
 }
 
 impl Seen {
     pub(crate) fn add(&mut self, other: Self) {
         self.counts.add(other.counts);
         self.failures.extend(other.failures);
+        self.unsteady.extend(other.unsteady);
     }
 }
 
@@ -189,6 +192,7 @@ fn pass_on(from: impl Read, to: &mut impl Write) -> Seen {
     Seen {
         counts,
         failures: reader.end(),
+        unsteady: Vec::new(),
     }
 }
 

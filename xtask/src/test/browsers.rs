@@ -2,15 +2,17 @@
 //!
 //! What is in them is theirs to know; Node's runner starts a process for each file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::Message;
 
+use super::again::try_again;
 use super::needs::{self, Installing};
 use super::{environments, pebble};
-use crate::failures;
+use crate::failures::{self, Failure};
 use crate::shell::{self, Counts, Seen, cargo, command};
 
 /// Applications from PyPI that the browser tests put behind the gateway.
@@ -75,8 +77,7 @@ pub(super) fn run(root: &Path, installing: Installing, seen: &mut Seen) -> Resul
     let engine = systemd_engine(root)?;
     let folder = root.join("target/e2e");
     remove_old_results(&folder)?;
-    let mut result = Ok(());
-    for group in in_groups(scenarios(&root.join("e2e"))?) {
+    let run_group = |group: &Group| -> Result<(Seen, Result<()>)> {
         println!("    {}, {} at a time", group.name, group.at_a_time);
         let report = folder.join(format!("report-{}.tap", group.name));
         let mut tests = command(
@@ -92,7 +93,7 @@ pub(super) fn run(root: &Path, installing: Installing, seen: &mut Seen) -> Resul
         tests
             .arg(format!("--test-concurrency={}", group.at_a_time))
             .arg(format!("--test-reporter-destination={}", report.display()))
-            .args(group.files);
+            .args(&group.files);
         for environment in &environments {
             tests.env(environment.variable, &environment.prefix);
         }
@@ -102,10 +103,30 @@ pub(super) fn run(root: &Path, installing: Installing, seen: &mut Seen) -> Resul
         tests.env(ENGINE, &engine);
         let ended = shell::run(&mut tests);
         let report = fs::read_to_string(&report)?;
-        seen.counts.add(Counts::read_all(&report));
-        seen.failures.extend(failures::in_tap(&report));
+        let seen = Seen {
+            counts: Counts::read_all(&report),
+            failures: failures::in_tap(&report),
+            ..Seen::default()
+        };
+        Ok((seen, ended))
+    };
+    let mut result = Ok(());
+    for group in in_groups(scenarios(&root.join("e2e"))?) {
+        let (ran, ended) = run_group(&group)?;
+        seen.add(ran);
         result = result.and(ended);
     }
+    result = try_again(seen, result, |failed| {
+        let Some(files) = files_of(failed) else {
+            return Ok(false);
+        };
+        let (_, ended) = run_group(&Group {
+            name: "again",
+            at_a_time: 1,
+            files,
+        })?;
+        Ok(ended.is_ok())
+    });
     println!(
         "browser tests: {} passed, {} failed",
         seen.counts.passed, seen.counts.failed
@@ -133,6 +154,15 @@ fn systemd_engine(root: &Path) -> Result<PathBuf> {
     });
     let built = built.context("cargo did not say where the tests of the engine for systemd are")?;
     Ok(built.into_std_path_buf())
+}
+
+/// The names of the files that tests stand in, if all are known.
+fn files_of(failed: &[Failure]) -> Option<Vec<String>> {
+    let files: Option<BTreeSet<String>> = failed
+        .iter()
+        .map(|failure| Some(failure.file.as_ref()?.file_name()?.to_str()?.to_owned()))
+        .collect();
+    Some(files?.into_iter().collect())
 }
 
 /// Empties the folder of results, but for the Python environment that the tests share: making it takes a minute.
