@@ -30,6 +30,7 @@ pub struct Problem {
     marks: Vec<Mark>,
     notes: Vec<String>,
     helps: Vec<String>,
+    only_serving: bool,
     sources: Option<Arc<Sources>>,
 }
 
@@ -48,6 +49,7 @@ impl Problem {
             marks: Vec::new(),
             notes: Vec::new(),
             helps: Vec::new(),
+            only_serving: false,
             sources: None,
         }
     }
@@ -74,6 +76,12 @@ impl Problem {
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.helps.push(help.into());
+        self
+    }
+
+    /// Makes it one of serving alone: something is not there yet that nothing else needs.
+    pub(crate) fn only_serving(mut self) -> Self {
+        self.only_serving = true;
         self
     }
 
@@ -247,6 +255,15 @@ impl ConfigErrors {
     /// What could be read, with defaults in place of what could not: to show and explain it, never to run with it.
     pub fn readable(&self) -> Option<&Loaded> {
         self.readable.as_deref()
+    }
+
+    /// What was read, if all that is wrong is that something is not there yet which only serving needs, such as a way to
+    /// log in: commands that prepare a machine run with it.
+    pub fn before_serving(self) -> Result<Loaded, Self> {
+        match self.readable {
+            Some(loaded) if self.errors.iter().all(|error| error.only_serving) => Ok(*loaded),
+            readable => Err(Self { readable, ..self }),
+        }
     }
 
     /// Shows everything, and how much it is; `styled` with colours, for a terminal.

@@ -39,6 +39,7 @@ impl Rules<'_> {
                 // An unknown key in the section was most likely meant to be this one.
                 if !self.unusable.iter().any(|key| key.starts_with("auth.")) {
                     let problem = Problem::error("there is no password to log in with")
+                        .only_serving()
                         .help(
                             "write one into a file, and name the file in `auth.user_password_file`",
                         )

@@ -22,8 +22,13 @@ fn no_file_means_the_defaults() {
         errors.errors()[0].title(),
         "there is no password to log in with"
     );
-    let readable = errors.readable().unwrap();
-    assert_eq!(readable.config.hub.base_url, "/");
+    // What prepares a machine can do without.
+    let loaded = errors.before_serving().unwrap();
+    assert_eq!(loaded.config.hub.base_url, "/");
+    options.overrides = vec![Override::text("--days", "hub.cookie_max_age", "soon")];
+    let errors = load_or_default(&options, nowhere).unwrap_err();
+    assert_eq!(errors.errors().len(), 2, "{errors}");
+    errors.before_serving().unwrap_err();
 
     options.overrides = vec![Override::text("--auth", "auth.kind", "dummy")];
     let loaded = load_or_default(&options, nowhere).unwrap();

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyceum_config::{DEFAULT_FILE, LoadOptions, Loaded, Override};
+use lyceum_config::{ConfigErrors, DEFAULT_FILE, LoadOptions, Loaded, Override};
 
 use super::report::Report;
 use super::{BAD_CONFIGURATION, ConfigArgs, ConfigCommand};
@@ -24,22 +24,32 @@ pub(crate) fn run(command: &ConfigCommand) -> ExitCode {
     }
 }
 
-/// Loads the configuration from its file, the environment and the command line.
+/// Loads the configuration from its file, the environment and the command line, to serve with it.
 pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, Report> {
     let options = options(args)?;
+    lyceum_config::load(&options).map_err(|errors| refused(&errors, &options))
+}
+
+/// The same for what else is done with it: people prepare environments before they decide how to log in.
+pub(crate) fn load_to_prepare(args: &ConfigArgs) -> Result<Loaded, Report> {
+    let options = options(args)?;
+    lyceum_config::load(&options)
+        .or_else(ConfigErrors::before_serving)
+        .map_err(|errors| refused(&errors, &options))
+}
+
+fn refused(errors: &ConfigErrors, options: &LoadOptions) -> Report {
+    let hint = if options.file.is_none() && !Path::new(DEFAULT_FILE).exists() {
+        format!(
+            "there is no file {DEFAULT_FILE}, so everything has its default: write it, or name another with --config"
+        )
+    } else {
+        "`lyceum config explain KEY` tells what a key means".to_owned()
+    };
     let styled = std::io::stderr().is_terminal();
-    lyceum_config::load(&options).map_err(|errors| {
-        let hint = if options.file.is_none() && !Path::new(DEFAULT_FILE).exists() {
-            format!(
-                "there is no file {DEFAULT_FILE}, so everything has its default: write it, or name another with --config"
-            )
-        } else {
-            "`lyceum config explain KEY` tells what a key means".to_owned()
-        };
-        Report::text(errors.render(styled))
-            .hint(hint)
-            .code(BAD_CONFIGURATION)
-    })
+    Report::text(errors.render(styled))
+        .hint(hint)
+        .code(BAD_CONFIGURATION)
 }
 
 fn options(args: &ConfigArgs) -> Result<LoadOptions, Report> {

@@ -203,7 +203,7 @@ fn answer(command: &CourseCommand) -> Result<(String, bool), Report> {
 }
 
 fn load(config: &ConfigArgs) -> Result<Config, Report> {
-    Ok(cli::config::load(config)?.config)
+    Ok(cli::config::load_to_prepare(config)?.config)
 }
 
 fn parse(name: &str) -> Result<CourseName, Report> {

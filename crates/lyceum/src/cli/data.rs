@@ -99,7 +99,7 @@ async fn answer(command: &DataCommand) -> Result<(String, bool), Report> {
 }
 
 fn load(config: &ConfigArgs) -> Result<Config, Report> {
-    Ok(cli::config::load(config)?.config)
+    Ok(cli::config::load_to_prepare(config)?.config)
 }
 
 /// The rights of a shared folder; those of data for all if it is not configured.

@@ -35,7 +35,7 @@ pub(crate) fn run(command: &ImportCommand) -> ExitCode {
 }
 
 fn import_jupyterhub(args: &ImportArgs) -> Result<(), Report> {
-    let config = cli::config::load(&args.config)?.config;
+    let config = cli::config::load_to_prepare(&args.config)?.config;
     let data_dir = &config.hub.data_dir;
     let _lock = hold(data_dir, args.apply)?;
     let settings = config

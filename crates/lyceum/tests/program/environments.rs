@@ -279,6 +279,21 @@ fn an_environment_that_servers_start_from_has_to_have_jupyterhub() {
 }
 
 #[test]
+fn environments_need_no_way_to_log_in() {
+    let school = School::new();
+    school.site.write(
+        "[env]\nfolder = \"envs\"\n[env.python.base]\nrequirements = \"base.txt\"\nbuild_as = \"nobody\"\n",
+    );
+    says(
+        &school.good("env python list"),
+        &["lyceum env python build base --switch"],
+    );
+    let (_, errors, code) = school.run("serve");
+    assert_eq!(code, 78, "{errors}");
+    says(&errors, &["there is no password to log in with"]);
+}
+
+#[test]
 fn the_doctor_knows_what_is_not_built_and_who_cannot_build() {
     let school = School::new();
     let config = fs::read_to_string(school.site.file()).unwrap();

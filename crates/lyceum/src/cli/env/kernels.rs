@@ -37,7 +37,7 @@ pub(crate) enum KernelsCommand {
 
 pub(super) fn run(command: &KernelsCommand) -> Result<ExitCode, Report> {
     let (KernelsCommand::List(args) | KernelsCommand::Write(args)) = command;
-    let config = cli::config::load(args)?.config;
+    let config = cli::config::load_to_prepare(args)?.config;
     if config.env.python.is_empty() {
         return Err(Report::text(
             "error: no Python environment is configured, so no server looks for kernels",
@@ -80,7 +80,7 @@ pub(super) fn follow(switched: Option<&ConfigArgs>, code: ExitCode) -> Result<Ex
     let Some(args) = switched else {
         return Ok(code);
     };
-    let config = cli::config::load(args)?.config;
+    let config = cli::config::load_to_prepare(args)?.config;
     // Where there are none, nothing is left of earlier ones either, or `write` removes it.
     if !config.kernels.is_empty() {
         let plan = plan(&config).map_err(|error| failed(&error))?;

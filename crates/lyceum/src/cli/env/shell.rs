@@ -37,7 +37,9 @@ pub(super) fn run(args: &ShellArgs) -> Result<ExitCode, Report> {
     let settings = if args.remove {
         None
     } else {
-        Some(settings(&cli::config::load(&args.config)?.config))
+        Some(settings(
+            &cli::config::load_to_prepare(&args.config)?.config,
+        ))
     };
     let all = changes(&args.root, settings.as_ref()).map_err(|error| report(&error))?;
     if let (Some(settings), false) = (&settings, args.write) {
@@ -68,7 +70,7 @@ pub(super) fn follow(args: &ConfigArgs) -> Result<(), Report> {
     if !is_written(root) || !geteuid().is_root() {
         return Ok(());
     }
-    let settings = settings(&cli::config::load(args)?.config);
+    let settings = settings(&cli::config::load_to_prepare(args)?.config);
     for change in changes(root, Some(&settings)).map_err(|error| report(&error))? {
         change.apply().map_err(|error| report(&error))?;
         say(&format!("wrote {}", change.path.display()));

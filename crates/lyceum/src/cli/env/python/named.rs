@@ -10,7 +10,7 @@ use crate::wire;
 
 /// Loads a configuration; it may have no Python environment.
 pub(super) fn read(config: &ConfigArgs) -> Result<Config, Report> {
-    let config = cli::config::load(config)?.config;
+    let config = cli::config::load_to_prepare(config)?.config;
     check_builders(&config)?;
     Ok(config)
 }

@@ -10,7 +10,7 @@ use crate::cli::{ConfigArgs, Report, say};
 /// Builds what is not as the lists say, and switches to it. One that fails stays as it is, and the others are done. Gives
 /// whether all went well.
 pub(in crate::cli::env) fn apply(config: &ConfigArgs, is_trial: bool) -> Result<bool, Report> {
-    let names: Vec<String> = cli::config::load(config)?
+    let names: Vec<String> = cli::config::load_to_prepare(config)?
         .config
         .env
         .r

@@ -22,7 +22,7 @@ pub(super) struct Meant {
 
 impl Meant {
     pub(super) fn find(args: &LibraryArgs) -> Result<Self, Report> {
-        let config = cli::config::load(&args.config)?.config;
+        let config = cli::config::load_to_prepare(&args.config)?.config;
         check_builders(&config)?;
         let env = config.env;
         let name = args

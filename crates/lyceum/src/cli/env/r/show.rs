@@ -17,7 +17,7 @@ use crate::cli::{ConfigArgs, Report, say};
 
 pub(super) fn versions(json: bool, config: &ConfigArgs) -> Result<ExitCode, Report> {
     // Of use before there is a configuration, and with a broken one that nobody has named.
-    let env = match cli::config::load(config) {
+    let env = match cli::config::load_to_prepare(config) {
         Ok(loaded) => loaded.config.env,
         Err(report) if config.config.is_some() || !config.set.is_empty() => return Err(report),
         Err(_) => EnvConfig::default(),
