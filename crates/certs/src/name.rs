@@ -15,6 +15,24 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct CertificateName(String);
 
+/// Domains below which no public authority gives certificates: set aside for examples, trials and networks of one's own
+/// (RFC 2606, 6761, 6762), or given to nobody since so many networks use them.
+const INNER: [&str; 13] = [
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "mail",
+    "onion",
+    "test",
+];
+
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CertificateNameError {
@@ -55,6 +73,20 @@ impl CertificateName {
     /// The address, if it is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse().ok()
+    }
+
+    /// Whether nobody on the internet can have it: one without a dot, one below a domain that nobody is given (also
+    /// `home.arpa`, RFC 8375), and an inner address.
+    pub(crate) fn is_inner(&self) -> bool {
+        if let Some(address) = self.address() {
+            return crate::preflight::is_private(address);
+        }
+        let base = self.base();
+        let last = base.rsplit('.').next().unwrap_or_default();
+        !base.contains('.')
+            || INNER.contains(&last)
+            || base == "home.arpa"
+            || base.ends_with(".home.arpa")
     }
 
     /// Whether a certificate with this name is right for a host (RFC 6125 §6.4.3: the star covers one level).
@@ -218,6 +250,32 @@ mod tests {
         ] {
             let name: CertificateName = written.parse().unwrap();
             assert_eq!(name.as_str(), known);
+        }
+    }
+
+    #[test]
+    fn names_that_nobody_on_the_internet_has_are_known() {
+        let is_inner = |name: &str| name.parse::<CertificateName>().unwrap().is_inner();
+        for name in [
+            "localhost",
+            "myserver",
+            "hub.local",
+            "*.hub.internal",
+            "hub.home.arpa",
+            "10.1.2.3",
+            "127.0.0.1",
+            "fd00::1",
+        ] {
+            assert!(is_inner(name), "{name}");
+        }
+        for name in [
+            "hub.example.org",
+            "*.hub.example.org",
+            "local.example.org",
+            "203.0.113.7",
+            "2001:db8::1",
+        ] {
+            assert!(!is_inner(name), "{name}");
         }
     }
 

@@ -61,7 +61,7 @@ impl Manager {
         self.tell_clock_warning(now);
         for one in self.0.managed().iter_mut() {
             let begins =
-                one.wanted.origin == Origin::Acme && !one.in_place && one.history.trouble.is_none();
+                one.wanted.origin == Origin::Acme && !one.in_place && self.0.trouble(one).is_none();
             let Some(warning) = self.0.warning(one, now).filter(|_| !begins) else {
                 one.told = None;
                 continue;
@@ -143,10 +143,9 @@ impl Shared {
         } else {
             &one.wanted.names
         });
+        let trouble = self.trouble(one);
         let make = |level, text: String, hint: &str| {
-            let hint = one
-                .history
-                .trouble
+            let hint = trouble
                 .as_ref()
                 .map_or_else(|| hint.to_owned(), |trouble| trouble.hint.clone());
             Some(Warning {
@@ -156,14 +155,14 @@ impl Shared {
                 hint,
             })
         };
-        let why = one
-            .history
-            .trouble
+        let why = trouble
             .as_ref()
             .map_or_else(String::new, |trouble| format!(" Why: {trouble}."));
         let look = "`lyceum cert status` tells more";
         if !one.in_place {
-            let waits = one.wanted.origin == Origin::Acme && one.history.failures < PATIENCE;
+            let waits = one.wanted.origin == Origin::Acme
+                && one.history.failures < PATIENCE
+                && self.never_given(one).is_none();
             let level = if waits { Level::Notice } else { Level::Error };
             return make(
                 level,
