@@ -17,6 +17,7 @@ mod keys;
 mod live;
 mod manage;
 mod name;
+mod order;
 mod pem;
 pub mod preflight;
 mod schedule;

@@ -301,10 +301,12 @@ impl Shared {
         self.config.acme.directory.is_public()
     }
 
-    /// What is wrong with a certificate: that nobody will ever give it, or else what went wrong at the last attempt.
+    /// What is wrong with a certificate: that nobody will ever give it, or else what went wrong at the last attempt, or
+    /// what some visitors stumble over.
     fn trouble(&self, one: &Managed) -> Option<Trouble> {
         self.never_given(one)
             .or_else(|| one.history.trouble.clone())
+            .or_else(|| one.shown.doubt.clone())
     }
 
     /// Why the authority never gives a certificate. Not kept: with other settings it may.

@@ -183,10 +183,15 @@ impl Shared {
                 format!("The certificate for {names} is not valid: it ended on {until}.{why}")
             };
             let hint = match one.wanted.origin {
+                Origin::Files(..) if now < one.shown.not_before => {
+                    "check this machine's clock, `timedatectl`; if it is right, put the one of before into its files"
+                }
                 Origin::Files(..) => {
                     "put a new one into its files, or see why whoever does that has not"
                 }
-                Origin::Acme | Origin::SelfSigned => look,
+                Origin::Acme | Origin::SelfSigned => {
+                    "it is renewed while Lyceum runs; `lyceum cert renew` does it now, or says why it cannot"
+                }
             };
             return make(level, text, hint);
         }
@@ -201,6 +206,11 @@ impl Shared {
             (Some(_), Origin::SelfSigned) => make(
                 Level::Warning,
                 format!("The certificate for {names} could not be kept.{why}"),
+                look,
+            ),
+            _ if one.shown.doubt.is_some() => make(
+                Level::Warning,
+                format!("Some browsers may not believe the certificate for {names}.{why}"),
                 look,
             ),
             _ => None,
