@@ -37,7 +37,7 @@ impl Default for Counts {
             connections_open: AtomicU64::new(0),
             tls_handshakes: AtomicU64::new(0),
             tls_failures: AtomicU64::new(0),
-            refused: Refused::new(),
+            refused: Refused::default(),
             statuses: [const { AtomicU64::new(0) }; 500],
         }
     }

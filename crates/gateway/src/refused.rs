@@ -1,45 +1,42 @@
 //! Tells administrators of certificates of clients that were refused, without letting anybody fill the log.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use lyceum_core::clock::Timestamp;
 use rustls::CertificateError;
 
-/// How many seconds pass between two lines.
-const BETWEEN: i64 = 60;
-/// When nothing was told yet.
-const NEVER: i64 = i64::MIN;
+/// So many are told in a minute: somebody tries again at once.
+const MOST: u64 = 5;
+const MINUTE: i64 = 60;
 
 /// What was told, and what was not.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    last: AtomicI64,
-    untold: AtomicU64,
+#[derive(Debug, Default)]
+pub(crate) struct Refused(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the minute has begun.
+    since: Option<i64>,
+    told: u64,
+    untold: u64,
 }
 
 impl Refused {
-    pub(crate) fn new() -> Self {
-        Self {
-            last: AtomicI64::new(NEVER),
-            untold: AtomicU64::new(0),
-        }
-    }
-
     /// Counts one; if it is to be told, how many were not since the last one that was.
     pub(crate) fn count(&self, now: Timestamp) -> Option<u64> {
         let now = now.as_second();
-        let last = self.last.load(Ordering::Relaxed);
-        let recently = last != NEVER && (0..BETWEEN).contains(&now.saturating_sub(last));
-        let first = || {
-            self.last
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        };
-        if recently || !first() {
-            self.untold.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = state.since.map(|since| now.saturating_sub(since));
+        if !passed.is_some_and(|passed| (0..MINUTE).contains(&passed)) {
+            state.since = Some(now);
+            state.told = 0;
+        }
+        if state.told == MOST {
+            state.untold += 1;
             return None;
         }
-        Some(self.untold.swap(0, Ordering::Relaxed))
+        state.told += 1;
+        Some(std::mem::take(&mut state.untold))
     }
 }
 
@@ -71,13 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_told_each_minute_with_the_number_of_the_others() {
-        let refused = Refused::new();
+    fn a_few_are_told_each_minute_with_the_number_of_the_others() {
+        let refused = Refused::default();
         let count = |second| refused.count(Timestamp::from_second(second).unwrap());
-        assert_eq!(count(1_000), Some(0));
-        assert_eq!(count(1_001), None);
-        assert_eq!(count(1_059), None);
-        assert_eq!(count(1_060), Some(2));
+        for _ in 0..MOST {
+            assert_eq!(count(1_000), Some(0));
+        }
+        assert_eq!((count(1_001), count(1_059)), (None, None));
+        assert_eq!((count(1_060), count(1_061)), (Some(2), Some(0)));
         // A clock that was set back holds nothing up.
         assert_eq!(count(500), Some(0));
     }
