@@ -92,6 +92,8 @@ struct Shared {
     wake: Notify,
     /// The threads that write files: a manager has ended when they have.
     writers: TaskTracker,
+    /// Cancelled when it ends, and with it the listeners by which names are proven.
+    ending: CancellationToken,
 }
 
 /// One certificate.
@@ -174,6 +176,7 @@ impl Manager {
             told_clock: Mutex::default(),
             wake: Notify::new(),
             writers: TaskTracker::new(),
+            ending: CancellationToken::new(),
         })))
     }
 
@@ -190,6 +193,8 @@ impl Manager {
             // Beside it: an order may take minutes.
             () = self.watch_files() => {}
         }
+        // Somebody may have asked for more: without listeners it could only fail.
+        self.0.ending.cancel();
         // What is being written is no part of what was dropped now: it would change files behind the back of the next one.
         self.0.writers.close();
         let written = tokio::time::timeout(WRITERS_END, self.0.writers.wait()).await;

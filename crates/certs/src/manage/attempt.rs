@@ -59,14 +59,21 @@ impl Manager {
         else {
             return Ok(());
         };
-        match self.get(&client, &one, why).await {
+        let getting = async {
+            match self.get(&client, &one, why).await {
+                Err(trouble) => Err(self.0.explain(&client, &one, trouble).await),
+                got => got,
+            }
+        };
+        match self.0.unless_ending(getting).await {
             Ok(false) => Ok(()),
             Ok(true) => {
                 self.0.ask_window(&client, id).await;
                 Ok(())
             }
+            // An order that is under way is taken up at the next start: nothing has failed.
+            Err(trouble) if self.0.ending.is_cancelled() => Err(trouble),
             Err(trouble) => {
-                let trouble = self.0.explain(&client, &one, trouble).await;
                 let now = self.0.now();
                 self.0.change(id, |one| {
                     one.history.failed(now, trouble.clone());
@@ -142,6 +149,22 @@ impl Manager {
 }
 
 impl Shared {
+    /// Does something for which the listeners are needed; when they end, it is dropped.
+    pub(super) async fn unless_ending<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        tokio::select! {
+            biased;
+            () = self.ending.cancelled() => Err(Trouble::new(
+                TroubleKind::Other,
+                "Lyceum is ending",
+                "once it runs again, what is due is done by itself; ask again for the rest",
+            )),
+            done = work => done,
+        }
+    }
+
     /// Keeps a new certificate, and shows it. Its history is written before the order is forgotten: until then, the same
     /// certificate comes again. Reads and writes files: not for the runtime's threads.
     fn take(&self, id: &str, issued: &Issued) -> Result<(), Trouble> {

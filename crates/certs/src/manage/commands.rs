@@ -143,7 +143,8 @@ impl Manager {
                     made.issuer
                 ))
             };
-            outcomes.push(Outcome::of(&one.wanted.id, result.await));
+            let result = self.0.unless_ending(result).await;
+            outcomes.push(Outcome::of(&one.wanted.id, result));
         }
         if outcomes.is_empty() {
             return Err(Trouble::new(

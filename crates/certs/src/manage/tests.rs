@@ -271,6 +271,29 @@ async fn what_no_public_authority_certifies_is_told_at_once_and_never_asked_for(
     assert_eq!(world.manager.status().certificates[0].last_attempt, None);
 }
 
+#[tokio::test]
+async fn what_is_asked_for_at_the_end_is_left_and_no_failure() {
+    // Connections are taken by the kernel, and by nobody else.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let world = World::new(|config| {
+        let url = format!("https://{}/dir", silent.local_addr().unwrap());
+        config.acme.directory = Authority::Url(url);
+    });
+    let ended = CancellationToken::new();
+    let names = [ID.to_owned()];
+    let renewing = world.manager.renew(&names, false);
+    let ending = async {
+        tokio::task::yield_now().await;
+        ended.cancel();
+    };
+    let all = async { tokio::join!(world.manager.clone().run(ended.clone()), renewing, ending) };
+    let soon = tokio::time::timeout(Duration::from_secs(10), all).await;
+    let (_, renewed, _) = soon.expect("it has not ended");
+    let trouble = renewed.unwrap()[0].trouble.clone().unwrap();
+    assert_eq!(trouble.what, "Lyceum is ending");
+    assert_eq!(world.manager.status().certificates[0].failures, 0);
+}
+
 #[test]
 fn an_end_that_comes_near_is_a_warning_then_an_error() {
     let world = World::with_certificate(&[ID]);
