@@ -115,6 +115,14 @@ struct Managed {
     told: Option<(Level, Timestamp)>,
 }
 
+impl Managed {
+    /// The names that are wanted, and for which the one that is shown is not.
+    fn uncovered(&self) -> impl Iterator<Item = &CertificateName> {
+        let names = self.wanted.names.iter();
+        names.filter(|name| !self.shown.covers(name))
+    }
+}
+
 impl Manager {
     /// Loads what is kept, and makes certificates that are signed by themselves for what is missing, so that every name
     /// is answered at once. Reads and writes files: not for the runtime's threads.

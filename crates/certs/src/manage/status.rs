@@ -74,6 +74,8 @@ pub enum State {
     Valid,
     /// It is shown in the place of one that is not there yet; browsers warn of it.
     StandIn,
+    /// It is valid, but not for all names that are wanted: there are new ones, and no certificate for them yet.
+    Incomplete,
     /// It is signed by itself, as configured; browsers warn of it.
     SelfSigned,
     /// It is near its end.
@@ -89,6 +91,9 @@ impl State {
             Self::Valid => "valid",
             Self::StandIn => {
                 "missing: one that is signed by itself stands in, of which browsers warn"
+            }
+            Self::Incomplete => {
+                "valid, but not for all of these names: browsers warn of it under the others"
             }
             Self::SelfSigned => "signed by itself, of which browsers warn",
             Self::Ending => "valid, but near its end",
@@ -165,6 +170,9 @@ impl Shared {
         }
         if !one.shown.is_valid_at(now) {
             return State::NotValid;
+        }
+        if one.uncovered().next().is_some() {
+            return State::Incomplete;
         }
         if one.shown.self_signed {
             return State::SelfSigned;

@@ -286,12 +286,28 @@ async fn what_is_asked_for_at_the_end_is_left_and_no_failure() {
         tokio::task::yield_now().await;
         ended.cancel();
     };
-    let all = async { tokio::join!(world.manager.clone().run(ended.clone()), renewing, ending) };
+    let running = world.manager.clone().run(ended.clone());
+    let all = Box::pin(async { tokio::join!(running, renewing, ending) });
     let soon = tokio::time::timeout(Duration::from_secs(10), all).await;
-    let (_, renewed, _) = soon.expect("it has not ended");
+    let ((), renewed, ()) = soon.expect("it has not ended");
     let trouble = renewed.unwrap()[0].trouble.clone().unwrap();
     assert_eq!(trouble.what, "Lyceum is ending");
     assert_eq!(world.manager.status().certificates[0].failures, 0);
+}
+
+#[test]
+fn a_certificate_that_is_not_for_a_new_name_is_told() {
+    let world = World::with_certificate(&[ID]);
+    let new = "b.example.org".parse().unwrap();
+    world.manager.0.change(ID, |one| one.wanted.names.push(new));
+    assert_eq!(world.state(), State::Incomplete);
+    assert_eq!(world.warning().unwrap().0, Level::Notice);
+    world.fail(2);
+    let (level, text) = world.warning().unwrap();
+    assert_eq!(level, Level::Error);
+    assert!(text.contains("not for b.example.org"), "{text}");
+    let wild = World::with_certificate(&["*.example.org"]);
+    assert_eq!((wild.state(), wild.warning()), (State::Valid, None));
 }
 
 #[test]

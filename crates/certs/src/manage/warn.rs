@@ -195,6 +195,16 @@ impl Shared {
             };
             return make(level, text, hint);
         }
+        let uncovered: Vec<_> = one.uncovered().cloned().collect();
+        if !uncovered.is_empty() {
+            let waits = one.history.failures < PATIENCE && self.never_given(one).is_none();
+            let level = if waits { Level::Notice } else { Level::Error };
+            let text = format!(
+                "The certificate that is shown is not for {}, and there is none that is yet.{why}",
+                super::status::listed(&uncovered)
+            );
+            return make(level, text, look);
+        }
         match (&one.history.trouble, &one.wanted.origin) {
             (Some(_), Origin::Files(..)) => make(
                 Level::Warning,

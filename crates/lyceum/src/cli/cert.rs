@@ -117,10 +117,12 @@ fn answer(command: &CertCommand) -> Result<ExitCode, Report> {
                 .warnings
                 .iter()
                 .any(|warning| warning.level == Level::Error);
-            let seen = status
-                .certificates
-                .iter()
-                .any(|one| matches!(one.state, State::StandIn | State::NotValid));
+            let seen = status.certificates.iter().any(|one| {
+                matches!(
+                    one.state,
+                    State::StandIn | State::Incomplete | State::NotValid
+                )
+            });
             Ok(code(!bad && !seen))
         }
         CertCommand::Renew {
