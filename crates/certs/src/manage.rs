@@ -228,6 +228,7 @@ impl Manager {
     async fn renew_what_is_due(&self) {
         loop {
             self.0.ask_time().await;
+            self.0.forget_wrong_clock().await;
             self.0.ask_windows().await;
             self.renew_due().await;
             tokio::time::sleep(self.0.look_every).await;

@@ -1,6 +1,6 @@
 //! What time it is, and when something is to be done for a certificate. Does none of it.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lyceum_core::Timestamp;
@@ -8,10 +8,12 @@ use tokio::time::Instant;
 
 use super::load::key_name;
 use super::{Managed, Shared};
+use crate::acme::AcmeClient;
 use crate::config::Origin;
 use crate::inspect::Inspected;
 use crate::schedule;
 use crate::stored::MadeFor;
+use crate::trouble::TroubleKind;
 
 /// A difference of the clock that is none: answers are under way for a moment.
 const SAME_TIME: Duration = Duration::from_mins(2);
@@ -57,6 +59,38 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *asked = (!known).then(Instant::now);
+    }
+
+    /// Forgets failures that the clock was at fault for, if it is right now: the next renewal, which would forget them, may
+    /// be months away. What is due is left: a try tells whether it was the clock.
+    pub(super) async fn forget_wrong_clock(self: &Arc<Self>) {
+        let known = self.acme.as_ref().and_then(AcmeClient::clock_difference);
+        if known.is_none_or(|difference| difference.unsigned_abs() > SAME_TIME) {
+            return;
+        }
+        let now = self.now();
+        let is_over = |one: &&Managed| {
+            let trouble = one.history.trouble.as_ref();
+            if !trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Clock) {
+                return false;
+            }
+            let mut planned = (*one).clone();
+            planned.history.trouble = None;
+            one.in_place && one.shown.is_valid_at(now) && !self.is_due(&planned, now)
+        };
+        let over: Vec<String> = self
+            .managed()
+            .iter()
+            .filter(is_over)
+            .map(|one| one.wanted.id.clone())
+            .collect();
+        for id in over {
+            self.change(&id, |one| {
+                one.history.trouble = None;
+                one.history.failures = 0;
+            });
+            self.keep_history(&id).await;
+        }
     }
 
     /// When something is to be done for a certificate; `None` if never by itself.

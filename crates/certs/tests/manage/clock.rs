@@ -66,6 +66,28 @@ async fn a_clock_that_is_set_is_seen_without_a_restart() {
 }
 
 #[tokio::test]
+async fn failures_of_a_wrong_clock_are_forgotten_when_it_is_right() {
+    let world = World::new().await;
+    let config = world.config(&["a.example.org"]);
+    let site = world.open(config.clone());
+    site.issued("a.example.org").await;
+    site.end().await;
+    world.change_history("a.example.org", |history| {
+        history["failures"] = 2.into();
+        history["trouble"] = serde_json::json!({
+            "kind": "clock", "what": "the authority's own certificate is not valid at this time", "hint": "timedatectl"
+        });
+    });
+    let site = world.open(config);
+    until("it is forgotten", || {
+        let status = site.status("a.example.org");
+        (status.failures, status.trouble) == (0, None)
+    })
+    .await;
+    assert_eq!(world.pebble.orders(), 1);
+}
+
+#[tokio::test]
 async fn with_a_wrong_clock_and_an_authority_that_is_down_nothing_is_lost() {
     let mut world = World::new().await;
     let config = world.config(&["a.example.org"]);
