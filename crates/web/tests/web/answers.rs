@@ -203,6 +203,15 @@ async fn files_are_kept_by_browsers_if_their_version_is_right() {
     assert!(robots.text().contains("Disallow: /"));
 }
 
+/// The hub's cookies do not come to a server's address: one that is set there would replace that of an open page.
+#[tokio::test]
+async fn a_request_for_a_server_that_does_not_run_sets_no_cookie_of_the_hub() {
+    let site = Site::new().await;
+    let answer = site.send("POST", "/user/ada/api/contents", &[], "{}").await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("set-cookie"), "");
+}
+
 #[tokio::test]
 async fn pages_and_answers_about_people_are_not_kept() {
     let site = Site::new().await;
