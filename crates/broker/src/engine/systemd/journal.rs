@@ -57,9 +57,11 @@ pub(super) async fn was_out_of_memory(service: &str, pid: i32) -> bool {
 }
 
 /// Tells whether systemd was asked to stop this unit: only then does it say that it is stopping it, and not when the
-/// unit's processes end. Where the journal cannot be read, nobody can say, and it is a no.
+/// unit's processes end. Not that of an earlier boot: then the machine went down. Where the journal cannot be read,
+/// nobody can say, and it is a no.
 pub(super) async fn was_stopped(service: &str, invocation: &str) -> bool {
     let read = read(&[
+        "--boot",
         "--output=cat",
         "--lines=1",
         "_PID=1",
