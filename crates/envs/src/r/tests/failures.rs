@@ -26,7 +26,8 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
             .code(".onLoad <- function(...) if (nzchar(Sys.getenv('LYC_LOAD'))) stop('no')\n"),
     ]);
     let list = "cran = [\"lyca\", \"lycneeds\", \"lycgone\", \"lycnothere\"]\n\
-                [[package]]\nname = \"lycbroken\"\nrequired = false\n";
+                [[package]]\nname = \"lycbroken\"\nrequired = false\n\
+                [[package]]\nname = \"lyclost\"\nmethod = \"local\"\nlocator = \"/no/such/lyclost\"\nrequired = false\n";
     let report = place.build(list).await;
     assert_eq!(report.generation, Some(1), "{report:#?}");
     assert!(!report.complete);
@@ -54,6 +55,11 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
     );
     assert!(cause(&report, "lycnowhere").contains("no repository has it"));
     assert!(cause(&report, "lycnothere").contains("no repository has it"));
+    let lost = cause(&report, "lyclost");
+    assert!(
+        lost.contains("there is no file and no folder /no/such/lyclost"),
+        "{lost}"
+    );
     let refused = place
         .library()
         .switch(&series(), Some(1))
