@@ -93,7 +93,7 @@ async fn what_repositories_do_not_say_is_told_in_plain_words() {
     let place = Place::new();
     let spec = RSpec {
         repositories: vec!["http://127.0.0.1:9/cran".to_owned()],
-        ..place.spec("cran = [\"lyca\"]")
+        ..place.spec("cran = [\"lyca\", \"Stats\"]")
     };
     let report = place
         .library()
@@ -101,6 +101,8 @@ async fn what_repositories_do_not_say_is_told_in_plain_words() {
         .await
         .unwrap();
     assert_eq!(report.generation, None);
+    let misspelt = cause(&report, "Stats");
+    assert!(misspelt.contains("a package stats, and none"), "{misspelt}");
     assert!(!report.complete);
     assert!(
         cause(&report, "lyca").contains("the repository http://127.0.0.1:9/cran cannot be reached")
