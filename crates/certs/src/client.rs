@@ -40,11 +40,7 @@ impl ClientTls {
             }
         } else {
             // A machine without authorities can still reach upstreams that need none.
-            let file = SYSTEM_AUTHORITIES
-                .iter()
-                .map(PathBuf::from)
-                .find(|path| path.exists());
-            if let Some(file) = file {
+            if let Some(file) = system_file() {
                 roots.add_parsable_certificates(read_certificates(&file)?);
             }
         }
@@ -82,6 +78,20 @@ impl ClientTls {
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.0
     }
+}
+
+fn system_file() -> Option<PathBuf> {
+    SYSTEM_AUTHORITIES
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+}
+
+/// The authorities of this machine; none if they cannot be read.
+pub(crate) fn system_authorities() -> Vec<CertificateDer<'static>> {
+    system_file()
+        .and_then(|file| read_certificates(&file).ok())
+        .unwrap_or_default()
 }
 
 fn provider() -> Arc<CryptoProvider> {

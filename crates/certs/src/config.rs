@@ -155,6 +155,17 @@ pub struct Wanted {
     pub origin: Origin,
 }
 
+/// Something that can be used, and is probably not what was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// The key below `tls`.
+    pub key: &'static str,
+    /// What is wrong with it; a sentence's beginning.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
 /// Where a certificate comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
@@ -179,11 +190,19 @@ impl TlsConfig {
             TlsSource::SelfSigned => Origin::SelfSigned,
         };
         let named = |names: &[CertificateName]| {
-            names.first().map(|first| Wanted {
-                id: first.file_name(),
-                names: names.to_vec(),
-                origin: origin.clone(),
-            })
+            let mut once: Vec<CertificateName> = Vec::with_capacity(names.len());
+            for name in names {
+                if !once.contains(name) {
+                    once.push(name.clone());
+                }
+            }
+            once.first()
+                .map(CertificateName::file_name)
+                .map(|id| Wanted {
+                    id,
+                    names: once,
+                    origin: origin.clone(),
+                })
         };
         let single = self
             .domains
@@ -287,6 +306,53 @@ impl TlsConfig {
         problems
     }
 
+    /// Lists what is probably not meant, or gets no certificate: the key below `tls`, what is wrong with it, and what to
+    /// do. None of it keeps a server from its work, on which one that stands in may be shown meanwhile.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        for certificate in &self.certificates {
+            for (at, name) in certificate.names.iter().enumerate() {
+                if certificate.names.iter().take(at).any(|other| other == name) {
+                    doubts.push(Doubt {
+                        key: "certificates",
+                        what: format!("a certificate names `{name}` twice"),
+                        hint: "once is enough".to_owned(),
+                    });
+                }
+            }
+        }
+        let mut told: Vec<CertificateName> = Vec::new();
+        let by_acme = |wanted: &Wanted| wanted.origin == Origin::Acme;
+        for wanted in self.wanted().into_iter().filter(by_acme) {
+            for name in wanted.names {
+                let trouble = self.acme.never_gives(&self.acme.directory, &name);
+                if let Some(trouble) = trouble.filter(|_| !told.contains(&name)) {
+                    let key = if self.domains.contains(&name) {
+                        "domains"
+                    } else {
+                        "certificates"
+                    };
+                    doubts.push(Doubt {
+                        key,
+                        what: trouble.what,
+                        hint: trouble.hint,
+                    });
+                    told.push(name);
+                }
+            }
+        }
+        if self.wanted().iter().any(by_acme)
+            && let Some((what, hint)) = self.acme.email_doubt()
+        {
+            doubts.push(Doubt {
+                key: "acme.email",
+                what,
+                hint,
+            });
+        }
+        doubts
+    }
+
     /// The ways in which a name can be proven, the first to try first.
     pub fn challenges(&self, name: &CertificateName) -> Vec<ChallengeKind> {
         let dns = self.acme.dns.is_set();
@@ -357,6 +423,55 @@ mod tests {
         check(r#"{"certificate_file": "/a"}"#, false);
         check(r#"{"names": ["a.org"], "certbot": "a"}"#, false);
         check(r#"{"certbot": "../x"}"#, false);
+    }
+
+    #[test]
+    fn what_gets_no_certificate_is_doubted_and_no_error() {
+        let doubts = |names: &str, more: &str| -> Vec<&'static str> {
+            let config = read(&format!(
+                r#"{{"domains": [{names}], "acme": {{"agree_to_terms": true{more}}}}}"#
+            ));
+            assert!(config.problems().is_empty(), "{:?}", config.problems());
+            config.doubts().into_iter().map(|doubt| doubt.key).collect()
+        };
+        let inner = r#""hub.example.org", "hub.local""#;
+        assert_eq!(doubts(inner, ""), ["domains"]);
+        let by_url = r#", "directory": "https://acme-v02.api.letsencrypt.org/directory""#;
+        assert_eq!(doubts(inner, by_url), ["domains"]);
+        let own = r#", "directory": "https://ca.local/dir""#;
+        assert!(doubts(inner, own).is_empty());
+        assert!(doubts(r#""hub.example.org", "203.0.113.7""#, "").is_empty());
+        let by_dns = r#", "challenge": "dns-01", "dns": {"kind": "command", "command": ["/x"]}"#;
+        assert_eq!(doubts(r#""203.0.113.7""#, by_dns), ["domains"]);
+        let mail = |address: &str| format!(r#", "email": "{address}""#);
+        for good in [
+            "admin@example.org",
+            "a+b@mail.example.org",
+            "a@büro.example",
+        ] {
+            assert!(doubts(r#""a.org""#, &mail(good)).is_empty(), "{good}");
+        }
+        for odd in [
+            "admin@",
+            "@example.org",
+            "mailto:a@b.org",
+            "a@b@c.org",
+            "a@b.org\\n",
+        ] {
+            assert_eq!(doubts(r#""a.org""#, &mail(odd)), ["acme.email"], "{odd}");
+        }
+        let own = read(r#"{"domains": ["hub.local"], "source": "self-signed"}"#);
+        assert!(own.doubts().is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_written_twice_is_asked_for_once() {
+        let config = read(
+            r#"{"certificates": [{"names": ["a.org", "b.org", "A.org."]}], "acme": {"agree_to_terms": true}}"#,
+        );
+        assert!(config.problems().is_empty());
+        assert_eq!(config.doubts()[0].key, "certificates");
+        assert_eq!(config.wanted()[0].names.len(), 2);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Inspected {
     pub(crate) self_signed: bool,
     /// The kind of its key, in words.
     pub(crate) key: &'static str,
+    /// What is wrong with the chain, although it can be shown; looked for in files of others only.
+    pub(crate) doubt: Option<Trouble>,
 }
 
 impl Inspected {
@@ -86,6 +88,7 @@ impl Inspected {
             issuer: plain(&in_words(leaf.issuer())),
             self_signed: leaf.issuer() == leaf.subject() && chain.len() == 1,
             key,
+            doubt: None,
             chain,
         })
     }
@@ -203,7 +206,7 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<CertificateName> {
 }
 
 /// Who somebody is, in words: the common name, or else the organization, or else everything.
-fn in_words(name: &x509_parser::x509::X509Name<'_>) -> String {
+pub(crate) fn in_words(name: &x509_parser::x509::X509Name<'_>) -> String {
     let text = |attribute: Option<&x509_parser::x509::AttributeTypeAndValue<'_>>| {
         attribute.and_then(|attribute| attribute.as_str().ok().map(str::to_owned))
     };

@@ -17,6 +17,7 @@ mod keys;
 mod live;
 mod manage;
 mod name;
+mod order;
 mod pem;
 pub mod preflight;
 mod schedule;
@@ -31,8 +32,8 @@ pub use challenge::{
 pub use client::ClientTls;
 pub use config::{
     AcmeConfig, Authority, AuthorityError, CertificateConfig, ChallengeChoice, DnsCommandConfig,
-    DnsConfig, DnsServer, DnsServerError, Origin, Rfc2136Config, TlsConfig, TlsSource, TlsVersion,
-    TsigAlgorithm, Wanted,
+    DnsConfig, DnsServer, DnsServerError, Doubt, Origin, Rfc2136Config, TlsConfig, TlsSource,
+    TlsVersion, TsigAlgorithm, Wanted,
 };
 pub use files::{CertificateError, read_certificates, read_key};
 pub use identity::ClientIdentity;

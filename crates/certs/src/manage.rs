@@ -298,7 +298,27 @@ impl Shared {
 
     /// Whether the authority is one that looks from the Internet: not one of our own, which may know other names.
     fn asks_public_authority(&self) -> bool {
-        !matches!(self.config.acme.directory, Authority::Url(_))
+        self.config.acme.directory.is_public()
+    }
+
+    /// What is wrong with a certificate: that nobody will ever give it, or else what went wrong at the last attempt, or
+    /// what some visitors stumble over.
+    fn trouble(&self, one: &Managed) -> Option<Trouble> {
+        self.never_given(one)
+            .or_else(|| one.history.trouble.clone())
+            .or_else(|| one.shown.doubt.clone())
+    }
+
+    /// Why the authority never gives a certificate. Not kept: with other settings it may.
+    fn never_given(&self, one: &Managed) -> Option<Trouble> {
+        self.never_given_by(&self.config.acme.directory, one)
+    }
+
+    fn never_given_by(&self, authority: &Authority, one: &Managed) -> Option<Trouble> {
+        let names = one.wanted.names.iter();
+        names
+            .filter(|_| one.wanted.origin == Origin::Acme)
+            .find_map(|name| self.config.acme.never_gives(authority, name))
     }
 
     /// The ways to prove each name of a certificate.

@@ -9,10 +9,29 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A name in a certificate: `jupyter.example.org`, `*.jupyter.example.org`, or an IP address. Lower case.
+/// A name in a certificate: `jupyter.example.org`, `*.jupyter.example.org`, or an IP address. Lower case, and as DNS has
+/// it: `büro.example` becomes `xn--bro-hoa.example`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CertificateName(String);
+
+/// Domains below which no public authority gives certificates: set aside for examples, trials and networks of one's own
+/// (RFC 2606, 6761, 6762), or given to nobody since so many networks use them.
+const INNER: [&str; 13] = [
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "mail",
+    "onion",
+    "test",
+];
 
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -23,8 +42,10 @@ pub enum CertificateNameError {
          port and path"
     )]
     Malformed(String),
-    /// It has letters beyond ASCII.
-    #[error("`{0}` has letters beyond ASCII: write the name as DNS has it, beginning with `xn--`")]
+    /// It has letters beyond ASCII, and no form without them.
+    #[error(
+        "`{0}` is not a name for a certificate: its letters beyond ASCII have no form in the DNS (IDNA)"
+    )]
     NotAscii(String),
     /// The star stands elsewhere than alone in front.
     #[error(
@@ -52,6 +73,20 @@ impl CertificateName {
     /// The address, if it is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse().ok()
+    }
+
+    /// Whether nobody on the internet can have it: one without a dot, one below a domain that nobody is given (also
+    /// `home.arpa`, RFC 8375), and an inner address.
+    pub(crate) fn is_inner(&self) -> bool {
+        if let Some(address) = self.address() {
+            return crate::preflight::is_private(address);
+        }
+        let base = self.base();
+        let last = base.rsplit('.').next().unwrap_or_default();
+        !base.contains('.')
+            || INNER.contains(&last)
+            || base == "home.arpa"
+            || base.ends_with(".home.arpa")
     }
 
     /// Whether a certificate with this name is right for a host (RFC 6125 §6.4.3: the star covers one level).
@@ -83,7 +118,9 @@ impl FromStr for CertificateName {
             return Ok(Self(address.to_string()));
         }
         if !text.is_ascii() {
-            return Err(CertificateNameError::NotAscii(text.to_owned()));
+            return in_ascii(text)
+                .ok_or_else(|| CertificateNameError::NotAscii(text.to_owned()))?
+                .parse();
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let base = name.strip_prefix("*.").unwrap_or(&name);
@@ -106,6 +143,19 @@ impl FromStr for CertificateName {
             return Err(CertificateNameError::Malformed(text.to_owned()));
         }
         Ok(Self(name))
+    }
+}
+
+/// A name with letters beyond ASCII as DNS has it (IDNA, RFC 5890 §2.3.2.1).
+fn in_ascii(text: &str) -> Option<String> {
+    let (star, base) = match text.strip_prefix("*.") {
+        Some(base) => ("*.", base),
+        None => ("", text),
+    };
+    match url::Host::parse(base) {
+        // An address in digits of another script is more likely a mistake.
+        Ok(url::Host::Domain(name)) if name.is_ascii() => Some(format!("{star}{name}")),
+        _ => None,
     }
 }
 
@@ -177,11 +227,55 @@ mod tests {
             "*",
             "a.*.org",
             "*a.org",
-            "büro.example",
+            "bü ro.example",
+            "bü*.example",
+            "https://büro.example",
+            "büro.example:443",
+            "büro\u{ad}..example",
+            "１.2.3.4",
             "1.2.3.400",
             "a b.org",
         ] {
             assert!(bad.parse::<CertificateName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn letters_beyond_ascii_become_what_dns_has() {
+        for (written, known) in [
+            ("büro.example", "xn--bro-hoa.example"),
+            ("BÜRO.Example.", "xn--bro-hoa.example"),
+            ("*.büro.example", "*.xn--bro-hoa.example"),
+            ("例え.example", "xn--r8jz45g.example"),
+        ] {
+            let name: CertificateName = written.parse().unwrap();
+            assert_eq!(name.as_str(), known);
+        }
+    }
+
+    #[test]
+    fn names_that_nobody_on_the_internet_has_are_known() {
+        let is_inner = |name: &str| name.parse::<CertificateName>().unwrap().is_inner();
+        for name in [
+            "localhost",
+            "myserver",
+            "hub.local",
+            "*.hub.internal",
+            "hub.home.arpa",
+            "10.1.2.3",
+            "127.0.0.1",
+            "fd00::1",
+        ] {
+            assert!(is_inner(name), "{name}");
+        }
+        for name in [
+            "hub.example.org",
+            "*.hub.example.org",
+            "local.example.org",
+            "203.0.113.7",
+            "2001:db8::1",
+        ] {
+            assert!(!is_inner(name), "{name}");
         }
     }
 

@@ -23,6 +23,7 @@ use crate::dns::{LookupError, Resolver};
 use crate::name::CertificateName;
 
 use self::addresses::OwnAddresses;
+pub(crate) use self::addresses::is_private;
 use self::reach::Probed;
 
 /// So many names are checked at the same time.

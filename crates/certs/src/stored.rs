@@ -11,6 +11,7 @@ use crate::disk;
 use crate::inspect::Inspected;
 use crate::keys::KeyType;
 use crate::name::CertificateName;
+use crate::order;
 use crate::pem::{self, Holds};
 use crate::schedule::Window;
 use crate::trouble::{Trouble, TroubleKind};
@@ -193,7 +194,7 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
         ));
     }
     let read = kept(&chain_text, key_text.expose(), &chain.display().to_string());
-    let read = read.map_err(|trouble| {
+    let mut read = read.map_err(|trouble| {
         if trouble.what.contains("another key") {
             return Trouble::new(
                 TroubleKind::BadCertificate,
@@ -229,6 +230,7 @@ pub(crate) fn load_files(chain: &Path, key: &Path) -> Result<Kept, Trouble> {
             "have one made that has the server's name as `subjectAltName`: browsers look at nothing else",
         ));
     }
+    read.inspected.doubt = order::doubt(&read.inspected.chain, &chain.display().to_string());
     Ok(read)
 }
 

@@ -88,6 +88,13 @@ impl Trouble {
         self
     }
 
+    /// Whether the authority has refused the name itself, or the request, and not looked at anything of ours: CAA records
+    /// are in the DNS, where they can be seen from here as well.
+    pub(crate) fn is_about_the_name(&self) -> bool {
+        self.kind == TroubleKind::Refused
+            && !self.causes.iter().any(|cause| cause.ends_with("(caa)"))
+    }
+
     /// Says how long the authority wants to be left alone.
     #[must_use]
     pub fn retry_after(mut self, pause: Option<Duration>) -> Self {
@@ -134,6 +141,18 @@ impl Error for Trouble {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_refusal_for_caa_is_explained_by_what_is_in_the_dns() {
+        let refused = |cause: &str| {
+            Trouble::new(TroubleKind::Refused, "a", "b")
+                .because(cause)
+                .is_about_the_name()
+        };
+        assert!(refused("a forbidden domain (rejectedIdentifier)"));
+        assert!(!refused("CAA record for a.org prevents issuance (caa)"));
+        assert!(!Trouble::new(TroubleKind::NotProven, "a", "b").is_about_the_name());
+    }
 
     #[test]
     fn what_others_have_written_is_one_line_and_ends() {

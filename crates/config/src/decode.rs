@@ -14,9 +14,11 @@ const MAX_FAULTS: usize = 100;
 
 /// Makes the settings, leaving out every value that cannot be read after reporting it.
 ///
-/// `None` if what remains cannot be read either, or there are too many of them; the report then says why.
+/// `removed` are the values that were taken out of the tree before: people count what they have written. `None` if what
+/// remains cannot be read either, or there are too many of them; the report then says why.
 pub(crate) fn decode<T: DeserializeOwned>(
     tree: &mut Node,
+    removed: &[Vec<Step>],
     schema: &Schema,
     report: &mut Report,
 ) -> (Option<T>, Vec<Vec<Step>>) {
@@ -26,15 +28,43 @@ pub(crate) fn decode<T: DeserializeOwned>(
             Ok(settings) => return (Some(settings), unusable),
             Err(fault) => locate::<T>(tree, fault),
         };
-        report.add(problem(tree, schema, &fault));
+        let written = as_written(&fault.path, removed, &unusable);
+        report.add(problem(tree, schema, &fault, &written));
         if !tree.remove(&fault.path) {
             return (None, unusable);
         }
-        unusable.push(fault.path);
+        unusable.push(written);
         if unusable.len() >= MAX_FAULTS {
             return (None, unusable);
         }
     }
+}
+
+/// The way to a value in the tree as it was before others were taken out of the same lists.
+fn as_written(path: &[Step], removed: &[Vec<Step>], unusable: &[Vec<Step>]) -> Vec<Step> {
+    let mut written: Vec<Step> = Vec::with_capacity(path.len());
+    for step in path {
+        let Step::Index(mut index) = *step else {
+            written.push(step.clone());
+            continue;
+        };
+        let mut gone: Vec<usize> = removed
+            .iter()
+            .chain(unusable)
+            .filter_map(|other| match other.split_last()? {
+                (Step::Index(index), list) if list == written => Some(*index),
+                _ => None,
+            })
+            .collect();
+        gone.sort_unstable();
+        for before in gone {
+            if before <= index {
+                index += 1;
+            }
+        }
+        written.push(Step::Index(index));
+    }
+    written
 }
 
 /// Why and where reading failed.
@@ -114,8 +144,8 @@ fn collect_leaves(node: &Node, path: &mut Vec<Step>, leaves: &mut Vec<Vec<Step>>
     }
 }
 
-fn problem(tree: &Node, schema: &Schema, fault: &Fault) -> Problem {
-    let key = path_text(&fault.path);
+fn problem(tree: &Node, schema: &Schema, fault: &Fault, written: &[Step]) -> Problem {
+    let key = path_text(written);
     let message = fault.message.trim_end_matches(['\n', ' ']);
     let problem = if key.is_empty() {
         Problem::error(format!("the configuration cannot be used: {message}"))

@@ -1,7 +1,9 @@
 //! Settings that follow from others, as long as nobody sets them.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use lyceum_certs::CertificateName;
 
 use crate::source::{Place, Source, SourceKind, Sources};
 use crate::tree::{Data, Leaf, Node, Step};
@@ -87,13 +89,14 @@ pub(crate) fn serve_https(tree: &mut Node, sources: &mut Sources) {
         .iter()
         .find_map(|address| address.as_str()?.parse::<SocketAddr>().ok())
         .map_or(443, |address| address.port());
+    // One that cannot be used is told as such, and makes no address.
     let name = domains
         .iter()
-        .filter_map(Node::as_str)
-        .find(|name| !name.starts_with('*'));
-    let host = name.map(|name| match name.parse::<Ipv6Addr>() {
-        Ok(_) => format!("[{name}]"),
-        Err(_) => name.to_owned(),
+        .filter_map(|name| name.as_str()?.parse::<CertificateName>().ok())
+        .find(|name| !name.is_wildcard());
+    let host = name.map(|name| match name.address() {
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => name.to_string(),
     });
     if let Some(name) = host
         && find(tree, ["hub", "public_url"]).is_none()

@@ -106,7 +106,8 @@ pub(crate) fn load_or_default(
 
     // What is left is read, so that values of the right type but without sense are found as well.
     let mut readable = tree.clone();
-    let (config, unreadable) = decode::decode::<Config>(&mut readable, &schema, &mut report);
+    let (config, unreadable) =
+        decode::decode::<Config>(&mut readable, &unusable, &schema, &mut report);
     unusable.extend(unreadable);
     if let Some(config) = &config {
         let unusable: Vec<String> = unusable.iter().map(|path| path_text(path)).collect();

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::refused::Refused;
+
 /// Counters of all threads; they only grow, except those of what is open now.
 #[derive(Debug)]
 pub struct Counts {
@@ -19,6 +21,8 @@ pub struct Counts {
     pub tls_handshakes: AtomicU64,
     /// TLS handshakes that failed: another protocol, no common version, a certificate that is not believed.
     pub tls_failures: AtomicU64,
+    /// Certificates of clients that were refused, for the log.
+    pub(crate) refused: Refused,
     /// Answers by status, from 100 on.
     statuses: [AtomicU64; 500],
 }
@@ -33,6 +37,7 @@ impl Default for Counts {
             connections_open: AtomicU64::new(0),
             tls_handshakes: AtomicU64::new(0),
             tls_failures: AtomicU64::new(0),
+            refused: Refused::new(),
             statuses: [const { AtomicU64::new(0) }; 500],
         }
     }

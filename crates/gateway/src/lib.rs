@@ -46,6 +46,7 @@ mod plan;
 mod pool;
 mod proxy_protocol;
 mod pulse;
+mod refused;
 mod relay;
 mod request_id;
 pub mod rewrite;

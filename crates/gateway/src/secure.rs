@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::plan::Peer;
+use crate::refused;
 use crate::serve::Core;
 use crate::socket::{Plain, Socket};
 
@@ -43,7 +44,7 @@ pub(crate) async fn begin(
             // Whoever looks only whether the port is open has not failed.
             if below.began != Began::Nothing {
                 counts.tls_failures.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(client.addr = ?peer.addr, error = %error, "a TLS handshake failed");
+                tell_failure(core, peer, &error);
             }
             if below.began == Began::Text {
                 tell_plain(below.io).await;
@@ -69,6 +70,24 @@ pub(crate) async fn begin(
         .and_then(<[_]>::first)
         .map(|certificate| Rc::new(ClientIdentity::of(certificate)));
     Some(Socket::Secure(Box::new(stream)))
+}
+
+/// Writes down a handshake that failed: a certificate that is refused is looked for by administrators, the rest is
+/// everyday business of ports that are open to all.
+fn tell_failure(core: &Core, peer: &Peer, error: &io::Error) {
+    let why = refused::why(error);
+    let untold = why
+        .as_ref()
+        .and_then(|_| core.parts.counts.refused.count(core.parts.clock.now()));
+    if let (Some(why), Some(untold)) = (why, untold) {
+        let before = match untold {
+            0 => String::new(),
+            untold => format!("; so were {untold} others since the last one that was told"),
+        };
+        tracing::info!(client.addr = ?peer.addr, "the certificate of a client was refused: {why}{before}");
+    } else {
+        tracing::debug!(client.addr = ?peer.addr, error = %error, "a TLS handshake failed");
+    }
 }
 
 async fn close(mut stream: TlsStream<Below>) {

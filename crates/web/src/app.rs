@@ -17,6 +17,9 @@ use crate::visit::Visitor;
 use crate::{ApiError, Web, api, maintenance, notices, oauth, pages, request_id};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-jupyterhub-version");
+/// Where authorities look for proofs of a name (RFC 8555 §8.3): at the root, whatever the base URL. Whoever accepts
+/// connections answers those that it knows; the others come here.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// Nothing of an API answer may be run or framed by a browser.
 const API_CSP: &str = "frame-ancestors 'none'; default-src 'none'";
 /// For whatever has no policy of its own, such as pictures: they may have styles inside, but no scripts.
@@ -77,7 +80,11 @@ impl Web {
                 .nest(&base, router)
                 .fallback(boxed(not_here))
         };
-        let router = router.with_state(self.clone());
+        let no_challenge = || any(pages::files::no_challenge);
+        let router = router
+            .route(CHALLENGES, no_challenge())
+            .route(&format!("{CHALLENGES}{{*token}}"), no_challenge())
+            .with_state(self.clone());
         // A router's own layers run after it has chosen by path and method; these have to come before.
         Router::new()
             .fallback_service(router)

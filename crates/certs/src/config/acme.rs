@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::dns::DnsConfig;
 use crate::name::CertificateName;
+use crate::trouble::{Trouble, TroubleKind, plain};
 
 /// From whom certificates come (ACME, RFC 8555), and how names are proven.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,43 @@ pub struct AcmeConfig {
 }
 
 impl AcmeConfig {
+    /// Why an authority never gives a certificate for a name, so that it need not be asked.
+    pub(crate) fn never_gives(
+        &self,
+        authority: &Authority,
+        name: &CertificateName,
+    ) -> Option<Trouble> {
+        if authority.is_public() && name.is_inner() {
+            return Some(Trouble::new(
+                TroubleKind::Configuration,
+                format!(
+                    "no public authority gives a certificate for `{name}`, which is nobody's name on the internet"
+                ),
+                "name the server by a name of yours in the public DNS; or set `tls.acme.directory` to an authority of \
+                 your own; or let Lyceum sign it itself: `tls.source = \"self-signed\"`",
+            ));
+        }
+        if self.challenge == ChallengeChoice::Dns01 && name.address().is_some() {
+            // RFC 8738 §7.
+            return Some(Trouble::new(
+                TroubleKind::Configuration,
+                format!("`{name}` cannot be proven by dns-01: the DNS proves names, not addresses"),
+                "set `tls.acme.challenge` to `auto`, or take the address out of `[tls]`",
+            ));
+        }
+        None
+    }
+
+    /// What is doubtful about the address for mail; not all authorities look at it.
+    pub(super) fn email_doubt(&self) -> Option<(String, String)> {
+        let email = self.email.as_deref().filter(|email| !is_address(email))?;
+        Some((
+            format!("`{}` is not an e-mail address", plain(email)),
+            "for example `email = \"admin@example.org\"`: authorities may refuse an account with it"
+                .to_owned(),
+        ))
+    }
+
     /// What cannot work for these names.
     pub(super) fn problems(&self, names: &[CertificateName]) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
@@ -94,6 +132,15 @@ impl AcmeConfig {
         problems.extend(self.dns.problems());
         problems
     }
+}
+
+/// Whether a text may be an address for mail. Who takes mail there only the authority finds out.
+fn is_address(text: &str) -> bool {
+    let odd =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | ',' | '<' | '>' | ':');
+    text.split_once('@').is_some_and(|(who, host)| {
+        !who.is_empty() && !host.contains('@') && host.parse::<CertificateName>().is_ok()
+    }) && !text.contains(odd)
 }
 
 /// How names are proven.
@@ -145,12 +192,17 @@ impl Authority {
         }
     }
 
+    /// Whether it is one that looks from the internet: not one of our own, which may know other names.
+    pub(crate) fn is_public(&self) -> bool {
+        // Also by its URL, as the documentation of other programs has it. Its account stays where it is then.
+        [Self::LetsEncrypt, Self::LetsEncryptStaging]
+            .iter()
+            .any(|known| known.url() == self.url())
+    }
+
     /// The place for trials that belongs to it, if there is one that is known.
     pub fn staging(&self) -> Option<Self> {
-        match self {
-            Self::LetsEncrypt | Self::LetsEncryptStaging => Some(Self::LetsEncryptStaging),
-            Self::Url(_) => None,
-        }
+        self.is_public().then_some(Self::LetsEncryptStaging)
     }
 
     /// A name for files.
@@ -254,6 +306,10 @@ mod tests {
             "https://a b",
         ] {
             assert!(text.parse::<Authority>().is_err(), "{text}");
+        }
+        for known in [Authority::LetsEncrypt, Authority::LetsEncryptStaging] {
+            let by_url = Authority::Url(known.url().to_owned());
+            assert_eq!(by_url.staging(), Some(Authority::LetsEncryptStaging));
         }
         let other: Authority = "https://ca.example.org:9000/acme/directory"
             .parse()

@@ -39,7 +39,11 @@ impl Manager {
     /// Whoever has asked for it, and had to wait for another attempt at the same certificate, gets what became of that
     /// one: two orders would be one too many.
     pub(super) async fn attempt(&self, id: &str, why: Why) -> Result<(), Trouble> {
-        let attempts = self.0.find(id).map(|one| one.attempts);
+        let first = self.0.find(id);
+        if let Some(trouble) = first.as_ref().and_then(|one| self.0.never_given(one)) {
+            return Err(trouble);
+        }
+        let attempts = first.map(|one| one.attempts);
         let _working = self.0.working.lock().await;
         let Some(one) = self.0.find(id) else {
             return Ok(());
@@ -287,7 +291,8 @@ impl Shared {
             kinds.retain(|kind| *kind != ChallengeKind::Dns01);
         }
         names.retain(|(_, kinds)| !kinds.is_empty());
-        if names.is_empty() {
+        // One that does not give certificates for a name would not do so with better records either.
+        if names.is_empty() || trouble.is_about_the_name() {
             return trouble;
         }
         let options = PreflightOptions {

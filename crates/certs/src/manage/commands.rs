@@ -10,6 +10,7 @@ use crate::acme::OrderRequest;
 use crate::config::Origin;
 use crate::dns::Resolver;
 use crate::inspect::Inspected;
+use crate::name::CertificateName;
 use crate::preflight::{self, Finding, PreflightOptions};
 use crate::trouble::{Trouble, TroubleKind};
 
@@ -53,7 +54,7 @@ impl Manager {
             let outcome = match &one.wanted.origin {
                 Origin::Acme => {
                     let is_due = self.0.is_due(&one, self.0.now());
-                    let why = named || all || is_due || one.history.trouble.is_some();
+                    let why = named || all || is_due || self.0.trouble(&one).is_some();
                     if why {
                         let result = self.attempt(id, Why::Asked).await;
                         result.map(|()| match self.0.find(id) {
@@ -106,15 +107,19 @@ impl Manager {
         ids: &[String],
     ) -> Result<Vec<Outcome>, Trouble> {
         let shared = Arc::clone(&self.0);
-        let authority = authority.clone();
+        let place = authority.clone();
         // It reads the authorities that this machine knows.
         let making = tokio::task::spawn_blocking(move || {
-            client(&shared.config, &authority, &shared.stored, &shared.clock)
+            client(&shared.config, &place, &shared.stored, &shared.clock)
         });
         let client = making.await.map_err(|error| broke_off(&error))??;
         let mut outcomes = Vec::new();
         for one in self.chosen(ids)? {
             if one.wanted.origin != Origin::Acme {
+                continue;
+            }
+            if let Some(trouble) = self.0.never_given_by(authority, &one) {
+                outcomes.push(Outcome::of(&one.wanted.id, Err(trouble)));
                 continue;
             }
             let _working = self.0.working.lock().await;
@@ -152,16 +157,29 @@ impl Manager {
 
     /// Checks from here what the authority will check: the DNS, the ports, who may give certificates (CAA).
     pub async fn check(&self, ids: &[String]) -> Result<Vec<Finding>, Trouble> {
-        let names: Vec<_> = self
+        let mut names: Vec<_> = self
             .chosen(ids)?
             .iter()
             .filter(|one| one.wanted.origin == Origin::Acme)
             .flat_map(|one| self.0.ways(one))
             .collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut findings = Vec::new();
+        let acme = &self.0.config.acme;
+        names.retain(|(name, _)| match acme.never_gives(&acme.directory, name) {
+            None => true,
+            Some(trouble) => {
+                findings.push(Finding {
+                    name: Some(name.clone()),
+                    verdict: preflight::Verdict::Problem,
+                    what: trouble.what,
+                    hint: Some(trouble.hint),
+                });
+                false
+            }
+        });
+        if names.is_empty() {
+            return Ok(findings);
+        }
         let mut caa = Vec::new();
         if let Some(client) = &self.0.acme {
             match client.directory().await {
@@ -301,10 +319,13 @@ impl Manager {
         let mut chosen: Vec<Managed> = Vec::new();
         for one in ids.iter().map(|id| {
             let by_id = managed.iter().find(|one| one.wanted.id == *id);
+            // As in the configuration: capitals and a dot at the end make no other name.
+            let name = id.parse::<CertificateName>().ok();
             let by_name = || {
+                let is_it = |own: &CertificateName| Some(own) == name.as_ref();
                 managed
                     .iter()
-                    .find(|one| one.wanted.names.iter().any(|name| name.as_str() == id))
+                    .find(|one| one.wanted.names.iter().any(is_it))
             };
             by_id.or_else(by_name).cloned().ok_or_else(|| {
                 let known: Vec<&str> = managed.iter().map(|one| one.wanted.id.as_str()).collect();

@@ -63,6 +63,7 @@ impl Shared {
     pub(super) fn due_at(&self, one: &Managed, now: Timestamp) -> Option<Timestamp> {
         let planned = match one.wanted.origin {
             Origin::Files(..) => return None,
+            Origin::Acme if self.never_given(one).is_some() => return None,
             Origin::SelfSigned => one.shown.not_after.checked_sub(RENEW_OWN).ok()?,
             Origin::Acme if !one.in_place || self.is_outdated(one) => now,
             Origin::Acme => schedule::renew_at(

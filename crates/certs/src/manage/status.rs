@@ -155,7 +155,7 @@ impl Shared {
                 .and_then(|window| window.explanation_url.clone()),
             last_attempt: one.history.last_attempt,
             failures: one.history.failures,
-            trouble: one.history.trouble.clone(),
+            trouble: self.trouble(one),
         }
     }
 

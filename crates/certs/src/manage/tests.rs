@@ -248,6 +248,29 @@ fn a_missing_certificate_is_a_notice_at_first_and_an_error_when_it_does_not_come
     assert_eq!(world.manager.warnings()[0].hint, "prove it");
 }
 
+#[tokio::test]
+async fn what_no_public_authority_certifies_is_told_at_once_and_never_asked_for() {
+    let world = World::new(|config| {
+        config.domains = vec!["hub.local".parse().unwrap()];
+        config.acme.directory = Authority::LetsEncrypt;
+    });
+    let status = world.manager.status();
+    let one = &status.certificates[0];
+    assert_eq!((one.state, one.renewal), (State::StandIn, None));
+    let trouble = one.trouble.clone().unwrap();
+    assert!(trouble.hint.contains("self-signed"), "{trouble:?}");
+    assert_eq!(status.warnings[0].level, Level::Error);
+    assert_eq!(status.warnings[0].hint, trouble.hint);
+    let name = ["HUB.local.".to_owned()];
+    let renewed = world.manager.renew(&name, false).await.unwrap();
+    assert_eq!(renewed[0].trouble.as_ref(), Some(&trouble));
+    let tried = world.manager.try_out(&name).await.unwrap();
+    assert_eq!(tried[0].trouble.as_ref(), Some(&trouble));
+    let findings = world.manager.check(&name).await.unwrap();
+    assert_eq!((findings.len(), &findings[0].what), (1, &trouble.what));
+    assert_eq!(world.manager.status().certificates[0].last_attempt, None);
+}
+
 #[test]
 fn an_end_that_comes_near_is_a_warning_then_an_error() {
     let world = World::with_certificate(&[ID]);

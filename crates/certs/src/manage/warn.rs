@@ -61,7 +61,7 @@ impl Manager {
         self.tell_clock_warning(now);
         for one in self.0.managed().iter_mut() {
             let begins =
-                one.wanted.origin == Origin::Acme && !one.in_place && one.history.trouble.is_none();
+                one.wanted.origin == Origin::Acme && !one.in_place && self.0.trouble(one).is_none();
             let Some(warning) = self.0.warning(one, now).filter(|_| !begins) else {
                 one.told = None;
                 continue;
@@ -143,10 +143,9 @@ impl Shared {
         } else {
             &one.wanted.names
         });
+        let trouble = self.trouble(one);
         let make = |level, text: String, hint: &str| {
-            let hint = one
-                .history
-                .trouble
+            let hint = trouble
                 .as_ref()
                 .map_or_else(|| hint.to_owned(), |trouble| trouble.hint.clone());
             Some(Warning {
@@ -156,14 +155,14 @@ impl Shared {
                 hint,
             })
         };
-        let why = one
-            .history
-            .trouble
+        let why = trouble
             .as_ref()
             .map_or_else(String::new, |trouble| format!(" Why: {trouble}."));
         let look = "`lyceum cert status` tells more";
         if !one.in_place {
-            let waits = one.wanted.origin == Origin::Acme && one.history.failures < PATIENCE;
+            let waits = one.wanted.origin == Origin::Acme
+                && one.history.failures < PATIENCE
+                && self.never_given(one).is_none();
             let level = if waits { Level::Notice } else { Level::Error };
             return make(
                 level,
@@ -184,10 +183,15 @@ impl Shared {
                 format!("The certificate for {names} is not valid: it ended on {until}.{why}")
             };
             let hint = match one.wanted.origin {
+                Origin::Files(..) if now < one.shown.not_before => {
+                    "check this machine's clock, `timedatectl`; if it is right, put the one of before into its files"
+                }
                 Origin::Files(..) => {
                     "put a new one into its files, or see why whoever does that has not"
                 }
-                Origin::Acme | Origin::SelfSigned => look,
+                Origin::Acme | Origin::SelfSigned => {
+                    "it is renewed while Lyceum runs; `lyceum cert renew` does it now, or says why it cannot"
+                }
             };
             return make(level, text, hint);
         }
@@ -202,6 +206,11 @@ impl Shared {
             (Some(_), Origin::SelfSigned) => make(
                 Level::Warning,
                 format!("The certificate for {names} could not be kept.{why}"),
+                look,
+            ),
+            _ if one.shown.doubt.is_some() => make(
+                Level::Warning,
+                format!("Some browsers may not believe the certificate for {names}.{why}"),
                 look,
             ),
             _ => None,

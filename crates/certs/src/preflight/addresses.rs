@@ -205,7 +205,7 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// Whether nobody on the internet gets there.
-pub(super) fn is_private(address: IpAddr) -> bool {
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, ..] = address.octets();

@@ -355,13 +355,13 @@ pub(crate) fn server_certificate(change: impl FnOnce(&mut CertificateParams)) ->
     let mut params =
         CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     change(&mut params);
-    let chain = params
+    let own = params
         .signed_by(&key, &Issuer::new(ca, ca_key))
         .unwrap()
         .pem();
     ServerCertificate {
+        chain: format!("{own}{ca_pem}"),
         ca: ca_pem,
-        chain,
         key: key.serialize_pem(),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lyceum_certs::{CertificateConfig, State, TlsConfig, TroubleKind};
+use lyceum_certs::{CertificateConfig, Level, State, TlsConfig, TroubleKind};
 
 use crate::pebble::{ServerCertificate, server_certificate};
 use crate::world::{Site, World, logged, never, until};
@@ -77,7 +77,7 @@ async fn new_files_are_shown_without_a_restart_and_bad_ones_are_left_and_told() 
     );
 
     let other = make();
-    let half = &other.chain[..other.chain.len() / 2];
+    let half = &other.chain[..other.chain.len() / 4];
     let bad = [
         ("garbage", other.key.as_str()),
         ("", other.key.as_str()),
@@ -101,6 +101,25 @@ async fn new_files_are_shown_without_a_restart_and_bad_ones_are_left_and_told() 
         assert_eq!(world.shown("f.example.org").await, serial);
         assert_eq!(site.manager.warnings(), []);
     }
+
+    // One that browsers may stumble over is shown all the same.
+    let alone = make();
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let own = alone.chain.rsplit_once(begin).unwrap().0;
+    fs::write(&files.chain, own).unwrap();
+    fs::write(&files.key, &alone.key).unwrap();
+    serial = site.other_than(id, &serial).await;
+    assert_eq!(world.shown("f.example.org").await, serial);
+    let status = site.status(id);
+    assert_eq!(status.state, State::Valid);
+    let what = status.trouble.unwrap().what;
+    assert!(
+        what.contains("lacks the certificate of Authority for tests"),
+        "{what}"
+    );
+    assert_eq!(site.manager.warnings()[0].level, Level::Warning);
+    files.put(&make());
+    good(&site, id, &serial).await;
 
     // A bad one is told in the log once, not at each look.
     fs::write(&files.chain, "garbage").unwrap();

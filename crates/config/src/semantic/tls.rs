@@ -18,6 +18,13 @@ impl Rules<'_> {
                 self.add(problem, &[(&key, "set here")]);
             }
         }
+        for doubt in tls.doubts() {
+            let key = format!("tls.{}", doubt.key);
+            if self.usable(&[&key]) {
+                let problem = Problem::warning(doubt.what).help(doubt.hint);
+                self.add(problem, &[(&key, "set here")]);
+            }
+        }
         let listens = !config.gateway.listen_tls.is_empty();
         if listens && !tls.is_on() && self.usable(&["tls", "gateway.listen_tls"]) {
             let problem = Problem::error("there is no certificate for `gateway.listen_tls`")

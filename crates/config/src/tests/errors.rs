@@ -59,6 +59,25 @@ text = \"Help\"
 }
 
 #[test]
+fn values_in_lists_are_counted_as_they_are_written() {
+    let told = Folder::with(
+        "[tls]\ndomains = [\"a b.org\", 7, \"good.example.org\", \"https://x.org\", \"y:1\", \"büro.example\"]\n\
+         acme = { agree_to_terms = true }\n",
+    )
+    .bad();
+    for (at, value) in [(0, "a b.org"), (1, ""), (3, "https://x.org"), (4, "y:1")] {
+        let title = format!("`tls.domains[{at}]`");
+        assert_eq!(told.matches(&title).count(), 1, "{title}: {told}");
+        assert!(told.contains(value), "{value}: {told}");
+    }
+    for good in [2, 5] {
+        assert!(!told.contains(&format!("tls.domains[{good}]")), "{told}");
+    }
+    // What follows from a name that is wrong is no mistake of its own.
+    assert!(!told.contains("hub.public_url"), "{told}");
+}
+
+#[test]
 fn patterns_that_cannot_be_read_are_pointed_at() {
     let told = Folder::with(
         "[access]\nallow_all = true\nallowed_patterns = [\"ok.*\", \"s[0-9\"]\nblocked_patterns = [\"\"]\n\

@@ -324,6 +324,27 @@ fn what_is_set_about_https_stays() {
 }
 
 #[test]
+fn a_name_that_no_public_authority_certifies_is_a_warning() {
+    let told = |source: &str| {
+        let open = "allow_public = true\n[auth]\nkind = \"dummy\"\nallow_public = true\n";
+        let loaded = Folder::with(format!(
+            "[tls]\ndomains = [\"hub.local\"]\n{source}\n[spawner]\n{open}"
+        ))
+        .good();
+        loaded
+            .warnings
+            .iter()
+            .fold(String::new(), |told, warning| told + &warning.to_string())
+    };
+    let by_acme = told("acme = { agree_to_terms = true }");
+    assert!(
+        by_acme.contains("gives a certificate for `hub.local`"),
+        "{by_acme}"
+    );
+    assert!(!told("source = \"self-signed\"").contains("hub.local"));
+}
+
+#[test]
 fn without_names_nothing_is_served_by_https() {
     let config = Folder::with("[tls]\nkey_type = \"rsa\"\n").good().config;
     assert!(config.gateway.listen_tls.is_empty());

@@ -80,6 +80,11 @@ pub(crate) async fn robots() -> Response {
         .into_response()
 }
 
+/// A proof for an authority that nobody here knows: an authority that is sent on would look for it behind a login.
+pub(crate) async fn no_challenge() -> Response {
+    errors::plain(StatusCode::NOT_FOUND)
+}
+
 fn file(
     request: &HeaderMap,
     bytes: bytes::Bytes,

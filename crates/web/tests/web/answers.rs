@@ -213,6 +213,20 @@ async fn a_request_for_a_server_that_does_not_run_sets_no_cookie_of_the_hub() {
 }
 
 #[tokio::test]
+async fn an_authority_that_asks_for_an_unknown_proof_is_told_so_and_not_sent_on() {
+    for base in ["/", "/lab/"] {
+        let site = Site::with(|settings| settings.base_url = base.to_owned()).await;
+        for path in ["", "no-such-token", "a/b"] {
+            let path = format!("/.well-known/acme-challenge/{path}");
+            let answer = site.send("GET", &path, &[], "").await;
+            assert_eq!(answer.status, 404, "{base} {path}");
+            assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+            assert_eq!(answer.text(), "404 Not Found");
+        }
+    }
+}
+
+#[tokio::test]
 async fn pages_and_answers_about_people_are_not_kept() {
     let site = Site::new().await;
     let mut ada = site.user("ada").await;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lyceum_certs::{CertificateStatus, Finding, Outcome, State, TlsStatus, Trouble, Verdict};
+use lyceum_certs::{CertificateStatus, Finding, Level, Outcome, State, TlsStatus, Trouble, Verdict};
 use lyceum_core::{HumanDuration, Timestamp};
 
 /// The width of the names in front of values.
@@ -13,6 +13,16 @@ pub(super) fn status(status: &TlsStatus, now: Timestamp) -> String {
     let mut text = String::new();
     for certificate in &status.certificates {
         one(&mut text, certificate, now);
+        // Without a trouble of its own, it is told with the warning what to do.
+        let warning = status
+            .warnings
+            .iter()
+            .filter(|_| certificate.trouble.is_none())
+            .find(|warning| warning.certificate.as_ref() == Some(&certificate.id))
+            .filter(|warning| warning.level != Level::Notice);
+        if let Some(warning) = warning {
+            let _ = writeln!(text, "  {:<WIDTH$} {}", "to do", warning.hint);
+        }
         text.push('\n');
     }
     if let Some(clock) = &status.clock {
@@ -149,7 +159,7 @@ fn moment(at: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lyceum_certs::TroubleKind;
+    use lyceum_certs::{TroubleKind, Warning};
 
     use super::*;
 
@@ -189,11 +199,26 @@ mod tests {
             ),
             ..good.clone()
         };
+        let expired = CertificateStatus {
+            id: "file-c".to_owned(),
+            source: "/etc/c.pem".to_owned(),
+            state: State::NotValid,
+            not_after: days(-2),
+            renewal: None,
+            last_attempt: None,
+            ..good.clone()
+        };
+        let warning = Warning {
+            certificate: Some("file-c".to_owned()),
+            level: Level::Error,
+            text: "it ended".to_owned(),
+            hint: "put a new one into its files".to_owned(),
+        };
         let text = status(
             &TlsStatus {
-                certificates: vec![good, bad],
+                certificates: vec![good, bad, expired],
                 clock: None,
-                warnings: Vec::new(),
+                warnings: vec![warning],
             },
             now,
         );
@@ -217,6 +242,13 @@ b.example.org
   trouble    the authority could not reach b.example.org at port 80
              because: Timeout during connect
   to do      open port 80 in the firewall
+
+file-c
+  names      a.example.org
+  state      not valid today
+  source     /etc/c.pem (made by Let's Encrypt E7)
+  ends       2026-11-24 12:00 UTC, 2 days ago
+  to do      put a new one into its files
 
 "
         );
