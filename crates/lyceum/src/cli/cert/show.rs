@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use lyceum_certs::{CertificateStatus, Finding, Level, Outcome, State, TlsStatus, Trouble, Verdict};
+use lyceum_certs::{
+    CertificateStatus, Finding, Level, Outcome, State, TlsStatus, Trouble, Verdict,
+};
 use lyceum_core::{HumanDuration, Timestamp};
 
 /// The width of the names in front of values.
