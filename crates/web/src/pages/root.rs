@@ -40,7 +40,9 @@ pub(crate) async fn elsewhere(State(web): State<Web>, request: Request) -> Respo
         let visitor = Visitor::of(&web, &parts, None).without_cookies();
         errors::page(&web, &visitor, status, None)
     };
-    let Some(inner) = path.strip_prefix(base) else {
+    // Nobody types the slash at the end of the base URL.
+    let is_base = base.strip_suffix('/') == Some(path);
+    let Some(inner) = is_base.then_some("").or_else(|| path.strip_prefix(base)) else {
         return refuse(StatusCode::NOT_FOUND);
     };
     if !matches!(parts.method, Method::GET | Method::HEAD) {

@@ -273,9 +273,13 @@ async fn everything_lives_below_the_base_url() {
     assert_eq!((answer.status, answer.location()), (301, "/lab/user/ada/"));
     let answer = site.send("GET", "/lab/hub", &[], "").await;
     assert_eq!((answer.status, answer.location()), (301, "/lab/hub/"));
-    site.send("GET", "/hub/api", &[], "")
-        .await
-        .assert_api_error(404);
+    for path in ["/", "/hub/api", "/laboratory"] {
+        site.send("GET", path, &[], "").await.assert_page(404);
+    }
+    for (path, leads_to) in [("/lab", "/lab/hub/"), ("/lab?x=1", "/lab/hub/?x=1")] {
+        let answer = site.send("GET", path, &[], "").await;
+        assert_eq!((answer.status, answer.location()), (302, leads_to));
+    }
     let login = site.send("GET", "/lab/hub/login", &[], "").await;
     assert!(login.set_cookie("_xsrf").contains("Path=/lab/hub/"));
     assert!(
