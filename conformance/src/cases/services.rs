@@ -85,6 +85,18 @@ fn reading(list: &mut List) {
         same!(body["roles"], json!(["admin"]), "roles");
         Ok(())
     });
+    list.case(
+        "a service with the role admin is one of administrators to itself only",
+        |case| {
+            let admin = case.admin();
+            let others = admin.read("services")?;
+            same!(others["conformance"]["admin"], json!(false), "in the list");
+            let other = admin.read("services/conformance")?;
+            same!(other["admin"], json!(false), "of one");
+            same!(admin.read("user")?["admin"], json!(true), "of itself");
+            Ok(())
+        },
+    );
     list.refused("GET of a service that does not exist is 404", 404, |case| {
         Ok(case.admin().get("services/none"))
     });
@@ -195,6 +207,7 @@ fn making(list: &mut List) {
             "a client id that does not begin with service-",
             json!({"oauth_client_id": "app2", "oauth_redirect_uri": "/x"}),
         ),
+        ("an empty client id", json!({"oauth_client_id": ""})),
     ] {
         list.refused(
             format!("POST services/S with {name} is 400"),

@@ -300,11 +300,21 @@ fn cors(list: &mut List) {
                         "Access-Control-Allow-Headers",
                         "accept, content-type, authorization",
                     )?
+                    .has_header("Content-Type", "application/json")?
+                    .lacks_header("Allow")?
                     .lacks_header("Access-Control-Allow-Origin")?;
                 Ok(())
             },
         );
     }
+    list.case(
+        "a wrong method is refused without a list of right ones",
+        |case| {
+            let answer = case.admin().request("PATCH", "info").expect(405)?;
+            answer.lacks_header("Allow")?;
+            Ok(())
+        },
+    );
     list.case("the API allows no other origin", |case| {
         let answer = case
             .admin()

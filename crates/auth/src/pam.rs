@@ -50,7 +50,16 @@ impl Authenticator for Pam {
             .await;
         match asked {
             Ok(account) => Ok(Step::Identity(identity(name, &account))),
-            Err(error) => refused(&error),
+            Err(error) => {
+                let step = refused(&error);
+                if matches!(step, Ok(Step::Refused(_))) && has_capitals(&attempt.username) {
+                    tracing::info!(
+                        user.name = %name,
+                        "a login as {name} was refused whose name was typed with capitals: names are taken in lower case, so that accounts of the machine with capitals in their names cannot be used"
+                    );
+                }
+                step
+            }
         }
     }
 }
@@ -88,6 +97,11 @@ fn refused(error: &BrokerError) -> Result<Step, AuthError> {
     }
 }
 
+/// Whether somebody may mean an account of the machine that is never asked for.
+fn has_capitals(typed: &str) -> bool {
+    typed.chars().any(char::is_uppercase)
+}
+
 #[cfg(test)]
 mod tests {
     use lyceum_broker::protocol::Refusal;
@@ -111,6 +125,7 @@ mod tests {
             assert!(matches!(of(kind), Ok(Step::Closed(why)) if why == expected));
         }
         for kind in [
+            RefusalKind::Configuration,
             RefusalKind::Peer,
             RefusalKind::Protocol,
             RefusalKind::Version,

@@ -302,6 +302,8 @@ pub enum RefusalKind {
     Version,
     /// The configuration does not allow it.
     Policy,
+    /// The configuration cannot be followed on this machine, so that it is nobody's own fault.
+    Configuration,
     /// The password is wrong, or there is no such account; which of both is not told.
     Credentials,
     /// The password is right, but the account may not be used: expired, locked, closed for the hour.

@@ -262,7 +262,18 @@ impl ConfigErrors {
     pub fn before_serving(self) -> Result<Loaded, Self> {
         match self.readable {
             Some(loaded) if self.errors.iter().all(|error| error.only_serving) => Ok(*loaded),
-            readable => Err(Self { readable, ..self }),
+            readable => {
+                let mut errors = self.errors;
+                // Beside what is wrong, what only serving needs would lead astray.
+                if errors.iter().any(|error| !error.only_serving) {
+                    errors.retain(|error| !error.only_serving);
+                }
+                Err(Self {
+                    readable,
+                    errors,
+                    warnings: self.warnings,
+                })
+            }
         }
     }
 

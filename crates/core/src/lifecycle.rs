@@ -86,6 +86,8 @@ pub enum Cause {
     BadAnswer,
     /// The process ended while it was in use.
     Died,
+    /// Somebody has stopped it past Lyceum, by the system's own commands.
+    StoppedFromOutside,
     /// The process was gone when Lyceum came back.
     GoneAtRestart,
     /// A limit, or a rule, did not allow the start.
@@ -107,7 +109,10 @@ impl Failure {
 
     /// Whether a start failed; a server that ran and died is merely stopped (JupyterHub's "failed").
     pub fn is_of_start(&self) -> bool {
-        !matches!(self.cause, Cause::Died | Cause::GoneAtRestart)
+        !matches!(
+            self.cause,
+            Cause::Died | Cause::StoppedFromOutside | Cause::GoneAtRestart
+        )
     }
 
     /// The failure of a process that ended although it was wanted.
@@ -119,6 +124,13 @@ impl Failure {
             }
             Exit::OutOfMemory => {
                 "The server was ended because the memory that it may use was used up.".to_owned()
+            }
+            Exit::StoppedFromOutside => {
+                return Self::new(
+                    Cause::StoppedFromOutside,
+                    "The server was stopped from outside Lyceum, by an administrator of the machine.",
+                    "Start it again, or ask whether it was on purpose.",
+                );
             }
             Exit::Unknown => "The server has ended by itself.".to_owned(),
             Exit::Code(_) | Exit::Signal(_) => {

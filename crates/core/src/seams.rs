@@ -262,6 +262,8 @@ pub enum Exit {
     Signal(i32),
     /// By the system, because the memory that the server may use was used up.
     OutOfMemory,
+    /// Somebody has stopped it, past Lyceum: by the system's own commands.
+    StoppedFromOutside,
     /// Nobody can say: the process was not our child any more.
     Unknown,
 }
@@ -272,6 +274,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => write!(f, "exit status {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::OutOfMemory => f.write_str("its memory limit used up"),
+            Self::StoppedFromOutside => f.write_str("a stop from outside"),
             Self::Unknown => f.write_str("an unknown status"),
         }
     }

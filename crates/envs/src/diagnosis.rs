@@ -64,6 +64,14 @@ const SIGNS: &[(&str, Sign)] = &[
     ("read-only file system", Sign::Permission),
 ];
 
+/// Texts that tell that it was git that failed.
+const GIT: &[&str] = &[
+    "× git clone",
+    "× git fetch",
+    "git operation failed",
+    "fatal: unable to access",
+];
+
 #[derive(Clone, Copy)]
 enum Sign {
     DiskFull,
@@ -98,6 +106,7 @@ pub(crate) fn from_output<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Ca
             Sign::NoVenv => Cause::NoVenv,
             Sign::Proxy => Cause::Proxy,
             Sign::Certificate => Cause::Certificate,
+            Sign::Network if GIT.iter().any(|text| seen(text)) => Cause::NoWayToRepository,
             Sign::Network => Cause::Network,
             Sign::SlowNetwork => Cause::SlowNetwork,
             Sign::Incomplete => Cause::Incomplete,
@@ -291,7 +300,7 @@ mod tests {
         check(
             "× git clone --quiet https://example.org/x /t did not run successfully.\n\
              fatal: unable to access 'https://example.org/x/': Could not resolve host: example.org",
-            Cause::Network,
+            Cause::NoWayToRepository,
         );
         check(
             "ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?",

@@ -280,7 +280,8 @@ impl EnvError {
                     .to_owned()
             }
             Self::PythonGone { .. } => {
-                "choose another with --python; `lyceum env python versions` lists what there is".to_owned()
+                "choose another: `lyceum env python build NAME --python VERSION`; `lyceum env python versions` lists what there is"
+                    .to_owned()
             }
             Self::NoGeneration {
                 number: None,
@@ -290,7 +291,7 @@ impl EnvError {
                 "`lyceum env python list` lists what there is".to_owned()
             }
             Self::Unusable { folder, .. } => format!(
-                "build a new one: `lyceum env python build {} --force`",
+                "build a new one: `lyceum env python build {} --python VERSION`; `lyceum env python versions` lists what there is",
                 name_of(folder)
             ),
             Self::NoServer { .. } => {

@@ -331,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn everybody_may_read_a_stamp_whatever_the_umask_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let generations = generations(root.path());
+        fs::create_dir(generations.path(1)).unwrap();
+        let other = generations.clone();
+        let thread = std::thread::spawn(move || {
+            // This thread alone gets the umask.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+            other.finish(1, &"first").unwrap();
+        });
+        thread.join().unwrap();
+        let stamp = fs::metadata(generations.stamp_path(1)).unwrap();
+        assert_eq!(stamp.permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
     fn a_broken_stamp_or_link_is_no_generation() {
         let root = tempfile::tempdir().unwrap();
         let generations = generations(root.path());

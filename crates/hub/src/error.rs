@@ -66,6 +66,13 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
+impl LoginError {
+    /// Whether it says nothing about the person who tried: with us, something does not work.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TooSlow | Self::Store(_))
+    }
+}
+
 fn closed(why: ClosedAccount) -> &'static str {
     match why {
         ClosedAccount::PasswordExpired => "its password has to be changed first",
@@ -122,4 +129,17 @@ pub enum StartError {
     /// The store failed.
     #[error("the hub's database did not do its part")]
     Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_not_work_with_us_is_no_failed_login() {
+        assert!(LoginError::TooSlow.is_ours());
+        assert!(!LoginError::Credentials.is_ours());
+        assert!(!LoginError::NotAdmitted.is_ours());
+        assert!(!LoginError::Closed(ClosedAccount::NotUsable).is_ours());
+    }
 }

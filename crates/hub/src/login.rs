@@ -351,6 +351,11 @@ impl Hub {
                 tracing::warn!(user.name = %shown, client.addr = %from, reason = %error,
                     "slowed login from {from} for user {shown}");
             }
+            // Whoever tries while nobody can log in is not to be banned for it: in other words.
+            _ if error.is_ours() => {
+                tracing::warn!(user.name = %shown, client.addr = %from, reason = %error,
+                    "nobody can log in: {error}; told to try again: {from}, user {shown}");
+            }
             _ => {
                 tracing::warn!(user.name = %shown, client.addr = %from, reason = %error,
                     "failed login from {from} for user {shown}");

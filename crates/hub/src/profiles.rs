@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use lyceum_core::GroupName;
+use lyceum_core::lifecycle::Cause;
 use lyceum_core::limits::Limits;
 use lyceum_store::{StoreError, User};
 use serde_json::{Map, Value};
@@ -126,11 +127,21 @@ impl Profiles {
 
     /// The one that a start has if nothing is chosen: that of the last start, if it may still be chosen, else the
     /// default one, else the first.
-    fn usual(&self, groups: &[GroupName], stored: Option<&Map<String, Value>>) -> Option<&Profile> {
-        self.named_in(stored)
-            .filter(|profile| profile.is_for(groups))
-            .or_else(|| self.allowed(groups).find(|profile| profile.default))
-            .or_else(|| self.allowed(groups).next())
+    fn usual(&self, groups: &[GroupName], last: &Last) -> Option<&Profile> {
+        let of_last = self
+            .named_in(last.options.as_ref())
+            .filter(|profile| profile.is_for(groups));
+        // What the spawner knows of groups is newer than what the login method told.
+        let refused = of_last.filter(|profile| last.refused && profile.groups.is_some());
+        let open = |profile: &&Profile| refused.is_none_or(|refused| refused.name != profile.name);
+        of_last
+            .filter(open)
+            .or_else(|| {
+                let mut allowed = self.allowed(groups).filter(open);
+                allowed.find(|profile| profile.default)
+            })
+            .or_else(|| self.allowed(groups).find(open))
+            .or(of_last)
     }
 
     /// Finds the profile that options ask for; `None` if they ask for none.
@@ -162,14 +173,14 @@ impl Profiles {
         &self,
         groups: &[GroupName],
         given: Option<Map<String, Value>>,
-        stored: Option<Map<String, Value>>,
+        last: Last,
     ) -> Result<Option<Map<String, Value>>, NoSuchProfile> {
         let asked = match &given {
             Some(options) => self.asked(groups, options)?,
             None => None,
         };
-        let profile = asked.or_else(|| self.usual(groups, stored.as_ref()));
-        let mut options = given.or(stored);
+        let profile = asked.or_else(|| self.usual(groups, &last));
+        let mut options = given.or(last.options);
         match profile {
             Some(profile) => {
                 let name = Value::String(profile.name.clone());
@@ -187,6 +198,14 @@ impl Profiles {
     }
 }
 
+/// The last start of a server.
+#[derive(Debug, Default)]
+struct Last {
+    options: Option<Map<String, Value>>,
+    /// The spawner's rules refused it.
+    refused: bool,
+}
+
 impl Hub {
     /// Tells what a user may choose for a server, and what a start has without a choice.
     pub async fn profile_choice<A: MayStart>(
@@ -198,8 +217,8 @@ impl Hub {
             return Ok(ProfileChoice::default());
         }
         let groups = self.groups_that_count(permit.user()).await?;
-        let stored = self.stored_options(permit).await?;
-        let usual = settings.profiles.usual(&groups, stored.as_ref());
+        let last = self.last_start(permit).await?;
+        let usual = settings.profiles.usual(&groups, &last);
         let offer = |profile: &Profile| OfferedProfile {
             name: profile.name.clone(),
             title: profile.title.clone(),
@@ -224,9 +243,9 @@ impl Hub {
         let profiles = &self.settings().profiles;
         if !profiles.is_empty() {
             let groups = self.groups_that_count(permit.user()).await?;
-            let stored = self.stored_options(permit).await?;
+            let last = self.last_start(permit).await?;
             let options = input.user_options.take();
-            input.user_options = profiles.options_of_start(&groups, options, stored)?;
+            input.user_options = profiles.options_of_start(&groups, options, last)?;
         }
         Ok(input)
     }
@@ -254,13 +273,15 @@ impl Hub {
         }))
     }
 
-    async fn stored_options<A: Action>(
-        &self,
-        permit: &ServerPermit<A>,
-    ) -> Result<Option<Map<String, Value>>, StoreError> {
+    async fn last_start<A: Action>(&self, permit: &ServerPermit<A>) -> Result<Last, StoreError> {
         let (user, server) = (permit.user().id, &permit.server().server);
         let row = self.store().find_server(user, server).await?;
-        Ok(row.and_then(|row| row.user_options))
+        Ok(row.map_or_else(Last::default, |row| Last {
+            options: row.user_options,
+            refused: row
+                .failure
+                .is_some_and(|failure| failure.cause == Cause::NotAllowed),
+        }))
     }
 }
 
@@ -293,7 +314,11 @@ mod tests {
     fn start(default: &str, groups: &[&str], given: Value, stored: Value) -> Value {
         let groups: Vec<_> = groups.iter().map(|name| group(name)).collect();
         let map = |value: Value| value.as_object().cloned();
-        let made = profiles(default).options_of_start(&groups, map(given), map(stored));
+        let last = Last {
+            options: map(stored),
+            refused: false,
+        };
+        let made = profiles(default).options_of_start(&groups, map(given), last);
         made.map_or_else(|error| json!(error.to_string()), |options| json!(options))
     }
 
@@ -370,15 +395,38 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_the_spawner_refused_is_not_the_usual_one_any_more() {
+        let research = [group("research")];
+        let after = |profile: &str, default: &str| {
+            let last = Last {
+                options: json!({ "profile": profile }).as_object().cloned(),
+                refused: true,
+            };
+            let profiles = profiles(default);
+            let usual = profiles.usual(&research, &last);
+            usual.map(|profile| profile.name.clone())
+        };
+        assert_eq!(after("gpu", "large").as_deref(), Some("large"));
+        // Nor if it is the default one, or the first.
+        assert_eq!(after("gpu", "gpu").as_deref(), Some("small"));
+        assert_eq!(after("gpu", "").as_deref(), Some("small"));
+        // What everybody may choose was not what was refused.
+        assert_eq!(after("large", "small").as_deref(), Some("large"));
+    }
+
+    #[test]
     fn who_may_choose_none_starts_as_usual() {
         let only = Profiles(profiles("").0.into_iter().take(1).collect());
         let map = |value: Value| value.as_object().cloned();
-        let made = only.options_of_start(&[], None, None).unwrap();
+        let made = only.options_of_start(&[], None, Last::default()).unwrap();
         assert_eq!(made, None);
-        let stored = map(json!({"profile": "gpu", "a": 1}));
-        let made = only.options_of_start(&[], None, stored).unwrap();
+        let last = Last {
+            options: map(json!({"profile": "gpu", "a": 1})),
+            refused: false,
+        };
+        let made = only.options_of_start(&[], None, last).unwrap();
         assert_eq!(made, map(json!({"a": 1})));
         let asked = map(json!({"profile": "gpu"}));
-        assert!(only.options_of_start(&[], asked, None).is_err());
+        assert!(only.options_of_start(&[], asked, Last::default()).is_err());
     }
 }

@@ -149,7 +149,7 @@ impl Hub {
             } => Err(failure),
             // Stopped by somebody else meanwhile.
             State::Stopped { failure: None } => Err(Failure::new(
-                Cause::NotAllowed,
+                Cause::ExitedEarly,
                 "The start was cancelled.",
                 "Start the server again if you want it.",
             )),

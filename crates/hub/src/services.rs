@@ -168,7 +168,7 @@ impl Hub {
                 Listing::Denied => false,
             };
             if is_seen {
-                views.push(self.view_of_service(service).await?);
+                views.push(self.view_for_others(service).await?);
             }
         }
         Ok(views)
@@ -179,7 +179,18 @@ impl Hub {
         &self,
         permit: &ServicePermit<ReadService>,
     ) -> Result<ServiceView, StoreError> {
-        self.view_of_service(permit.service().clone()).await
+        self.view_for_others(permit.service().clone()).await
+    }
+
+    /// To others, only what was declared with `admin` is one of administrators, and not what has got the role `admin` in
+    /// another way; to itself both are (JupyterHub `ServiceListAPIHandler`, `SelfAPIHandler`).
+    async fn view_for_others(&self, service: Service) -> Result<ServiceView, StoreError> {
+        let mut view = self.view_of_service(service).await?;
+        let data = &mut view.service.data;
+        if let Some(declared) = self.settings().find_declared(data.name.as_str()) {
+            data.admin = declared.admin;
+        }
+        Ok(view)
     }
 
     /// Lists the services with pages that the caller may open and that shall be shown, each with the path of its pages.

@@ -6,13 +6,13 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use lyceum_core::escape;
 
 use crate::api::endpoints::Endpoint;
-use crate::handlers::{any, boxed, get, post};
+use crate::handlers::{Boxed, any, boxed, get, post};
 use crate::visit::Visitor;
 use crate::{ApiError, Web, api, maintenance, notices, oauth, pages, request_id};
 
@@ -45,7 +45,7 @@ impl Web {
             .route("/favicon.ico", get(pages::files::favicon))
             .route("/robots.txt", get(pages::files::robots))
             .fallback(boxed(pages::root::elsewhere));
-        self.finish(everything, any(pages::root::elsewhere))
+        self.finish(everything, boxed(pages::root::elsewhere))
     }
 
     /// Makes the router for users' servers and services: nothing but API calls with a token.
@@ -56,7 +56,7 @@ impl Web {
             .nest("/hub/api", api)
             .fallback(boxed(not_here))
             .layer(middleware::from_fn(without_cookies));
-        self.finish(router, any(not_here))
+        self.finish(router, boxed(not_here))
     }
 
     /// Lists all endpoints of the API, and who may use them.
@@ -64,8 +64,9 @@ impl Web {
         api::endpoints().into_list()
     }
 
-    /// Puts a router below the base URL; `root` answers at the base URL itself, which nesting leaves out.
-    fn finish(&self, router: Router<Self>, root: MethodRouter<Self>) -> Router {
+    /// Puts a router below the base URL; `elsewhere` answers beside it, and at the base URL itself, which nesting leaves
+    /// out.
+    fn finish(&self, router: Router<Self>, elsewhere: Boxed) -> Router {
         let base = self
             .hub()
             .settings()
@@ -76,9 +77,9 @@ impl Web {
             router
         } else {
             Router::new()
-                .route(&format!("{base}/"), root)
+                .route(&format!("{base}/"), routing::any(elsewhere.clone()))
                 .nest(&base, router)
-                .fallback(boxed(not_here))
+                .fallback(elsewhere)
         };
         let no_challenge = || any(pages::files::no_challenge);
         let router = router
@@ -248,7 +249,10 @@ async fn api_answer(request: Request, next: Next) -> Response {
         const ALLOWED: &str = "accept, content-type, authorization";
         response = (
             StatusCode::OK,
-            [(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED)],
+            [
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED),
+                (header::CONTENT_TYPE, "application/json"),
+            ],
         )
             .into_response();
     }
@@ -330,6 +334,10 @@ async fn every_answer(State(web): State<Web>, mut request: Request, next: Next) 
     };
     count(&web, &method, &response, begun);
     let headers = response.headers_mut();
+    if api {
+        // The router's list counts `HEAD`, which the API does not have. JupyterHub gives none.
+        headers.remove(header::ALLOW);
+    }
     if !file {
         headers.insert(
             VERSION_HEADER,

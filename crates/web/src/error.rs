@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use lyceum_core::lifecycle::{Cause, Failure};
 use serde_json::json;
 
 /// An error of the REST API: `{"status": …, "message": …}`, as JupyterHub writes it.
@@ -63,6 +64,14 @@ impl ApiError {
     /// The message, if there is one.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+}
+
+/// The status of a start that failed: what the rules refuse is not permitted, what the machine lacks is our fault.
+pub(crate) fn status_of_failure(failure: &Failure) -> StatusCode {
+    match failure.cause {
+        Cause::NotAllowed => StatusCode::FORBIDDEN,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

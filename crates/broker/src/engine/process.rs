@@ -354,7 +354,7 @@ fn check_sandbox(sandbox: &Sandbox) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(
-        RefusalKind::Policy,
+        RefusalKind::Configuration,
         "`sandbox.properties` are properties of units of systemd, which this engine does not have.",
         "Remove them, or use the spawner `systemd`.",
     ))

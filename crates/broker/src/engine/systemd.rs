@@ -158,6 +158,9 @@ impl Engine for SystemdEngine {
         match state {
             _ if !known.is_this_boot() => ended(Exit::Unknown),
             // What ends in order is forgotten at once; what fails is kept.
+            None if journal::was_stopped(&service.0, &known.invocation).await => {
+                ended(Exit::StoppedFromOutside)
+            }
             None => ended(Exit::Code(0)),
             Some(state) if !known.is(&state) => ended(Exit::Unknown),
             Some(state) if state.is_alive() => Ok((ServerState::Running(usage(&state)), pidfd)),
@@ -169,6 +172,12 @@ impl Engine for SystemdEngine {
                     && journal::was_out_of_memory(&service.0, pid).await
                 {
                     return ended(Exit::OutOfMemory);
+                }
+                // One that did not end in order when it was stopped is kept, too.
+                if exit != Exit::OutOfMemory
+                    && journal::was_stopped(&service.0, &known.invocation).await
+                {
+                    return ended(Exit::StoppedFromOutside);
                 }
                 ended(exit)
             }

@@ -29,7 +29,7 @@ impl Server {
             (None, Some(own)) => Ok(Some(Arc::clone(own))),
             (None, None) => self.engine().map(|_| None),
             (Some(other), _) => Err(Refusal::new(
-                RefusalKind::Policy,
+                RefusalKind::Configuration,
                 format!(
                     "The server {} was started with `{other}`, which this Lyceum does not know.",
                     record.unit

@@ -45,7 +45,7 @@ impl Server {
         }
         match engine.try_sandbox(sandbox).await {
             Ok(()) => *tried = Some(sandbox.clone()),
-            Err(refusal) if refusal.kind == RefusalKind::Policy => return Err(refusal),
+            Err(refusal) if refusal.kind == RefusalKind::Configuration => return Err(refusal),
             Err(refusal) => tracing::warn!("could not try the sandbox of servers: {refusal}"),
         }
         Ok(())

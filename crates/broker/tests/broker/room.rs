@@ -356,7 +356,7 @@ impl Engine for TinyEngine {
             return Ok(());
         }
         Err(Refusal::new(
-            RefusalKind::Policy,
+            RefusalKind::Configuration,
             "There are no properties.",
             "",
         ))

@@ -80,7 +80,11 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
         (closed, RefusalKind::System, "Permission denied"),
         (root, RefusalKind::System, "become the account"),
         (group, RefusalKind::System, "become the account"),
-        (properties, RefusalKind::Policy, "`sandbox.properties`"),
+        (
+            properties,
+            RefusalKind::Configuration,
+            "`sandbox.properties`",
+        ),
     ];
     cases::what_cannot_start_is_explained_and_leaves_nothing(&place, more).await;
 }

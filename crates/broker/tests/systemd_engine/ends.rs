@@ -6,8 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use lyceum_broker::engine::Engine as _;
+use lyceum_core::seams::Exit;
 
-use crate::host::{QUIET, SLICE, STATE, account, assert_nothing_left, engine, new_engine, shell};
+use crate::host::{
+    QUIET, SLICE, STATE, account, assert_nothing_left, engine, new_engine, run, service, shell,
+};
 use crate::plans::{self, exit, has_ended, is_running, text_of, usage, wait_for};
 
 #[tokio::test]
@@ -61,6 +64,37 @@ async fn a_log_has_the_servers_own_lines_only_and_stays_after_its_end() {
         engine.log("lyceum-nobody", 1).await.unwrap(),
         Vec::<String>::new()
     );
+}
+
+#[tokio::test]
+async fn an_administrators_stop_is_told_from_an_end_by_itself() {
+    let (engine, _quiet) = engine().await;
+    let (one, two) = (account("halted"), account("quitter"));
+    let stopped = shell(
+        &one,
+        "trap 'sleep 0.3; exit 0' TERM; sleep 600 & wait; wait",
+    );
+    let running = engine.start(&stopped).await.unwrap();
+    let unit = service(&stopped);
+    assert!(run("systemctl", &["stop", &unit]).0);
+    assert_eq!(
+        exit(&engine, &stopped, &running).await,
+        Exit::StoppedFromOutside
+    );
+    // It is kept, as it does not end in order.
+    let failing = shell(
+        &one,
+        "trap 'sleep 0.3; exit 3' TERM; sleep 600 & wait; wait",
+    );
+    let running = engine.start(&failing).await.unwrap();
+    assert!(run("systemctl", &["stop", &unit]).0);
+    assert_eq!(
+        exit(&engine, &failing, &running).await,
+        Exit::StoppedFromOutside
+    );
+    let ended = shell(&two, "sleep 1");
+    let running = engine.start(&ended).await.unwrap();
+    assert_eq!(exit(&engine, &ended, &running).await, Exit::Code(0));
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
     for plan in [&bad_value, &unknown] {
         let refused = host.engine().try_sandbox(&plan.sandbox).await;
         let refusal = refused.unwrap_err();
-        assert_eq!(refusal.kind, RefusalKind::Policy, "{refusal:?}");
+        assert_eq!(refusal.kind, RefusalKind::Configuration, "{refusal:?}");
         assert!(
             refusal.message.contains("sandbox.properties"),
             "{refusal:?}"
@@ -93,9 +93,9 @@ async fn what_cannot_start_is_explained_and_leaves_nothing() {
     }
     let more = vec![
         (no_session, RefusalKind::AccountClosed, "unlucky"),
-        (bad_value, RefusalKind::Policy, "ProtectHome"),
+        (bad_value, RefusalKind::Configuration, "ProtectHome"),
         (unknown, RefusalKind::System, "refused"),
-        (control, RefusalKind::Policy, "\"A\""),
+        (control, RefusalKind::Configuration, "\"A\""),
     ];
     cases::what_cannot_start_is_explained_and_leaves_nothing(&host, more).await;
 }

@@ -212,7 +212,11 @@ impl LimitsConfig {
     /// Names that can be nobody's are left out; the check of the configuration has refused them.
     pub fn rules(&self, machine_memory: u64) -> LimitRules {
         let reserve = self.reserve.map(HumanSize::bytes);
-        let rest = || reserve.map(|reserve| machine_memory.saturating_sub(reserve));
+        // Where nothing is left, nothing is started; what runs is not ended for it.
+        let rest = || {
+            let rest = machine_memory.checked_sub(reserve?)?;
+            Some(rest).filter(|rest| *rest > 0)
+        };
         LimitRules {
             everybody: self.limits(),
             groups: groups(&self.groups, |entry| Some(entry.limits())),
@@ -222,6 +226,8 @@ impl LimitsConfig {
                     .total
                     .memory
                     .map(|share| share.of(machine_memory))
+                    // A part of what nobody knows is no limit.
+                    .filter(|most| *most > 0 || machine_memory > 0)
                     .or_else(rest),
                 cpu: self.total.cpu,
                 tasks: self.total.tasks,
@@ -291,7 +297,10 @@ mod tests {
         assert_eq!(total("total.memory = '10G'"), Some(10 * G));
         assert_eq!(total("total.memory = '85 %'\nreserve = '1G'"), Some(85 * G));
         assert_eq!(total("reserve = '4G'"), Some(96 * G));
-        assert_eq!(total("reserve = '400G'"), Some(0));
+        assert_eq!(total("reserve = '400G'"), None);
+        assert_eq!(total("reserve = '100G'"), None);
+        let unknown = read("total.memory = '85%'\nreserve = '1G'").rules(0);
+        assert_eq!(unknown.total.memory, None);
         for bad in ["101%", "0%", "-1%", "%", "8.5%", "lots", "10"] {
             let text = format!("total.memory = '{bad}'");
             assert!(toml::from_str::<LimitsConfig>(&text).is_err(), "{bad}");

@@ -28,7 +28,10 @@ fn no_file_means_the_defaults() {
     options.overrides = vec![Override::text("--days", "hub.cookie_max_age", "soon")];
     let errors = load_or_default(&options, nowhere).unwrap_err();
     assert_eq!(errors.errors().len(), 2, "{errors}");
-    errors.before_serving().unwrap_err();
+    // And what is wrong besides is told alone.
+    let errors = errors.before_serving().unwrap_err();
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    assert!(errors.to_string().contains("cookie_max_age"), "{errors}");
 
     options.overrides = vec![Override::text("--auth", "auth.kind", "dummy")];
     let loaded = load_or_default(&options, nowhere).unwrap();

@@ -32,6 +32,10 @@ pub(super) fn exited_early(exit: Exit) -> Failure {
         Exit::OutOfMemory => {
             "The server used up the memory that it may use before it was ready.".to_owned()
         }
+        Exit::StoppedFromOutside => {
+            "The server was stopped from outside Lyceum, by an administrator of the machine, before it was ready."
+                .to_owned()
+        }
         Exit::Unknown => "The server ended before it was ready.".to_owned(),
         Exit::Code(_) | Exit::Signal(_) => {
             format!("The server ended before it was ready, with {exit}.")

@@ -72,19 +72,23 @@ fn a_stop_during_a_start_cancels_it_and_stops_what_there_is() {
 
 #[test]
 fn a_server_that_dies_keeps_its_reason() {
-    let (state, _) = walk(&[
-        Event::StartRequested,
-        Event::Prepared,
-        Event::Launched(running()),
-        Event::Published,
-        Event::Exited(Exit::Signal(9)),
-        Event::StopDone,
-    ]);
-    assert_eq!(
-        state.failure().map(|failure| failure.cause),
-        Some(Cause::Died)
-    );
-    assert!(state.on(Event::StartRequested).is_ok());
+    for (exit, cause) in [
+        (Exit::Signal(9), Cause::Died),
+        (Exit::StoppedFromOutside, Cause::StoppedFromOutside),
+    ] {
+        let (state, _) = walk(&[
+            Event::StartRequested,
+            Event::Prepared,
+            Event::Launched(running()),
+            Event::Published,
+            Event::Exited(exit),
+            Event::StopDone,
+        ]);
+        let failure = state.failure().unwrap();
+        assert_eq!(failure.cause, cause);
+        assert!(!failure.is_of_start());
+        assert!(state.on(Event::StartRequested).is_ok());
+    }
 }
 
 #[test]

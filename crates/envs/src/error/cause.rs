@@ -39,6 +39,8 @@ pub enum Cause {
     NoGit,
     /// git cannot get a repository, or has no such branch or tag in it.
     Repository,
+    /// The server of a git repository cannot be reached.
+    NoWayToRepository,
     /// git refuses a repository of this machine that belongs to another account.
     ForeignRepository,
     /// The requirements contradict each other.
@@ -79,6 +81,9 @@ impl fmt::Display for Cause {
             }
             Self::NoGit => f.write_str("git is not installed"),
             Self::Repository => f.write_str("git cannot get a repository"),
+            Self::NoWayToRepository => {
+                f.write_str("the server of a git repository cannot be reached")
+            }
             Self::ForeignRepository => {
                 f.write_str("git refuses a repository that belongs to another account")
             }
@@ -123,6 +128,9 @@ impl Cause {
                 Self::NoGit => "install it, on Debian and Ubuntu: apt install git",
                 Self::Repository => {
                     "check its address, and the branch or tag after the `@`; a private one needs ssh, or the builder's .netrc"
+                }
+                Self::NoWayToRepository => {
+                    "check the repository's address and the network connection; behind a proxy set https_proxy"
                 }
                 Self::ForeignRepository => {
                     "run what the lines above say as root, with --system in place of --global"

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use lyceum_core::trusted::{MAX_LINKS, steps};
@@ -164,7 +164,8 @@ impl<'a> Finished<'a> {
     }
 }
 
-/// Writes a file of ours that nobody else has named: what stands there goes, and no link is followed.
+/// Writes a file of ours that nobody else has named: what stands there goes, and no link is followed. Everybody may read
+/// it, whatever the umask is: a generation whose stamp the hub cannot read is none to it.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -175,6 +176,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
         .create_new(true)
         .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
         .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(bytes)?;
     Ok(file)
 }

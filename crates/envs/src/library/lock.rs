@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::requirements::{Line, logical_lines, normalized, parse_line};
+use super::requirements::{Line, address_file, logical_lines, normalized, parse_line};
 use crate::digest::sha256;
 use crate::error::EnvError;
 
@@ -108,14 +108,13 @@ impl Lock {
             let Source::Address(address) = &package.source else {
                 return None;
             };
-            let path = address.strip_prefix("file://")?;
-            let path = Path::new(path.split('#').next().unwrap_or(path));
+            let path = address_file(address)?;
             let known = |hash: &String| hash.starts_with("sha256:");
             if !package.hashes.iter().any(known) {
                 return None;
             }
-            let found = format!("sha256:{}", sha256(path).ok()?);
-            (!package.hashes.contains(&found)).then(|| path.to_owned())
+            let found = format!("sha256:{}", sha256(&path).ok()?);
+            (!package.hashes.contains(&found)).then_some(path)
         })
     }
 
@@ -218,8 +217,8 @@ impl Lock {
             };
             lock.packages.insert(normalized(&name), locked);
         }
-        // pip ran beside what it built: what it reports is looked at as what uv writes is.
-        parse_packages(path, &lock.text(""))?;
+        // pip ran beside what it built: what it reports is looked at as what uv writes is, and addresses are written alike.
+        lock.packages = parse_packages(path, &lock.text(""))?;
         Ok(lock)
     }
 
@@ -358,6 +357,26 @@ x @ git+https://example.org/x@0123456789abcdef
             lock.packages["six"].version(),
             "https://example.org/six-1.17.0-py2.py3-none-any.whl"
         );
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_found_whatever_its_path_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("my wheels");
+        std::fs::create_dir(&folder).unwrap();
+        let wheel = folder.join("x-1+y-py3-none-any.whl");
+        std::fs::write(&wheel, "new").unwrap();
+        // As pip writes it; the hash is another file's.
+        let address = format!(
+            "file://{}/my%20wheels/x-1%2By-py3-none-any.whl",
+            dir.path().display()
+        );
+        let lock = |digest: &str| {
+            let text = format!("x @ {address} --hash=sha256:{digest}\n");
+            Lock::parse_compiled(path(), &text).unwrap()
+        };
+        assert_eq!(lock("00").changed_file(), Some(wheel.clone()));
+        assert_eq!(lock(&sha256(&wheel).unwrap()).changed_file(), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::error::EnvError;
 
 mod line;
 
-pub(crate) use line::{Line, is_name, normalized, parse_line};
+pub(crate) use line::{Line, address_file, is_name, normalized, parse_line};
 
 /// How large a requirements file may be.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -98,7 +98,12 @@ pub(crate) fn read_text(path: &Path) -> Result<String, EnvError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(refuse("the file is larger than 1 MiB"));
     }
-    String::from_utf8(text).map_err(|_| refuse("the file is not text in UTF-8"))
+    let text = String::from_utf8(text).map_err(|_| refuse("the file is not text in UTF-8"))?;
+    // Editors of Windows put a byte order mark before the first line.
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => Ok(rest.to_owned()),
+        None => Ok(text),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -319,6 +324,15 @@ mod tests {
             read(&base, Some(&other)).unwrap().fingerprint,
             found.fingerprint
         );
+    }
+
+    #[test]
+    fn a_file_from_windows_says_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "six>=1.0  # old\r\nnumpy\r\n";
+        let path = file(dir.path(), "base.txt", &format!("\u{feff}{text}"));
+        assert_eq!(read_text(&path).unwrap(), text);
+        assert_eq!(read(&path, None).unwrap().list, "six>=1.0\nnumpy\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Chooses what a generation is made of: what is kept, what apt has, what sources there are, and what repositories give.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 
 use futures_util::StreamExt as _;
@@ -88,8 +89,12 @@ impl Builder<'_> {
         }
         for (name, reason) in &choice.plan.missing {
             let offline = choice.plan.offline.first();
-            let failure = match offline {
-                Some((repository, said)) => Failure {
+            let failure = match (in_another_case(&room.libraries, name), offline) {
+                (Some(meant), _) => plain(
+                    format!("there is a package {meant}, and none that is called {name}"),
+                    &format!("write {meant}: R tells capitals and small letters apart"),
+                ),
+                (None, Some((repository, said))) => Failure {
                     cause: format!("the repository {repository} cannot be reached"),
                     advice: format!(
                         "check the network connection and `repositories`, and try again ({said})"
@@ -97,7 +102,7 @@ impl Builder<'_> {
                     log: PathBuf::new(),
                     excerpt: String::new(),
                 },
-                None => plain(
+                (None, None) => plain(
                     reason.clone(),
                     "check its name, and that it exists for this version of R",
                 ),
@@ -342,6 +347,14 @@ fn is_of(locked: &Locked, entry: &Entry) -> bool {
             .version
             .as_ref()
             .is_none_or(|version| *version == locked.version)
+}
+
+/// A package of the machine that differs from a name in capitals only: Debian's names do not tell them apart, so that apt
+/// may just have installed it. Blocks for a moment.
+fn in_another_case(libraries: &[PathBuf], name: &str) -> Option<String> {
+    let entries = libraries.iter().flat_map(fs::read_dir).flatten().flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|one| one != name && one.eq_ignore_ascii_case(name))
 }
 
 pub(super) fn plain(cause: String, advice: &str) -> Failure {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Stamp;
 use super::build::blocking;
@@ -31,7 +31,8 @@ pub struct GenerationInfo {
     pub complete: bool,
     /// The version of R that built it.
     pub r: String,
-    /// When it was finished.
+    /// When it was finished; in JSON as seconds since 1970, as for Python environments.
+    #[serde(serialize_with = "as_seconds")]
     pub finished: SystemTime,
     /// How many packages it has, without the distribution's.
     pub packages: usize,
@@ -63,6 +64,11 @@ pub struct Collected {
     pub removed: Vec<(String, u32)>,
     /// Those that are kept because of processes.
     pub in_use: Vec<(String, u32, Vec<User>)>,
+}
+
+fn as_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    serializer.serialize_u64(since.unwrap_or_default().as_secs())
 }
 
 impl RLibrary {
@@ -266,6 +272,25 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn times_are_told_in_seconds() {
+        let info = GenerationInfo {
+            series: "4.2".to_owned(),
+            number: 1,
+            current: true,
+            complete: true,
+            r: "4.2.2".to_owned(),
+            finished: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_795_785_292_700),
+            packages: 0,
+            bytes: 0,
+            own_bytes: 0,
+            failed: BTreeMap::new(),
+            users: Vec::new(),
+        };
+        let json = serde_json::to_value(&info).unwrap();
+        assert_eq!(json["finished"], 1_795_785_292);
+    }
 
     #[tokio::test]
     async fn what_a_killed_run_was_moving_away_comes_back_if_somebody_uses_it() {

@@ -242,6 +242,12 @@ async fn archive(
     locator: &str,
 ) -> Result<(PathBuf, String), NotGot> {
     let name = &entry.name;
+    if entry.method == Method::Local && !Path::new(locator).exists() {
+        return Err(wrong(
+            format!("there is no file and no folder {locator}"),
+            "check the path",
+        ));
+    }
     if entry.method == Method::Local && Path::new(locator).is_dir() {
         copy(room, name, locator, folder).await?;
         let path = folder.to_owned();

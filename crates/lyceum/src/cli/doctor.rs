@@ -12,6 +12,7 @@ use super::running::Running;
 use super::{ConfigArgs, FAILED, cert, say};
 use crate::admin::{MAINTENANCE_PATH, Wish};
 use crate::cli;
+use crate::wire::limits;
 
 mod environments;
 mod files;
@@ -87,9 +88,11 @@ pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
         (true, false) => files::Repair::Do,
     };
     worst = worst.max(tell(&files::check(&loaded.config, repair)));
+    let limits = limits(&loaded.config);
     let mut environments = environments::check(&loaded.config);
     environments.extend(libraries::check(&loaded.config));
     for (title, findings) in [
+        ("limits", limits),
         ("environments", environments),
         ("shared folders", shared::folders(&loaded.config)),
         ("courses", shared::courses(&loaded.config)),
@@ -115,6 +118,13 @@ pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Limits that this machine is too small for.
+fn limits(config: &Config) -> Vec<Finding> {
+    let found = limits::oversized(config, limits::machine_memory());
+    let finding = |one: limits::Oversized| Finding::bad(Verdict::Warning, one.what, one.hint);
+    found.into_iter().map(finding).collect()
 }
 
 fn alive(running: Option<&Running>) -> Finding {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use lyceum_config::settings::Config;
 use lyceum_envs::library::{check_builder, make_builder};
+use nix::unistd::geteuid;
 
 use crate::cli::{FAILED, Report};
 
@@ -42,6 +43,10 @@ pub(in crate::cli) use python::library as python_library;
 pub(crate) use shell::settings as shell_settings;
 
 pub(crate) fn run(command: &EnvCommand) -> ExitCode {
+    // What root makes here is for everybody to read, whatever the umask of root's shell is.
+    if geteuid().is_root() {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    }
     let result = match command {
         EnvCommand::Python(command) => {
             python::run(command).and_then(|code| kernels::follow(command.switches(), code))

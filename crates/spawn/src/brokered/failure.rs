@@ -29,9 +29,11 @@ pub(super) fn of_start(error: &BrokerError) -> Failure {
         | RefusalKind::PasswordExpired => Cause::NotAllowed,
         RefusalKind::CommandMissing => Cause::CommandMissing,
         RefusalKind::Slow => Cause::StartTimeout,
-        RefusalKind::Exists | RefusalKind::System | RefusalKind::Version | RefusalKind::Peer => {
-            Cause::System
-        }
+        RefusalKind::Configuration
+        | RefusalKind::Exists
+        | RefusalKind::System
+        | RefusalKind::Version
+        | RefusalKind::Peer => Cause::System,
         RefusalKind::Protocol | RefusalKind::Internal => Cause::Internal,
     };
     let hint = if refusal.hint.is_empty() {

@@ -111,7 +111,7 @@ async fn tell(mut seen: watch::Receiver<Snapshot>, sender: mpsc::Sender<Progress
         match &snapshot.state {
             Life::Stopped { failure: None } => {
                 let failure = lyceum_core::lifecycle::Failure::new(
-                    lyceum_core::lifecycle::Cause::NotAllowed,
+                    lyceum_core::lifecycle::Cause::ExitedEarly,
                     "The start was cancelled.",
                     "Start the server again if you want it.",
                 );

@@ -14,6 +14,7 @@ use super::endpoints::{Endpoints, Rule};
 use super::models;
 use super::server_bodies::{edit, remove, start_input};
 use crate::caller::{ApiCaller, store_failed};
+use crate::error::status_of_failure;
 use crate::forms::{Json, OptionsJson};
 use crate::server_path::ServerPath;
 use crate::{ApiError, Web};
@@ -154,7 +155,7 @@ async fn start(
         Ok(Outcome::Pending) => Ok(models::empty(StatusCode::ACCEPTED)),
         Err(failure) => {
             let message = format!("{} {}", failure.message, failure.hint);
-            Err(ApiError::with(StatusCode::INTERNAL_SERVER_ERROR, message))
+            Err(ApiError::with(status_of_failure(&failure), message))
         }
     }
 }
@@ -186,9 +187,7 @@ pub(crate) fn start_refused(error: StartError) -> ApiError {
         StartError::Full | StartError::NoMemory => {
             ApiError::with(StatusCode::TOO_MANY_REQUESTS, error.to_string())
         }
-        StartError::Failed(failure) => {
-            ApiError::with(StatusCode::INTERNAL_SERVER_ERROR, failure.message)
-        }
+        StartError::Failed(failure) => ApiError::with(status_of_failure(&failure), failure.message),
         StartError::Store(error) => store_failed(&error),
     }
 }

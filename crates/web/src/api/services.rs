@@ -126,16 +126,17 @@ fn field(draft: &mut ServiceDraft, key: &str, value: Value) -> Result<(), ApiErr
         "oauth_no_confirm" => draft.oauth_no_confirm = boolean(key, &value)?,
         "command" => draft.command = texts(key, value)?,
         "cwd" => draft.cwd = Some(text(key, value)?.into()),
+        // For a process of the hub's, which this service has none of. JupyterHub takes any values.
         "environment" => match value {
-            Value::Object(variables) => {
-                for (name, value) in variables {
-                    draft.environment.insert(name, text(key, value)?);
-                }
-            }
+            Value::Object(_) => {}
             _ => return Err(wrong(key, "an object")),
         },
         "user" => draft.user = Some(text(key, value)?),
-        "oauth_client_id" => draft.oauth_client_id = Some(text(key, value)?),
+        "oauth_client_id" => match text(key, value)? {
+            // Whoever wants no client leaves it out.
+            id if id.is_empty() => return Err(wrong(key, "the id of a client")),
+            id => draft.oauth_client_id = Some(id),
+        },
         "oauth_redirect_uri" => draft.oauth_redirect_uri = Some(text(key, value)?),
         _ => {
             return Err(ApiError::bad_request(format!(

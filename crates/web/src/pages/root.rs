@@ -35,21 +35,22 @@ pub(crate) async fn elsewhere(State(web): State<Web>, request: Request) -> Respo
     let (path, query) = here
         .split_once('?')
         .map_or((here, None), |(path, query)| (path, Some(query)));
-    let Some(inner) = path.strip_prefix(base) else {
-        return errors::page(
-            &web,
-            &Visitor::of(&web, &parts, None),
-            StatusCode::NOT_FOUND,
-            None,
-        );
+    // The hub's cookies do not come here: one that is set would replace that of a page that is open.
+    let refuse = |status| {
+        let visitor = Visitor::of(&web, &parts, None).without_cookies();
+        errors::page(&web, &visitor, status, None)
+    };
+    // Nobody types the slash at the end of the base URL.
+    let is_base = base.strip_suffix('/') == Some(path);
+    let Some(inner) = is_base.then_some("").or_else(|| path.strip_prefix(base)) else {
+        return refuse(StatusCode::NOT_FOUND);
     };
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        let status = match parts.method {
+        return refuse(match parts.method {
             // JupyterHub refuses forms here for want of an XSRF token.
             Method::POST | Method::PUT | Method::PATCH | Method::DELETE => StatusCode::FORBIDDEN,
             _ => StatusCode::METHOD_NOT_ALLOWED,
-        };
-        return errors::page(&web, &Visitor::of(&web, &parts, None), status, None);
+        });
     }
     let query = query.map_or_else(String::new, |query| format!("?{query}"));
     if inner == "hub" {

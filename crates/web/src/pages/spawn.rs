@@ -7,7 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
-use lyceum_core::lifecycle::Refusal;
+use lyceum_core::lifecycle::{Cause, Refusal};
 use lyceum_core::{ServerName, ServerRef, escape};
 use lyceum_hub::display_name;
 use lyceum_hub::permit::ManageServer;
@@ -21,6 +21,7 @@ use super::token::sentence;
 use super::{errors, next};
 use crate::api::server_bodies::checked_options;
 use crate::caller::{PageCaller, check_xsrf, found, store_failed};
+use crate::error::status_of_failure;
 use crate::forms::{MAX_FIELDS, too_many_fields};
 use crate::render::{ProfileOption, SpawnPage};
 use crate::server_path::ServerPath;
@@ -293,7 +294,7 @@ impl Spawn<'_> {
         }
     }
 
-    async fn start(&self, input: StartInput) -> Response {
+    async fn start(&mut self, input: StartInput) -> Response {
         match self.web.hub().request_start(self.permit, input).await {
             Ok(()) => {
                 let early = self.web.hub().await_start_for(self.permit, EARLY).await;
@@ -301,7 +302,13 @@ impl Spawn<'_> {
                     // What was chosen may be why: it can be changed at once.
                     Err(failure) if self.asks() => {
                         let text = format!("{} {}", failure.message, failure.hint);
-                        self.ask_again(StatusCode::INTERNAL_SERVER_ERROR, &text)
+                        // A profile that was refused just now is not chosen again.
+                        if failure.cause == Cause::NotAllowed
+                            && let Err(response) = self.find_choice().await
+                        {
+                            return *response;
+                        }
+                        self.ask_again(status_of_failure(&failure), &text)
                     }
                     // The page that follows shows an early error, too.
                     _ => found(&self.pending_url()),
@@ -333,7 +340,7 @@ impl Spawn<'_> {
             StartError::Busy(_) | StartError::Full | StartError::NoMemory => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            StartError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            StartError::Failed(failure) => status_of_failure(failure),
             StartError::Store(source) => {
                 let error = store_failed(source);
                 return errors::page(self.web, self.visitor, error.status(), error.message());

@@ -203,6 +203,15 @@ async fn files_are_kept_by_browsers_if_their_version_is_right() {
     assert!(robots.text().contains("Disallow: /"));
 }
 
+/// The hub's cookies do not come to a server's address: one that is set there would replace that of an open page.
+#[tokio::test]
+async fn a_request_for_a_server_that_does_not_run_sets_no_cookie_of_the_hub() {
+    let site = Site::new().await;
+    let answer = site.send("POST", "/user/ada/api/contents", &[], "{}").await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("set-cookie"), "");
+}
+
 #[tokio::test]
 async fn an_authority_that_asks_for_an_unknown_proof_is_told_so_and_not_sent_on() {
     for base in ["/", "/lab/"] {
@@ -264,9 +273,13 @@ async fn everything_lives_below_the_base_url() {
     assert_eq!((answer.status, answer.location()), (301, "/lab/user/ada/"));
     let answer = site.send("GET", "/lab/hub", &[], "").await;
     assert_eq!((answer.status, answer.location()), (301, "/lab/hub/"));
-    site.send("GET", "/hub/api", &[], "")
-        .await
-        .assert_api_error(404);
+    for path in ["/", "/hub/api", "/laboratory"] {
+        site.send("GET", path, &[], "").await.assert_page(404);
+    }
+    for (path, leads_to) in [("/lab", "/lab/hub/"), ("/lab?x=1", "/lab/hub/?x=1")] {
+        let answer = site.send("GET", path, &[], "").await;
+        assert_eq!((answer.status, answer.location()), (302, leads_to));
+    }
     let login = site.send("GET", "/lab/hub/login", &[], "").await;
     assert!(login.set_cookie("_xsrf").contains("Path=/lab/hub/"));
     assert!(

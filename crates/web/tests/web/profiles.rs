@@ -8,7 +8,7 @@ use lyceum_core::{GroupName, UserName};
 use lyceum_hub::{FormReading, HubSettings, OptionsForm, Profile, Profiles};
 use serde_json::json;
 
-use crate::support::Site;
+use crate::support::{Mood, Site};
 
 /// Three profiles, one of them for the group `research`, in which ada is.
 fn with_profiles(settings: &mut HubSettings) {
@@ -255,4 +255,29 @@ async fn one_profile_is_no_choice_and_a_form_stands_below_the_profiles() {
         site.spawner.last_options(),
         json!({"profile": "large", "size": "xl"})
     );
+}
+
+/// The spawner knows better than the hub who is in a group: somebody may have been taken out since the login.
+#[tokio::test]
+async fn a_profile_that_the_spawner_refuses_is_403_and_not_chosen_any_more() {
+    let site = Site::with(with_profiles).await;
+    let mut ada = site.user("ada").await;
+    site.spawner.set_mood(Mood::Refuses);
+    let page = ada.post("/hub/spawn/ada", &[("profile", "gpu")]).await;
+    page.assert_page(403);
+    let told = "You may not have that. Choose another one.";
+    assert!(page.text().contains(told), "{}", page.text());
+    assert_eq!(offered(&page.text()).0, Some("small"));
+    let page = ada.get("/hub/spawn").await.text();
+    assert_eq!(offered(&page).0, Some("small"));
+    let body = json!({"profile": "gpu"});
+    let answer = ada.api("POST", "/users/ada/server", Some(body)).await;
+    answer.assert_api_error(403);
+    assert!(answer.text().contains(told), "{}", answer.text());
+    let progress = ada.api("GET", "/users/ada/server/progress", None).await;
+    assert!(progress.text().contains("You may not have that."));
+    // A start that names none has one that may be had.
+    site.spawner.set_mood(Mood::Works);
+    ada.api("POST", "/users/ada/server", None).await;
+    assert_eq!(site.spawner.last_options(), json!({"profile": "small"}));
 }

@@ -129,7 +129,7 @@ fn is_name(name: &str) -> bool {
 
 fn refused(name: &str, why: &str) -> Refusal {
     Refusal::new(
-        RefusalKind::Policy,
+        RefusalKind::Configuration,
         format!("The variable {name:?} cannot be given to a unit of systemd: {why}."),
         "Change it in the configuration (`spawner.environment`, or that of a profile).",
     )

@@ -16,6 +16,8 @@ use crate::protocol::{Refusal, RefusalKind};
 
 /// How long reading may take.
 const LIMIT: Duration = Duration::from_secs(15);
+/// What systemd says when a stop of a unit begins (`SD_MESSAGE_UNIT_STOPPING` of sd-messages.h).
+const UNIT_STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
 /// The most bytes that are taken from the child.
 const MOST: u64 = 16 * 1024 * 1024;
 
@@ -52,6 +54,23 @@ pub(super) async fn was_out_of_memory(service: &str, pid: i32) -> bool {
     let Ok(text) = read else { return false };
     let text = String::from_utf8_lossy(&text);
     text.lines().any(|line| is_kill_of(line, service, pid))
+}
+
+/// Tells whether systemd was asked to stop this unit: only then does it say that it is stopping it, and not when the
+/// unit's processes end. Not that of an earlier boot: then the machine went down. Where the journal cannot be read,
+/// nobody can say, and it is a no.
+pub(super) async fn was_stopped(service: &str, invocation: &str) -> bool {
+    let read = read(&[
+        "--boot",
+        "--output=cat",
+        "--lines=1",
+        "_PID=1",
+        &format!("MESSAGE_ID={UNIT_STOPPING}"),
+        &format!("UNIT={service}"),
+        &format!("INVOCATION_ID={invocation}"),
+    ])
+    .await;
+    read.is_ok_and(|text| !text.is_empty())
 }
 
 /// Whether a line of the kernel's is about this process of this unit. It is made by `dump_oom_summary` of the kernel:

@@ -241,7 +241,7 @@ fn span(text: &str) -> Option<u64> {
 fn unknown(name: &str) -> Refusal {
     let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
     Refusal::new(
-        RefusalKind::Policy,
+        RefusalKind::Configuration,
         format!("The property {name:?} in `sandbox.properties` is not one that Lyceum can set."),
         format!("These can be: {}.", known.join(", ")),
     )
@@ -270,7 +270,7 @@ fn wrong(name: &str, kind: Kind, text: &str) -> Refusal {
         Kind::Bandwidth => "a path and a size, such as `/dev/sda 10M`",
     };
     Refusal::new(
-        RefusalKind::Policy,
+        RefusalKind::Configuration,
         format!("The property {name} in `sandbox.properties` cannot be {text:?}."),
         format!("It has to be {wanted}."),
     )

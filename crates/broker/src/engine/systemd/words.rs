@@ -125,7 +125,7 @@ pub(super) fn refused_unit(service: &Unit, name: &str, message: &str) -> Refusal
 pub(super) fn refused_properties(name: &str, message: &str) -> Refusal {
     let message = message.trim_end_matches('.');
     Refusal::new(
-        RefusalKind::Policy,
+        RefusalKind::Configuration,
         format!(
             "This systemd does not take what `sandbox.properties` says, so that no server can start: {message}."
         ),

@@ -13,6 +13,9 @@ use crate::library::tools::Choosing;
 use crate::progress::Phase;
 use crate::python::meter::Meter;
 
+/// What tuning takes out of an environment, since it makes each start slower (`python/tune/tune.py`).
+const LEFT_OUT: &str = "rfc3987-syntax";
+
 impl Builder<'_> {
     /// The lock file beside the requirements, and else that of the newest generation; one for another Python says
     /// nothing about this one.
@@ -158,7 +161,7 @@ impl Builder<'_> {
             python: self.tools.python.version.clone().unwrap_or_default(),
             installer: self.tools.name(),
             // pip comes with the interpreter, if it is not among them.
-            packages: lock.packages.len()
+            packages: lock.packages.len() - usize::from(self.leaves_out(lock))
                 + usize::from(!lock.packages.contains_key("pip") && self.tools.adds_pip()),
             before: None,
             changes: Vec::new(),
@@ -187,8 +190,18 @@ impl Builder<'_> {
                 ));
             }
         }
-        built.changes = changes(&before, &versions(lock));
+        let mut after = versions(lock);
+        if built.before.is_none() && self.leaves_out(lock) {
+            after.remove(LEFT_OUT);
+        }
+        built.changes = changes(&before, &after);
         built
+    }
+
+    /// Whether tuning will take a package out again, as far as the requirements tell: not if another package cannot do
+    /// without it.
+    fn leaves_out(&self, lock: &Lock) -> bool {
+        lock.packages.contains_key(LEFT_OUT) && !self.wanted.names.contains(LEFT_OUT)
     }
 
     pub(super) fn is_same(&self, lock: &Lock, number: u32, stamp: &Stamp) -> bool {

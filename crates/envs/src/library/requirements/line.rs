@@ -1,6 +1,10 @@
 //! One line of a requirements file: what it is, or why it cannot be used.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// A line that says something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +95,7 @@ fn option(text: &str, folder: &Path) -> Result<Line, Fault> {
                 ));
             }
             Ok(Line::Include {
-                path: whole(folder, &value),
+                path: whole(folder, Path::new(&value)),
                 constraints: name.contains("-c"),
             })
         }
@@ -106,7 +110,7 @@ fn option(text: &str, folder: &Path) -> Result<Line, Fault> {
             let place = if value.contains("://") {
                 value
             } else {
-                whole(folder, &value).display().to_string()
+                whole(folder, Path::new(&value)).display().to_string()
             };
             Ok(Line::Option(format!("--find-links {place}")))
         }
@@ -303,10 +307,11 @@ fn place(text: &str, folder: &Path, name: Option<&str>) -> Result<Requirement, F
         Some((address, fragment)) => (address, Some(fragment)),
         None => (text, None),
     };
-    if address.is_empty() || address.contains(char::is_whitespace) {
+    let is_address = address.contains("://");
+    if address.is_empty() || (is_address && address.contains(char::is_whitespace)) {
         return Err(Fault::new(
             format!("`{text}` is no address"),
-            "for example `NAME @ git+https://example.org/repository@TAG`",
+            "for example `NAME @ git+https://example.org/repository@TAG`; a blank in an address is written `%20`",
         ));
     }
     if address.contains("${") {
@@ -315,10 +320,10 @@ fn place(text: &str, folder: &Path, name: Option<&str>) -> Result<Requirement, F
             "write it out; for a password use ssh, or the builder's .netrc",
         ));
     }
-    let as_file = address
-        .strip_prefix("file://")
-        .or((!address.contains("://")).then_some(address));
-    let file = as_file.map(|path| whole(folder, path));
+    let file = match address_file(address) {
+        Some(path) => Some(whole(folder, &path)),
+        None => (!is_address).then(|| whole(folder, Path::new(address))),
+    };
     if let Some(file) = &file {
         if !ARCHIVES
             .iter()
@@ -334,7 +339,7 @@ fn place(text: &str, folder: &Path, name: Option<&str>) -> Result<Requirement, F
     }
     let address = match &file {
         // Not as a path: uv would repeat it without the package's name.
-        Some(file) => format!("file://{}", file.display()),
+        Some(file) => file_address(file),
         None => address.to_owned(),
     };
     let mut line = match name {
@@ -357,6 +362,33 @@ fn place(text: &str, folder: &Path, name: Option<&str>) -> Result<Requirement, F
         file,
         hashes: Vec::new(),
     })
+}
+
+/// What stands in the address of a file as it is; the rest is written as `%20` and the like.
+const ADDRESS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b'!')
+    .remove(b'@')
+    .remove(b'=')
+    .remove(b',');
+
+/// The address of a file of this machine.
+fn file_address(path: &Path) -> String {
+    let path = percent_encode(path.as_os_str().as_bytes(), ADDRESS);
+    format!("file://{path}")
+}
+
+/// The file of this machine that an address means, without what follows a `#`.
+pub(crate) fn address_file(address: &str) -> Option<PathBuf> {
+    let path = address.strip_prefix("file://")?;
+    let path = path.split('#').next().unwrap_or(path);
+    let path: Vec<u8> = percent_decode_str(path).collect();
+    Some(OsString::from_vec(path).into())
 }
 
 fn check_address(address: &str, fragment: Option<&str>) -> Result<(), Fault> {
@@ -415,9 +447,9 @@ pub(crate) fn normalized(name: &str) -> String {
 }
 
 /// The whole path, without `.` and `..`, as far as names alone tell.
-fn whole(folder: &Path, text: &str) -> PathBuf {
+fn whole(folder: &Path, path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
-    for component in folder.join(text).components() {
+    for component in folder.join(path).components() {
         match component {
             Component::CurDir => {}
             Component::ParentDir => {

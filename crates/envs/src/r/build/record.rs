@@ -64,7 +64,13 @@ impl Builder<'_> {
             };
             states.entry(name.clone()).or_insert(state);
         }
-        for entry in self.spec.list.entries.iter().filter(|_| self.dry_run) {
+        // What apt would install is told as such.
+        let from_apt = |entry: &&Entry| {
+            let name = entry.debian_name();
+            name.is_some_and(|name| choice.apt.contains(&name))
+        };
+        let entries = self.spec.list.entries.iter().filter(|_| self.dry_run);
+        for entry in entries.filter(|entry| !from_apt(entry)) {
             states.entry(entry.name.clone()).or_insert(State::Planned);
         }
         states

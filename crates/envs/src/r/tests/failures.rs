@@ -26,7 +26,8 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
             .code(".onLoad <- function(...) if (nzchar(Sys.getenv('LYC_LOAD'))) stop('no')\n"),
     ]);
     let list = "cran = [\"lyca\", \"lycneeds\", \"lycgone\", \"lycnothere\"]\n\
-                [[package]]\nname = \"lycbroken\"\nrequired = false\n";
+                [[package]]\nname = \"lycbroken\"\nrequired = false\n\
+                [[package]]\nname = \"lyclost\"\nmethod = \"local\"\nlocator = \"/no/such/lyclost\"\nrequired = false\n";
     let report = place.build(list).await;
     assert_eq!(report.generation, Some(1), "{report:#?}");
     assert!(!report.complete);
@@ -54,6 +55,11 @@ async fn one_that_fails_stops_nobody_and_is_explained() {
     );
     assert!(cause(&report, "lycnowhere").contains("no repository has it"));
     assert!(cause(&report, "lycnothere").contains("no repository has it"));
+    let lost = cause(&report, "lyclost");
+    assert!(
+        lost.contains("there is no file and no folder /no/such/lyclost"),
+        "{lost}"
+    );
     let refused = place
         .library()
         .switch(&series(), Some(1))
@@ -87,7 +93,7 @@ async fn what_repositories_do_not_say_is_told_in_plain_words() {
     let place = Place::new();
     let spec = RSpec {
         repositories: vec!["http://127.0.0.1:9/cran".to_owned()],
-        ..place.spec("cran = [\"lyca\"]")
+        ..place.spec("cran = [\"lyca\", \"Stats\"]")
     };
     let report = place
         .library()
@@ -95,6 +101,8 @@ async fn what_repositories_do_not_say_is_told_in_plain_words() {
         .await
         .unwrap();
     assert_eq!(report.generation, None);
+    let misspelt = cause(&report, "Stats");
+    assert!(misspelt.contains("a package stats, and none"), "{misspelt}");
     assert!(!report.complete);
     assert!(
         cause(&report, "lyca").contains("the repository http://127.0.0.1:9/cran cannot be reached")

@@ -21,7 +21,7 @@ pub(super) use apply::apply;
 use args::HowArgs;
 pub(super) use args::PythonCommand;
 pub(in crate::cli) use named::library;
-use named::{load, names, read, split};
+use named::{load, names, read, refuse_environments, split};
 
 pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
     match command {
@@ -33,15 +33,18 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             build(args.name.as_deref(), &args.how, &Work::Build(wish))
         }
         PythonCommand::Add(args) => {
+            no_environment_meant(args.name.as_deref(), &args.packages, &args.how)?;
             let packages = args.packages.iter().map(|package| whole_path(package));
             let edit = Edit::Add(packages.collect());
             build(args.name.as_deref(), &args.how, &Work::Edit(edit))
         }
         PythonCommand::Remove(args) => {
+            no_environment_meant(args.name.as_deref(), &args.packages, &args.how)?;
             let edit = Edit::Remove(args.packages.clone());
             build(args.name.as_deref(), &args.how, &Work::Edit(edit))
         }
         PythonCommand::Upgrade(args) => {
+            no_environment_meant(args.name.as_deref(), &args.packages, &args.how)?;
             let upgrade = match args.packages.as_slice() {
                 [] => Upgrade::All,
                 packages => Upgrade::Packages(packages.to_vec()),
@@ -122,6 +125,15 @@ pub(super) fn run(command: &PythonCommand) -> Result<ExitCode, Report> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Refuses to take the name of an environment for a package.
+fn no_environment_meant(
+    name: Option<&str>,
+    packages: &[String],
+    how: &HowArgs,
+) -> Result<(), Report> {
+    refuse_environments(&load(&how.config)?.env, name, packages)
 }
 
 /// What shall be done before a new generation is there.

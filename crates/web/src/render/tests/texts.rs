@@ -18,6 +18,7 @@ fn causes() -> Vec<Cause> {
         Cause::NeverAnswered,
         Cause::BadAnswer,
         Cause::Died,
+        Cause::StoppedFromOutside,
         Cause::GoneAtRestart,
         Cause::NotAllowed,
         Cause::Internal,
@@ -31,6 +32,7 @@ fn causes() -> Vec<Cause> {
             | Cause::NeverAnswered
             | Cause::BadAnswer
             | Cause::Died
+            | Cause::StoppedFromOutside
             | Cause::GoneAtRestart
             | Cause::NotAllowed
             | Cause::Internal => {}

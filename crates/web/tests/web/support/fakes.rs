@@ -79,6 +79,8 @@ pub(crate) enum Mood {
     Hangs,
     /// They fail.
     Fails,
+    /// The rules of the machine refuse them.
+    Refuses,
     /// They fail, and the log may say why.
     Breaks,
 }
@@ -169,6 +171,10 @@ impl Spawner for FakeSpawner {
             Mood::Hangs => std::future::pending().await,
             Mood::Fails => {
                 let (message, hint) = ("The disk is full.", "Delete something.");
+                return Err(Failure::new(Cause::System, message, hint));
+            }
+            Mood::Refuses => {
+                let (message, hint) = ("You may not have that.", "Choose another one.");
                 return Err(Failure::new(Cause::NotAllowed, message, hint));
             }
             Mood::Breaks => return Err(Failure::new(Cause::System, "It broke.", "Wait.")),

@@ -60,6 +60,16 @@ fn packages_are_read_in_all_their_forms() {
             "a",
             "file:///srv/course/wheels/a-1-py3-none-any.whl",
         ),
+        (
+            "./my wheels/a-1+x-py3-none-any.whl",
+            "a",
+            "file:///srv/course/my%20wheels/a-1+x-py3-none-any.whl",
+        ),
+        (
+            "a @ file:///srv/my%20wheels/50%25/a-1%2Bx-py3-none-any.whl",
+            "a",
+            "a @ file:///srv/my%20wheels/50%25/a-1+x-py3-none-any.whl",
+        ),
         ("b @ ../b-1.tar.gz", "b", "b @ file:///srv/b-1.tar.gz"),
         (
             "c @ file:///srv/c-1.zip ; sys_platform == 'linux'",
@@ -72,6 +82,8 @@ fn packages_are_read_in_all_their_forms() {
         assert_eq!(found.text, expected, "{text}");
     }
     assert_eq!(requirement("git+https://example.org/x.git").name, None);
+    let file = requirement("a @ file:///srv/my%20wheels/a-1%2Bx.whl").file;
+    assert_eq!(file.as_deref(), Some(Path::new("/srv/my wheels/a-1+x.whl")));
     let hashed = requirement("six==1.17 --hash=sha256:AB --hash sha512:cd");
     assert_eq!(hashed.hashes, ["sha256:ab", "sha512:cd"]);
     assert_eq!(hashed.text, "six==1.17 --hash=sha256:ab --hash=sha512:cd");
@@ -124,6 +136,7 @@ fn what_is_not_sound_is_refused_with_what_to_do() {
         ("=1", "no requirement"),
         ("_x", "no requirement"),
         ("./folder", "no wheel"),
+        ("x @ file:///srv/my wheels/x-1.zip", "no address"),
         ("x @ ftp://example.org/x.whl", "no way to fetch"),
         ("x @ http://example.org/x.whl", "plain http"),
         ("x @ https://user:word@example.org/x.whl", "password"),

@@ -64,6 +64,27 @@ pub(in crate::cli) fn library(config: &Config, name: Option<&str>) -> Result<Lib
     }))
 }
 
+/// Refuses names of environments where packages are named: other commands take the environment just so, and what an index
+/// has under that name is a stranger's. Whoever names the environment, too, means packages.
+pub(super) fn refuse_environments(
+    env: &EnvConfig,
+    name: Option<&str>,
+    packages: &[String],
+) -> Result<(), Report> {
+    let meant = packages.iter().find(|one| env.python.contains_key(*one));
+    match (name, meant) {
+        (None, Some(found)) => Err(Report::text(format!(
+            "error: `{found}` is the name of an environment"
+        ))
+        .hint(format!(
+            "name the environment with --env {found}; if the package is meant, with --env {}",
+            env.default_python().unwrap_or("NAME")
+        ))
+        .code(2)),
+        _ => Ok(()),
+    }
+}
+
 /// Tells names of environments from numbers of generations.
 pub(super) fn split(
     env: &EnvConfig,
@@ -92,6 +113,19 @@ mod tests {
     use lyceum_config::settings::PythonEnvConfig;
 
     use super::*;
+
+    #[test]
+    fn an_environment_is_not_taken_for_a_package() {
+        let mut env = EnvConfig::default();
+        for name in ["base", "stats"] {
+            env.python
+                .insert(name.to_owned(), PythonEnvConfig::default());
+        }
+        let packages = ["six".to_owned(), "stats".to_owned()];
+        assert!(refuse_environments(&env, None, &packages).is_err());
+        refuse_environments(&env, Some("base"), &packages).unwrap();
+        refuse_environments(&env, None, &packages[..1]).unwrap();
+    }
 
     #[test]
     fn names_and_numbers_are_told_apart() {

@@ -54,7 +54,9 @@ pub(super) fn built(library: &Library, built: &Built, dry_run: bool, switched: b
                 let _ = writeln!(text, "Against generation {before}:");
                 text.push_str(&changes(&built.changes));
             }
-            None if dry_run => text.push_str(&changes(&built.changes)),
+            None if dry_run && !built.changes.is_empty() => {
+                text.push_str(&changes(&built.changes));
+            }
             None => {}
         }
     }
