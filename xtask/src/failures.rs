@@ -127,6 +127,9 @@ pub(crate) fn in_tap(report: &str) -> Vec<Failure> {
         let mut block = None;
         while let Some(line) = lines.next_if(|line| line.trim() != "...") {
             let text = line.trim();
+            if failure.file.is_none() {
+                failure.file = test_file(text);
+            }
             if block.is_some_and(|key| indent(line) > key || text.is_empty()) {
                 keep(&mut failure.reason, text);
                 continue;
@@ -134,13 +137,6 @@ pub(crate) fn in_tap(report: &str) -> Vec<Failure> {
             block = None;
             if text == "failureType: 'subtestsFailed'" {
                 only_of_its_parts = true;
-            } else if let Some(place) = text.strip_prefix("location: ") {
-                // `FILE:LINE:COLUMN`.
-                failure.file = place
-                    .trim_matches('\'')
-                    .rsplitn(3, ':')
-                    .nth(2)
-                    .map(PathBuf::from);
             } else if let Some(error) = text.strip_prefix("error: ") {
                 if error.starts_with('|') {
                     block = Some(indent(line));
@@ -154,6 +150,16 @@ pub(crate) fn in_tap(report: &str) -> Vec<Failure> {
         }
     }
     failures
+}
+
+/// The file with tests that a line of the report names, such as the location or a line of the stack. The location alone is
+/// not enough: it may be in a helper that begins tests.
+fn test_file(line: &str) -> Option<PathBuf> {
+    const END: &str = ".test.mjs";
+    let (before, _) = line.split_once(END)?;
+    let begin = before.find('/')?;
+    let path = before.get(begin..)?.trim_start_matches("//");
+    Some(PathBuf::from(format!("{path}{END}")))
 }
 
 fn indent(line: &str) -> usize {
@@ -259,10 +265,18 @@ not ok 2 - another
   ---
   error: 'it rains'
   ...
+not ok 3 - by a helper
+  ---
+  location: '/e2e/lib/helper.mjs:2:38'
+  stack: |-
+    step (file:///e2e/lib/helper.mjs:7:1)
+    async file:///e2e/c.test.mjs:3:1
+  ...
 ";
         let failures = in_tap(report);
         let files = failures.iter().map(|failure| failure.file.clone());
-        let expected = [Some(PathBuf::from("/e2e/a:b.test.mjs")), None];
+        let file = |path| Some(PathBuf::from(path));
+        let expected = [file("/e2e/a:b.test.mjs"), None, file("/e2e/c.test.mjs")];
         assert_eq!(files.collect::<Vec<_>>(), expected);
     }
 
